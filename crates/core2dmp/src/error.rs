@@ -1,0 +1,235 @@
+//! What went wrong: what, where, what was expected, what was found, and what the user can do.
+//!
+//! One error is one line; [`Error::hint`] is the second line. Missing, zero, unreadable and corrupt are
+//! four different things, and the variants keep them apart.
+
+use std::{fmt, io};
+
+use crate::address::{Gpa, Gva};
+
+/// The result of everything in this library that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Where in the file or in the guest something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A byte offset in the container or dump file.
+    Offset(u64),
+    /// A guest-physical address.
+    Physical(Gpa),
+    /// A guest-virtual address.
+    Virtual(Gva),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(offset) => write!(f, "file offset {offset:#x}"),
+            Self::Physical(gpa) => write!(f, "physical address {gpa}"),
+            Self::Virtual(gva) => write!(f, "virtual address {gva}"),
+        }
+    }
+}
+
+/// One way that was tried to find something, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The way, such as "vCPU 0 CR3 0x1ad000".
+    pub way: String,
+    /// What came of it.
+    pub outcome: String,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.way, self.outcome)
+    }
+}
+
+/// An operation of this library failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a read, a write or another call.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the name and place.
+        what: String,
+        /// The operating system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A structure does not hold what its format demands.
+    #[error("{what} at {place}: expected {expected}, found {found}")]
+    Malformed {
+        /// The structure or field.
+        what: &'static str,
+        /// Where it stands.
+        place: Place,
+        /// What the format demands.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The file ends inside a structure.
+    #[error("{what} at {place}: expected {expected} bytes, the file ends after {found}")]
+    Truncated {
+        /// The structure.
+        what: &'static str,
+        /// Where it starts.
+        place: Place,
+        /// Its size in bytes.
+        expected: u64,
+        /// Bytes of it that are there.
+        found: u64,
+    },
+    /// More of something than this program accepts.
+    #[error("{what}: found {found}, the limit is {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are, at least.
+        found: u64,
+        /// How many are accepted.
+        limit: u64,
+    },
+    /// None of the known formats.
+    #[error("not a container that core2dmp knows: expected one of {expected}, found {found}")]
+    UnknownContainer {
+        /// The names of the known formats.
+        expected: String,
+        /// The first bytes.
+        found: String,
+    },
+    /// A core that was cut short while it was written.
+    #[error(
+        "the core is cut short: expected {expected:#x} bytes, found {found:#x}; missing: {missing}"
+    )]
+    CutShort {
+        /// Bytes that its headers promise.
+        expected: u64,
+        /// Bytes in the file.
+        found: u64,
+        /// What is not there, in words.
+        missing: String,
+    },
+    /// No page tables and kernel of Windows in this memory.
+    #[error("no Windows kernel in this memory")]
+    NoWindows {
+        /// Everything that was tried.
+        tried: Vec<Attempt>,
+    },
+    /// A kernel, but nothing that tells where its data is.
+    #[error(
+        "a Windows kernel (base {base}, {}, time stamp {timestamp:#x}), but no debugger data block",
+        build.map_or_else(|| "unknown build".to_owned(), |build| format!("build {build}"))
+    )]
+    NoDebuggerData {
+        /// Where the kernel's image starts.
+        base: Gva,
+        /// Its build, where it could be read.
+        build: Option<u32>,
+        /// The time stamp in its PE header.
+        timestamp: u32,
+        /// Everything that was tried.
+        tried: Vec<Attempt>,
+    },
+    /// The guest's memory has more runs than the header of a full dump can name.
+    #[error("the guest's memory has {found} runs; the header of a full dump holds {limit}")]
+    TooManyRuns {
+        /// Runs of the guest.
+        found: usize,
+        /// Runs that fit.
+        limit: usize,
+    },
+    /// Frames that Windows counts are missing, and the caller wanted none to be.
+    #[error(
+        "{missing} of {total} frames that Windows counts are not in the container; the first is {first}"
+    )]
+    FramesMissing {
+        /// How many are absent.
+        missing: u64,
+        /// How many Windows counts.
+        total: u64,
+        /// The first absent frame's address.
+        first: Gpa,
+    },
+    /// The output exists and may not be replaced.
+    #[error("{path} exists")]
+    OutputExists {
+        /// The output's name, escaped.
+        path: String,
+    },
+    /// The user, or a signal, asked to stop.
+    #[error("interrupted; no output was left behind")]
+    Interrupted,
+}
+
+impl Error {
+    /// An I/O error with what was being done.
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+
+    /// A structure that breaks its format.
+    pub fn malformed(
+        what: &'static str,
+        place: Place,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::Malformed {
+            what,
+            place,
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    /// What the user can do about it: the second line of a message.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space or write to another file system; nothing was left behind"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "a core holds all the guest's secrets and is readable by its owner: run as that user"
+                }
+                io::ErrorKind::NotFound => "check the name",
+                _ => return None,
+            },
+            Self::Malformed { .. } | Self::TooMany { .. } => {
+                "the file is damaged or of a kind that core2dmp has not met; take the core again if you can"
+            }
+            Self::Truncated { .. } => "the file is damaged; take the core again if you can",
+            Self::UnknownContainer { .. } => {
+                "take the memory with `xl dump-core DOMAIN FILE`, or see README for what can be read"
+            }
+            Self::CutShort { .. } => {
+                "the disk was full while it was written: take it again, or rebuild the map by rule with --salvage"
+            }
+            Self::NoWindows { .. } => {
+                "is the guest Windows, and was it up? --verbose lists what was tried"
+            }
+            Self::NoDebuggerData { .. } => "--verbose lists what was tried",
+            Self::TooManyRuns { .. } => "a full dump cannot express this memory",
+            Self::FramesMissing { .. } => "without --strict they are written as zeros and reported",
+            Self::OutputExists { .. } => "give another name, or --force to replace it",
+            Self::Interrupted => return None,
+        })
+    }
+
+    /// What was tried, for the errors that tried several ways.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        match self {
+            Self::NoWindows { tried } | Self::NoDebuggerData { tried, .. } => tried,
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `CONTEXT` of amd64 and x86, and `KSPECIAL_REGISTERS`: how Windows writes down a processor.
+//!
+//! A `CONTEXT` of amd64 is 0x4d0 bytes, of x86 0x2cc, of ARM64 0x390; in a dump they stand in each
+//! processor's PRCB, and once more in the header, where newer debuggers ignore them.
+//!
+//! Sources: winnt.h and ntddk.h of the SDK and WDK (10.0.22621); Intel SDM volume 1, 10.5.1 (FXSAVE).
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// `ContextFlags` of amd64: control, integer, segments, floating point, debug registers.
+pub const FLAGS_AMD64_ALL: u32 = 0x10_001f;
+/// `ContextFlags` of x86: the same, and the extended registers (the FXSAVE image).
+pub const FLAGS_X86_ALL: u32 = 0x1_003f;
+
+/// Bytes of an FXSAVE image.
+pub const FXSAVE_SIZE: usize = 512;
+/// MXCSR in an FXSAVE image, u32.
+pub const FXSAVE_MXCSR: usize = 24;
+
+/// `CONTEXT` of amd64.
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct ContextAmd64 {
+    /// Home space of the unwinder's parameters.
+    pub home: [U64; 6],
+    /// Which parts are set, such as [`FLAGS_AMD64_ALL`].
+    pub context_flags: U32,
+    pub mxcsr: U32,
+    pub seg_cs: U16,
+    pub seg_ds: U16,
+    pub seg_es: U16,
+    pub seg_fs: U16,
+    pub seg_gs: U16,
+    pub seg_ss: U16,
+    pub eflags: U32,
+    /// DR0 to DR3, DR6, DR7.
+    pub dr: [U64; 6],
+    pub rax: U64,
+    pub rcx: U64,
+    pub rdx: U64,
+    pub rbx: U64,
+    pub rsp: U64,
+    pub rbp: U64,
+    pub rsi: U64,
+    pub rdi: U64,
+    /// R8 to R15.
+    pub r8_r15: [U64; 8],
+    pub rip: U64,
+    /// The FXSAVE image.
+    pub flt_save: [u8; FXSAVE_SIZE],
+    vector: [u8; 416],
+    vector_control: U64,
+    debug_control: U64,
+    last_branch: [U64; 4],
+}
+
+/// `CONTEXT` of x86.
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct ContextX86 {
+    /// Which parts are set, such as [`FLAGS_X86_ALL`].
+    pub context_flags: U32,
+    /// DR0 to DR3, DR6, DR7.
+    pub dr: [U32; 6],
+    /// `FLOATING_SAVE_AREA`: an FNSAVE image and CR0.
+    pub float_save: [u8; 112],
+    pub seg_gs: U32,
+    pub seg_fs: U32,
+    pub seg_es: U32,
+    pub seg_ds: U32,
+    pub edi: U32,
+    pub esi: U32,
+    pub ebx: U32,
+    pub edx: U32,
+    pub ecx: U32,
+    pub eax: U32,
+    pub ebp: U32,
+    pub eip: U32,
+    pub seg_cs: U32,
+    pub eflags: U32,
+    pub esp: U32,
+    pub seg_ss: U32,
+    /// The FXSAVE image.
+    pub extended: [u8; FXSAVE_SIZE],
+}
+
+/// `KDESCRIPTOR` of amd64: the base stands at a multiple of 8.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Descriptor64 {
+    pad: [U16; 3],
+    /// Bytes of the table, less one.
+    pub limit: U16,
+    /// Virtual address of the table.
+    pub base: U64,
+}
+
+/// `KSPECIAL_REGISTERS` of amd64, the part that all versions have.
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct SpecialAmd64 {
+    pub cr0: U64,
+    pub cr2: U64,
+    pub cr3: U64,
+    pub cr4: U64,
+    /// DR0 to DR3, DR6, DR7.
+    pub dr: [U64; 6],
+    pub gdtr: Descriptor64,
+    pub idtr: Descriptor64,
+    pub tr: U16,
+    pub ldtr: U16,
+    pub mxcsr: U32,
+    debug_control: U64,
+    last_branch: [U64; 4],
+    pub cr8: U64,
+    pub msr_gs_base: U64,
+    pub msr_gs_swap: U64,
+    msr_star: U64,
+    msr_lstar: U64,
+    msr_cstar: U64,
+    msr_syscall_mask: U64,
+}
+
+/// `KSPECIAL_REGISTERS` of x86.
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct SpecialX86 {
+    pub cr0: U32,
+    pub cr2: U32,
+    pub cr3: U32,
+    pub cr4: U32,
+    /// DR0 to DR3, DR6, DR7.
+    pub dr: [U32; 6],
+    gdtr_pad: U16,
+    pub gdtr_limit: U16,
+    pub gdtr_base: U32,
+    idtr_pad: U16,
+    pub idtr_limit: U16,
+    pub idtr_base: U32,
+    pub tr: U16,
+    pub ldtr: U16,
+    reserved: [U32; 6],
+}
+
+impl ContextAmd64 {
+    /// A context of zeros.
+    #[must_use]
+    pub fn zeroed() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+impl ContextX86 {
+    /// A context of zeros.
+    #[must_use]
+    pub fn zeroed() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<ContextAmd64>() == 0x4d0);
+    assert!(offset_of!(ContextAmd64, context_flags) == 0x30);
+    assert!(offset_of!(ContextAmd64, seg_cs) == 0x38);
+    assert!(offset_of!(ContextAmd64, rax) == 0x78);
+    assert!(offset_of!(ContextAmd64, rip) == 0xf8);
+    assert!(offset_of!(ContextAmd64, flt_save) == 0x100);
+    assert!(size_of::<ContextX86>() == 0x2cc);
+    assert!(offset_of!(ContextX86, seg_gs) == 0x8c);
+    assert!(offset_of!(ContextX86, eip) == 0xb8);
+    assert!(offset_of!(ContextX86, extended) == 0xcc);
+    assert!(size_of::<SpecialAmd64>() == 0xd8);
+    assert!(offset_of!(SpecialAmd64, gdtr) == 0x50);
+    assert!(offset_of!(SpecialAmd64, idtr) == 0x60);
+    assert!(offset_of!(SpecialAmd64, tr) == 0x70);
+    assert!(size_of::<SpecialX86>() == 84);
+    assert!(offset_of!(SpecialX86, gdtr_base) == 0x2c);
+    assert!(offset_of!(SpecialX86, tr) == 0x38);
+};

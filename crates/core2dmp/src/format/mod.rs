@@ -1,0 +1,61 @@
+//! Bytes and nothing else: structures, offsets and constants of every format, each with its source.
+//!
+//! A structure is `repr(C)` of little-endian fields without alignment, so that it *is* its bytes; its size
+//! and key offsets are asserted at compile time. Structures that grew over the years (the debugger data
+//! block) or that differ between 32 and 64 bit only in width (lists) are tables of offsets instead.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`xen`] | notes and sections of `xl dump-core` |
+//! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
+//! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
+//! | [`kdbg`] | the debugger data block and the version block |
+//! | [`context`] | `CONTEXT` and `KSPECIAL_REGISTERS` |
+//! | [`nt`] | the few kernel structures that are read by offset |
+
+pub mod context;
+pub mod dump32;
+pub mod dump64;
+pub mod dump_values;
+pub mod kdbg;
+pub mod nt;
+pub mod xen;
+
+/// The bytes `offset..offset + N`, if they are there.
+#[must_use]
+pub fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+/// The little-endian u16 at `offset`.
+#[must_use]
+pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    bytes_at(bytes, offset).map(u16::from_le_bytes)
+}
+
+/// The little-endian u32 at `offset`.
+#[must_use]
+pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes_at(bytes, offset).map(u32::from_le_bytes)
+}
+
+/// The little-endian u64 at `offset`.
+#[must_use]
+pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    bytes_at(bytes, offset).map(u64::from_le_bytes)
+}
+
+/// Overwrites the bytes at `offset`; false, and nothing written, if they do not fit.
+#[must_use]
+pub fn put_at(bytes: &mut [u8], offset: usize, value: &[u8]) -> bool {
+    let target = offset
+        .checked_add(value.len())
+        .and_then(|end| bytes.get_mut(offset..end));
+    match target {
+        Some(target) => {
+            target.copy_from_slice(value);
+            true
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,106 @@
+//! The few kernel structures that are read by offset because no table of contents names them.
+//!
+//! Every offset here has been the same since the system named beside it. What moved from build to build is
+//! found in memory instead, or read from the debugger data block.
+//!
+//! Sources: winternl.h, wdm.h and ntddk.h of the SDK and WDK (10.0.22621), windows-docs-rs; the low stub
+//! as in `MemProcFS` and memflow.
+
+/// `KUSER_SHARED_DATA`, mapped at one address by every Windows of a width.
+pub mod kuser {
+    /// Its address on x64 and ARM64.
+    pub const ADDRESS64: u64 = 0xffff_f780_0000_0000;
+    /// Its address on x86.
+    pub const ADDRESS32: u64 = 0xffdf_0000;
+    /// Bytes that are read.
+    pub const SIZE: usize = 0x720;
+    /// `KSYSTEM_TIME`, since boot in 100 ns.
+    pub const INTERRUPT_TIME: usize = 0x08;
+    /// `KSYSTEM_TIME`, FILETIME.
+    pub const SYSTEM_TIME: usize = 0x14;
+    /// u32 (Windows 10 and later; high bits are flags).
+    pub const NT_BUILD_NUMBER: usize = 0x260;
+    /// u32: 1 workstation, 2 domain controller, 3 server.
+    pub const NT_PRODUCT_TYPE: usize = 0x264;
+    /// u32, such as 10.
+    pub const NT_MAJOR_VERSION: usize = 0x26c;
+    /// u32.
+    pub const NT_MINOR_VERSION: usize = 0x270;
+    /// u32.
+    pub const SUITE_MASK: usize = 0x2d0;
+}
+
+/// `PROCESSOR_START_BLOCK`, in a page below 1 MiB, which Windows on x64 starts processors through.
+pub mod low_stub {
+    /// First and one past the last address where it stands.
+    pub const RANGE: (u64, u64) = (0x1000, 0xa_0000);
+    /// The first qword: `jmp` and a completion flag; bits 8 to 15 vary.
+    pub const SIGNATURE: u64 = 0x0000_0001_0006_00e9;
+    /// Bits of the first qword that count.
+    pub const SIGNATURE_MASK: u64 = 0xffff_ffff_ffff_00ff;
+    /// A kernel address: `LmTarget`.
+    pub const LM_TARGET: usize = 0x70;
+    /// The system's CR3.
+    pub const CR3: usize = 0xa0;
+}
+
+/// Structures whose fields are pointers, so that offsets differ between 32 and 64 bit.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// Bytes of a pointer.
+    pub pointer: usize,
+    /// `KLDR_DATA_TABLE_ENTRY.DllBase`; the entry starts with its list links.
+    pub module_base: usize,
+    /// `KLDR_DATA_TABLE_ENTRY.SizeOfImage`.
+    pub module_size: usize,
+    /// `KLDR_DATA_TABLE_ENTRY.FullDllName`.
+    pub module_full_name: usize,
+    /// `KLDR_DATA_TABLE_ENTRY.BaseDllName`.
+    pub module_base_name: usize,
+    /// `UNICODE_STRING.Buffer`.
+    pub string_buffer: usize,
+    /// `KPROCESS.DirectoryTableBase` (all of NT 5.1 to 10).
+    pub process_dtb: usize,
+    /// `KPCR` of ring 0: the global descriptor table's base.
+    pub pcr_gdt: usize,
+    /// `KPCR`: the interrupt descriptor table's base.
+    pub pcr_idt: usize,
+    /// `KPCR`: the pointer to itself.
+    pub pcr_self: usize,
+    /// `KPCR`: the pointer to the current PRCB.
+    pub pcr_current_prcb: usize,
+    /// `KPCR`: the PRCB itself.
+    pub pcr_prcb: usize,
+}
+
+/// x64: ntddk.h, amd64 part.
+pub const LAYOUT64: Layout = Layout {
+    pointer: 8,
+    module_base: 0x30,
+    module_size: 0x40,
+    module_full_name: 0x48,
+    module_base_name: 0x58,
+    string_buffer: 8,
+    process_dtb: 0x28,
+    pcr_gdt: 0x00,
+    pcr_idt: 0x38,
+    pcr_self: 0x18,
+    pcr_current_prcb: 0x20,
+    pcr_prcb: 0x180,
+};
+
+/// x86: ntddk.h, i386 part.
+pub const LAYOUT32: Layout = Layout {
+    pointer: 4,
+    module_base: 0x18,
+    module_size: 0x20,
+    module_full_name: 0x24,
+    module_base_name: 0x2c,
+    string_buffer: 4,
+    process_dtb: 0x18,
+    pcr_gdt: 0x3c,
+    pcr_idt: 0x38,
+    pcr_self: 0x1c,
+    pcr_current_prcb: 0x20,
+    pcr_prcb: 0x120,
+};

@@ -1,0 +1,221 @@
+//! Guest-physical memory: runs of frames, each with the place its bytes come from.
+//!
+//! ```text
+//! pfn   0x0        0x9f    0xc0            0x3fff      0x100000 ...
+//!       |-- run 0 --|absent |----- run 1 -----| absent    |-- run 2 --
+//!            |                    |                            |
+//!       file offset 0x3000   offset 0xa3000              Backing::Zero
+//! ```
+//!
+//! A frame is in one of four states, and they are never mixed up: *present* (its bytes can be read, and may
+//! be zeros), *absent* (the container has no such frame), *unreadable* (the container's file failed), and
+//! *corrupt* (the container's own structures for it are broken). Memory use grows with the number of runs,
+//! never with the number of frames.
+
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+mod runs;
+mod scan;
+
+use std::sync::Arc;
+use std::{fmt, io};
+
+use crate::address::{Gpa, PAGE_SIZE, Pfn};
+use crate::source::{ReadAt, fill_at};
+
+pub use runs::{Frames, Overlap, RunBuilder};
+pub use scan::{SCAN_BLOCK, ScanGap};
+
+/// Where a run's bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    /// They stand in the container's file, from this byte on, in order.
+    File {
+        /// Offset of the first frame's first byte.
+        offset: u64,
+    },
+    /// The container says that they are zero, without storing them.
+    Zero,
+}
+
+impl Backing {
+    /// The backing of the frame `frames` further on.
+    #[must_use]
+    pub const fn skip(self, frames: u64) -> Self {
+        match self {
+            Self::File { offset } => Self::File {
+                offset: offset.saturating_add(frames.saturating_mul(PAGE_SIZE)),
+            },
+            Self::Zero => Self::Zero,
+        }
+    }
+}
+
+/// Consecutive frames with one backing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryRun {
+    /// Which frames.
+    pub frames: Frames,
+    /// Where their bytes are.
+    pub backing: Backing,
+}
+
+/// Why bytes of guest-physical memory cannot be had.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// The container has no such frame.
+    #[error("physical address {gpa} is not in the container")]
+    Absent {
+        /// The first address that is missing.
+        gpa: Gpa,
+    },
+    /// The container's file could not be read there.
+    #[error("physical address {gpa}, file offset {offset:#x}: {source}")]
+    Unreadable {
+        /// The address.
+        gpa: Gpa,
+        /// Where its bytes should be.
+        offset: u64,
+        /// What the operating system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// What the container holds about the frame makes no sense.
+    #[error("physical address {gpa} is corrupt in the container: {what}")]
+    Corrupt {
+        /// The address.
+        gpa: Gpa,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// The memory of one guest.
+#[derive(Clone)]
+pub struct PhysicalMemory {
+    source: Arc<dyn ReadAt>,
+    runs: Vec<MemoryRun>,
+}
+
+impl fmt::Debug for PhysicalMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PhysicalMemory")
+            .field("runs", &self.runs.len())
+            .field("frames", &self.frame_count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PhysicalMemory {
+    /// Memory of the runs in `source`; [`RunBuilder`] makes such runs: sorted, merged, without overlap.
+    #[must_use]
+    pub fn new(source: Arc<dyn ReadAt>, runs: SortedRuns) -> Self {
+        Self {
+            source,
+            runs: runs.0,
+        }
+    }
+
+    /// The runs, ascending, without overlap.
+    #[must_use]
+    pub fn runs(&self) -> &[MemoryRun] {
+        &self.runs
+    }
+
+    /// The file that [`Backing::File`] speaks of.
+    #[must_use]
+    pub fn source(&self) -> &Arc<dyn ReadAt> {
+        &self.source
+    }
+
+    /// Frames in all runs.
+    #[must_use]
+    pub fn frame_count(&self) -> u64 {
+        self.runs
+            .iter()
+            .fold(0, |sum, run| sum.saturating_add(run.frames.count))
+    }
+
+    /// The run that holds `pfn`.
+    #[must_use]
+    pub fn run_of(&self, pfn: Pfn) -> Option<&MemoryRun> {
+        let after = self.runs.partition_point(|run| run.frames.first <= pfn);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        run.frames.contains(pfn).then_some(run)
+    }
+
+    /// Cuts `frames` into pieces that are present, with their backing, and absent, with `None`, in order.
+    pub fn pieces(&self, frames: Frames) -> impl Iterator<Item = (Frames, Option<Backing>)> + '_ {
+        let end = frames.end();
+        let mut at = frames.first;
+        let mut index = self.runs.partition_point(|run| run.frames.end() <= at);
+        std::iter::from_fn(move || {
+            if at >= end {
+                return None;
+            }
+            let start = at;
+            let run = self.runs.get(index);
+            let (stop, backing) = match run {
+                Some(run) if run.frames.first <= start => {
+                    index = index.saturating_add(1);
+                    let skipped = start.frames_since(run.frames.first);
+                    (run.frames.end(), Some(run.backing.skip(skipped)))
+                }
+                Some(run) => (run.frames.first, None),
+                None => (end, None),
+            };
+            at = stop.min(end);
+            Some((Frames::between(start, at), backing))
+        })
+    }
+
+    /// Fills `buf` from `gpa` on, across runs that touch.
+    ///
+    /// # Errors
+    /// The first [`MemoryError`]; `buf` then holds what came before it.
+    pub fn read(&self, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
+        let mut at = gpa;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let run = self
+                .run_of(at.pfn())
+                .ok_or(MemoryError::Absent { gpa: at })?;
+            let left = run.frames.end().gpa().get().saturating_sub(at.get());
+            let here = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let (now, later) = rest.split_at_mut(here);
+            self.read_backing(run, at, now)?;
+            at = at.saturating_add(here as u64);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Fills `buf`, which lies inside `run`.
+    fn read_backing(&self, run: &MemoryRun, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
+        match run.backing {
+            Backing::Zero => buf.fill(0),
+            Backing::File { offset } => {
+                let skipped = gpa.get().saturating_sub(run.frames.first.gpa().get());
+                let offset = offset.saturating_add(skipped);
+                let unreadable = |source| MemoryError::Unreadable {
+                    gpa,
+                    offset,
+                    source: Arc::new(source),
+                };
+                let got = fill_at(&*self.source, offset, buf).map_err(unreadable)?;
+                if got < buf.len() as u64 {
+                    return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs as [`PhysicalMemory`] needs them; only [`RunBuilder`] makes them.
+#[derive(Debug, Clone, Default)]
+pub struct SortedRuns(Vec<MemoryRun>);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Reading all of memory once, in large blocks.
+
+use std::ops::ControlFlow;
+
+use super::{Backing, Frames, MemoryError, PhysicalMemory};
+use crate::address::{Gpa, PAGE_SIZE};
+
+/// Bytes of a block; a multiple of every page table's size.
+pub const SCAN_BLOCK: usize = 1 << 20;
+
+/// A block that could not be scanned.
+#[derive(Debug, Clone)]
+pub struct ScanGap {
+    /// The frames that were skipped.
+    pub frames: Frames,
+    /// Why.
+    pub error: MemoryError,
+}
+
+impl PhysicalMemory {
+    /// Calls `visit` with every present block in `frames`, ascending, at most [`SCAN_BLOCK`] bytes each,
+    /// starting and ending at frame borders. Frames that the container holds as zeros are skipped, as are
+    /// blocks that cannot be read; the latter are returned.
+    pub fn scan(
+        &self,
+        frames: Frames,
+        mut visit: impl FnMut(Gpa, &[u8]) -> ControlFlow<()>,
+    ) -> Vec<ScanGap> {
+        const FRAMES_A_BLOCK: u64 = SCAN_BLOCK as u64 / PAGE_SIZE;
+        let mut buffer = vec![0; SCAN_BLOCK];
+        let mut gaps = Vec::new();
+        for (piece, backing) in self.pieces(frames) {
+            if !matches!(backing, Some(Backing::File { .. })) {
+                continue;
+            }
+            let mut at = piece.first;
+            while at < piece.end() {
+                let count = piece.end().frames_since(at).min(FRAMES_A_BLOCK);
+                let block = Frames::new(at, count);
+                let bytes = usize::try_from(block.bytes()).unwrap_or(SCAN_BLOCK);
+                at = block.end();
+                let Some(buf) = buffer.get_mut(..bytes) else {
+                    continue;
+                };
+                match self.read(block.first.gpa(), buf) {
+                    Ok(()) => {
+                        if visit(block.first.gpa(), buf).is_break() {
+                            return gaps;
+                        }
+                    }
+                    Err(error) => gaps.push(ScanGap {
+                        frames: block,
+                        error,
+                    }),
+                }
+            }
+        }
+        gaps
+    }
+}

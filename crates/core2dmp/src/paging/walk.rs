@@ -1,0 +1,288 @@
+//! Walking the tables: one address, or everything that a range maps.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+
+use super::{AddressSpace, Leaf, Level, Mapping, NotPresent, PagingMode, TranslateError};
+use crate::address::{Gpa, Gva, PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::format::{u32_at, u64_at};
+use crate::memory::MemoryError;
+
+/// Tables kept at hand: a walk through a kernel image touches a dozen. 256 KiB.
+const CACHED_TABLES: usize = 64;
+
+/// Tables that one enumeration reads: enough for 128 GiB of 4 KiB pages. Tables that point at themselves
+/// would otherwise make 2^36 pages out of one.
+const MAX_TABLES: usize = 1 << 16;
+
+type Table = Box<[u8; PAGE_BYTES]>;
+
+/// Page tables by their address, direct mapped.
+#[derive(Debug, Default)]
+pub(super) struct TableCache(RefCell<Vec<Option<(Gpa, Table)>>>);
+
+/// What one entry says.
+enum Entry {
+    Table(Gpa),
+    Page { base: Gpa, bytes: u64 },
+    Invalid(NotPresent),
+}
+
+/// Consecutive virtual addresses that one page maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappedRange {
+    /// The first address.
+    pub gva: Gva,
+    /// Where it leads.
+    pub gpa: Gpa,
+    /// Bytes that the page maps.
+    pub bytes: u64,
+}
+
+impl AddressSpace<'_> {
+    /// The physical address of `gva`.
+    ///
+    /// # Errors
+    /// [`TranslateError`], with the level at which the walk ended.
+    pub fn translate(&self, gva: Gva) -> Result<Mapping, TranslateError> {
+        let gva = self
+            .mode
+            .canonical(gva)
+            .ok_or(TranslateError::NotCanonical { gva })?;
+        let mut table = self.root;
+        for level in self.mode.levels() {
+            let name = level.name;
+            let raw =
+                self.entry(table, level.index(gva))
+                    .map_err(|source| TranslateError::Table {
+                        gva,
+                        level: name,
+                        source,
+                    })?;
+            match self.mode.decode(raw, level) {
+                Entry::Table(next) => table = next,
+                Entry::Page { base, bytes } => {
+                    let offset = gva.get() & bytes.saturating_sub(1);
+                    return Ok(Mapping {
+                        gpa: base.saturating_add(offset),
+                        page_bytes: bytes,
+                    });
+                }
+                Entry::Invalid(kind) => {
+                    return Err(TranslateError::NotPresent {
+                        gva,
+                        level: name,
+                        entry: raw,
+                        kind,
+                    });
+                }
+            }
+        }
+        // The last level's entries are never tables.
+        Err(TranslateError::NotCanonical { gva })
+    }
+
+    /// Calls `visit` with every page mapped from `first` to `last`, both included, ascending. Tables that
+    /// cannot be read are passed over.
+    ///
+    /// Returns false if it gave up after [`MAX_TABLES`] tables.
+    pub fn mapped(
+        &self,
+        first: Gva,
+        last: Gva,
+        mut visit: impl FnMut(MappedRange) -> ControlFlow<()>,
+    ) -> bool {
+        let mut budget = MAX_TABLES;
+        let walk = Enumeration {
+            space: self,
+            first: first.get(),
+            last: last.get(),
+        };
+        // Broken off by `visit` with budget left is a good end too.
+        let _ = walk.table(self.root, self.mode.levels(), 0, &mut budget, &mut visit);
+        budget > 0
+    }
+
+    /// Entry `index` of the table that starts at `table`, which for PAE's first level is not page aligned.
+    fn entry(&self, table: Gpa, index: usize) -> Result<u64, MemoryError> {
+        let size = self.mode.entry_bytes();
+        let in_page = usize::try_from(table.page_offset()).unwrap_or(0);
+        let at = index.saturating_mul(size).saturating_add(in_page);
+        let page = table.page_start();
+        self.with_table(page, |bytes| {
+            let entry = if size == 4 {
+                u32_at(bytes, at).map(u64::from)
+            } else {
+                u64_at(bytes, at)
+            };
+            entry.ok_or(MemoryError::Absent { gpa: table })
+        })?
+    }
+
+    fn with_table<T>(&self, page: Gpa, read: impl FnOnce(&[u8]) -> T) -> Result<T, MemoryError> {
+        let mut cache = self.tables.0.borrow_mut();
+        if cache.is_empty() {
+            cache.resize_with(CACHED_TABLES, || None);
+        }
+        let slot = usize::try_from(page.pfn().get() & (CACHED_TABLES as u64).saturating_sub(1))
+            .unwrap_or(0);
+        if let Some(Some((at, table))) = cache.get(slot)
+            && *at == page
+        {
+            return Ok(read(&table[..]));
+        }
+        let mut table: Table = Box::new([0; PAGE_BYTES]);
+        self.memory.read(page, &mut table[..])?;
+        let result = read(&table[..]);
+        if let Some(slot) = cache.get_mut(slot) {
+            *slot = Some((page, table));
+        }
+        Ok(result)
+    }
+}
+
+impl Level {
+    fn index(&self, gva: Gva) -> usize {
+        let mask = 1_u64.wrapping_shl(self.bits).saturating_sub(1);
+        usize::try_from(gva.get().wrapping_shr(self.shift) & mask).unwrap_or(0)
+    }
+
+    /// Bytes that one entry covers.
+    fn span(&self) -> u64 {
+        1_u64.wrapping_shl(self.shift)
+    }
+
+    fn entries(&self) -> usize {
+        1_usize.wrapping_shl(self.bits)
+    }
+}
+
+impl PagingMode {
+    fn decode(self, raw: u64, level: &Level) -> Entry {
+        if raw & 1 == 0 {
+            return Entry::Invalid(NotPresent::of(raw, self));
+        }
+        match self {
+            Self::X86 => {
+                let large = level.leaf == Leaf::Large && raw & 0x80 != 0;
+                if large {
+                    // PSE-36: bits 13 to 20 are address bits 32 to 39.
+                    let high = raw >> 13 & 0xff;
+                    return page(raw & 0xffc0_0000 | high << 32, level);
+                }
+                self.decoded(raw & 0xffff_f000, level, false)
+            }
+            Self::X86Pae | Self::X64 | Self::X64La57 => {
+                let large = level.leaf == Leaf::Large && raw & 0x80 != 0;
+                self.decoded(raw & 0x000f_ffff_ffff_f000, level, large)
+            }
+            Self::Arm64 => {
+                // Bit 1 set is a table, or at the last level a page; clear is a block.
+                let block = raw & 2 == 0;
+                if block && level.leaf != Leaf::Large {
+                    return Entry::Invalid(NotPresent::Elsewhere);
+                }
+                self.decoded(raw & 0x0000_ffff_ffff_f000, level, block)
+            }
+        }
+    }
+
+    fn decoded(self, address: u64, level: &Level, large: bool) -> Entry {
+        if large || level.leaf == Leaf::Always {
+            page(address, level)
+        } else {
+            Entry::Table(Gpa::new(address))
+        }
+    }
+}
+
+/// The page of an entry; low bits that a large page does not use are not part of its address.
+fn page(address: u64, level: &Level) -> Entry {
+    let bytes = level.span();
+    Entry::Page {
+        base: Gpa::new(address & !bytes.saturating_sub(1)),
+        bytes,
+    }
+}
+
+impl NotPresent {
+    fn of(raw: u64, mode: PagingMode) -> Self {
+        const PROTOTYPE: u64 = 1 << 10;
+        const TRANSITION: u64 = 1 << 11;
+        if raw == 0 {
+            Self::Zero
+        } else if raw & PROTOTYPE != 0 {
+            Self::Prototype
+        } else if raw & TRANSITION != 0 {
+            let mask = if mode == PagingMode::X86 {
+                0xffff_f000
+            } else {
+                0x0000_ffff_ffff_f000
+            };
+            Self::Transition(Pfn::new((raw & mask) / PAGE_SIZE))
+        } else {
+            Self::Elsewhere
+        }
+    }
+}
+
+struct Enumeration<'s, 'm> {
+    space: &'s AddressSpace<'m>,
+    first: u64,
+    last: u64,
+}
+
+impl Enumeration<'_, '_> {
+    fn table(
+        &self,
+        table: Gpa,
+        levels: &[Level],
+        base: u64,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(MappedRange) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some((level, below)) = levels.split_first() else {
+            return ControlFlow::Continue(());
+        };
+        *budget = budget.saturating_sub(1);
+        if *budget == 0 {
+            return ControlFlow::Break(());
+        }
+        for index in 0..level.entries() {
+            let gva = self.address(base, level, index);
+            let end = gva.saturating_add(level.span().saturating_sub(1));
+            if end < self.first || gva > self.last {
+                continue;
+            }
+            let Ok(raw) = self.space.entry(table, index) else {
+                return ControlFlow::Continue(());
+            };
+            match self.space.mode.decode(raw, level) {
+                Entry::Table(next) => self.table(next, below, gva, budget, visit)?,
+                Entry::Page { base: gpa, bytes } => visit(MappedRange {
+                    gva: Gva::new(gva),
+                    gpa,
+                    bytes,
+                })?,
+                Entry::Invalid(_) => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The first address that entry `index` covers, sign-extended at the top level.
+    fn address(&self, base: u64, level: &Level, index: usize) -> u64 {
+        let low = base | (index as u64).wrapping_shl(level.shift);
+        if !self.space.mode.is_64bit() {
+            return low;
+        }
+        let used = self
+            .space
+            .mode
+            .levels()
+            .first()
+            .map_or(64, |top| top.shift.saturating_add(top.bits));
+        let unused = 64_u32.saturating_sub(used);
+        (low.wrapping_shl(unused).cast_signed().wrapping_shr(unused)).cast_unsigned()
+    }
+}

@@ -1,0 +1,154 @@
+//! Positioned reads of a file, a buffer, or anything that behaves like one.
+//!
+//! There is no cursor, so one source serves every stage and every thread. Nothing is mapped: a file that
+//! shrinks under a mapping kills the process, a short read is an error that can be told.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, Place, Result};
+
+/// Bytes that can be read at any offset.
+pub trait ReadAt: Debug + Send + Sync {
+    /// Bytes in all.
+    fn size(&self) -> u64;
+
+    /// Reads up to `buf.len()` bytes at `offset`; 0 means the end. As with `pread`, fewer bytes than
+    /// asked for are no error.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// The file behind it, if its bytes are a file's bytes at the same offsets: the writer then lets the
+    /// kernel copy them.
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
+}
+
+/// A file opened for reading.
+#[derive(Debug)]
+pub struct FileSource {
+    file: File,
+    size: u64,
+}
+
+impl FileSource {
+    /// Opens `path` read-only.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened or is not a regular file or block device.
+    pub fn open(path: &Path) -> Result<Self> {
+        let what = || format!("cannot open {}", path.display().to_string().escape_debug());
+        let file = File::open(path).map_err(|e| Error::io(what(), e))?;
+        let meta = file.metadata().map_err(|e| Error::io(what(), e))?;
+        if meta.is_dir() {
+            return Err(Error::io(what(), io::ErrorKind::IsADirectory.into()));
+        }
+        let mut end = &file;
+        // A block device reports length 0 in its metadata, its end does not.
+        let size =
+            io::Seek::seek(&mut end, io::SeekFrom::End(0)).map_err(|e| Error::io(what(), e))?;
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadAt for FileSource {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    #[cfg(unix)]
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.file, buf, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.file, buf, offset)
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(&self.file)
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.get(start..))
+            .unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        Ok(n)
+    }
+}
+
+/// Fills `buf` from `offset`, or says what was not there.
+///
+/// # Errors
+/// [`Error::Io`] where the read fails, [`Error::Truncated`] where the source ends first.
+pub fn read_exact_at(
+    source: &dyn ReadAt,
+    offset: u64,
+    buf: &mut [u8],
+    what: &'static str,
+) -> Result<()> {
+    let place = Place::Offset(offset);
+    let expected = buf.len() as u64;
+    match fill_at(source, offset, buf) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(found) => Err(Error::Truncated {
+            what,
+            place,
+            expected,
+            found,
+        }),
+        Err(e) => Err(Error::io(format!("cannot read {what} at {place}"), e)),
+    }
+}
+
+/// Reads until `buf` is full or the source ends; the number of bytes read.
+///
+/// # Errors
+/// What the operating system says; an interrupted call is repeated.
+pub fn fill_at(source: &dyn ReadAt, offset: u64, buf: &mut [u8]) -> io::Result<u64> {
+    let mut done = 0_usize;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match source.read_at(offset.saturating_add(done as u64), rest) {
+            Ok(0) => break,
+            Ok(n) => done = done.saturating_add(n),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_is_there_and_names_what_is_not() {
+        let source = vec![1_u8, 2, 3];
+        let mut two = [0; 2];
+        read_exact_at(&source, 1, &mut two, "pair").unwrap();
+        assert_eq!(two, [2, 3]);
+        let error = read_exact_at(&source, 2, &mut two, "pair").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "pair at file offset 0x2: expected 2 bytes, the file ends after 1"
+        );
+    }
+}
