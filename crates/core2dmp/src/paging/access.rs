@@ -1,8 +1,10 @@
 //! Reading through the page tables.
 
+use std::ops::ControlFlow;
+
 use zerocopy::FromBytes;
 
-use super::{AddressSpace, TranslateError};
+use super::{AddressSpace, MappedRange, TranslateError};
 use crate::address::Gva;
 use crate::memory::MemoryError;
 
@@ -115,5 +117,57 @@ impl AddressSpace<'_> {
         let mut buf = vec![0; bytes];
         self.read(gva, &mut buf)?;
         Ok(buf)
+    }
+}
+
+/// Bytes that [`AddressSpace::scan`] hands out at most.
+const SCAN_BYTES: u64 = 1 << 20;
+
+impl AddressSpace<'_> {
+    /// Calls `visit` with everything readable from `first` to `last`, both included, in blocks of at most
+    /// 1 MiB that start and end at page borders. Pages that are not present are passed over.
+    pub fn scan(
+        &self,
+        first: Gva,
+        last: Gva,
+        mut visit: impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
+    ) {
+        let first = first.page_start();
+        let mut ranges: Vec<MappedRange> = Vec::new();
+        self.mapped(first, last, |range| {
+            let range = range.clip(first, last);
+            match ranges.last_mut() {
+                Some(before) if before.continues_with(&range) => {
+                    before.bytes = before.bytes.saturating_add(range.bytes);
+                }
+                _ => ranges.push(range),
+            }
+            ControlFlow::Continue(())
+        });
+        let mut buffer = Vec::new();
+        for range in ranges {
+            if self.scan_range(range, &mut buffer, &mut visit).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn scan_range(
+        &self,
+        range: MappedRange,
+        buffer: &mut Vec<u8>,
+        visit: &mut impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut done = 0;
+        while done < range.bytes {
+            let bytes = range.bytes.saturating_sub(done).min(SCAN_BYTES);
+            buffer.resize(usize::try_from(bytes).unwrap_or(0), 0);
+            let gpa = range.gpa.saturating_add(done);
+            if self.memory.read(gpa, buffer).is_ok() {
+                visit(range.gva.saturating_add(done), buffer)?;
+            }
+            done = done.saturating_add(bytes);
+        }
+        ControlFlow::Continue(())
     }
 }

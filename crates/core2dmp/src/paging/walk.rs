@@ -39,6 +39,27 @@ pub struct MappedRange {
     pub bytes: u64,
 }
 
+impl MappedRange {
+    /// The part from `first` to `last`, both included.
+    pub(super) fn clip(self, first: Gva, last: Gva) -> Self {
+        let skipped = first.get().saturating_sub(self.gva.get());
+        let gva = self.gva.saturating_add(skipped);
+        let wanted = last.get().saturating_sub(gva.get()).saturating_add(1);
+        let pages = wanted.checked_next_multiple_of(PAGE_SIZE).unwrap_or(wanted);
+        Self {
+            gva,
+            gpa: self.gpa.saturating_add(skipped),
+            bytes: self.bytes.saturating_sub(skipped).min(pages),
+        }
+    }
+
+    /// Whether `next` follows in both address spaces.
+    pub(super) fn continues_with(&self, next: &Self) -> bool {
+        self.gva.checked_add(self.bytes) == Some(next.gva)
+            && self.gpa.checked_add(self.bytes) == Some(next.gpa)
+    }
+}
+
 impl AddressSpace<'_> {
     /// The physical address of `gva`.
     ///

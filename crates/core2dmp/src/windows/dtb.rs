@@ -1,0 +1,318 @@
+//! The page tables' root: from the vCPUs, from the low stub, or by a scan of all memory.
+//!
+//! ```text
+//! vCPU CR3 --+
+//! low stub --+--> does it map KUSER_SHARED_DATA, and a kernel?  --> root
+//! scan ------+
+//! ```
+//!
+//! Each candidate is verified by what it maps. A vCPU in user mode of a system with KVA shadowing has a CR3
+//! that maps neither; the next candidate then decides.
+
+use std::ops::ControlFlow;
+
+use super::fact::Source;
+use super::kernel::{self, KernelImage};
+use super::kuser;
+use crate::address::{Gpa, Gva, PAGE_BYTES, Pfn};
+use crate::container::{CpuState, Guest, X86Registers};
+use crate::error::Attempt;
+use crate::format::nt::{LAYOUT32, LAYOUT64, low_stub};
+use crate::format::{u16_at, u32_at, u64_at};
+use crate::memory::{Frames, PhysicalMemory};
+use crate::paging::{AddressSpace, PagingMode};
+
+/// Attempts that an error lists; a scan may have thousands.
+const MAX_ATTEMPTS: usize = 64;
+/// Frames that are scanned first: page tables of System are low.
+const LOW_FRAMES: u64 = 0x1000;
+
+/// An address that is likely inside the kernel's image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EntryHint {
+    pub(super) gva: Gva,
+    pub(super) what: &'static str,
+}
+
+/// A root that was verified, and the kernel that it maps.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) gpa: Gpa,
+    pub(super) mode: PagingMode,
+    pub(super) source: Source,
+    pub(super) kernel: KernelImage,
+}
+
+/// Finds the root and the kernel; `Err` lists what was tried.
+pub(super) fn find(guest: &Guest) -> Result<Root, Vec<Attempt>> {
+    let mut search = Search {
+        memory: &guest.memory,
+        tried: Vec::new(),
+    };
+    search
+        .vcpus(&guest.cpus)
+        .or_else(|| search.low_stub())
+        .or_else(|| search.page_tables())
+        .ok_or(search.tried)
+}
+
+struct Search<'m> {
+    memory: &'m PhysicalMemory,
+    tried: Vec<Attempt>,
+}
+
+impl Search<'_> {
+    fn vcpus(&mut self, cpus: &[CpuState]) -> Option<Root> {
+        // Ring 0 first: with KVA shadowing the CR3 of user mode maps almost nothing.
+        let (kernel, user): (Vec<_>, Vec<_>) =
+            cpus.iter().partition(|cpu| !cpu.registers.is_user_mode());
+        kernel.into_iter().chain(user).find_map(|cpu| {
+            let registers = &cpu.registers;
+            let source = Source::Vcpu {
+                index: cpu.index,
+                register: "CR3",
+            };
+            if !registers.has_paging() || registers.cr3 == 0 {
+                self.fail(&source, registers.cr3, "the vCPU does not use page tables");
+                return None;
+            }
+            modes_of(registers).iter().find_map(|&mode| {
+                let space = AddressSpace::new(self.memory, mode, Gpa::new(registers.cr3));
+                let hints = vcpu_hints(&space, registers);
+                self.verify(&space, source.clone(), &hints)
+            })
+        })
+    }
+
+    fn low_stub(&mut self) -> Option<Root> {
+        let (first, end) = low_stub::RANGE;
+        let mut found = false;
+        let mut page = [0; PAGE_BYTES];
+        for pfn in Gpa::new(first).pfn().get()..Gpa::new(end).pfn().get() {
+            let gpa = Pfn::new(pfn).gpa();
+            if self.memory.read(gpa, &mut page).is_err() {
+                continue;
+            }
+            let Some((cr3, target)) = parse_stub(&page) else {
+                continue;
+            };
+            found = true;
+            let hint = EntryHint {
+                gva: target,
+                what: "the low stub's target",
+            };
+            for mode in [PagingMode::X64, PagingMode::X64La57] {
+                let space = AddressSpace::new(self.memory, mode, cr3);
+                if let Some(root) = self.verify(&space, Source::LowStub(gpa), &[hint]) {
+                    return Some(root);
+                }
+            }
+        }
+        if !found {
+            self.tried.push(Attempt {
+                way: "low stub below 1 MiB".to_owned(),
+                outcome: "none".to_owned(),
+            });
+        }
+        None
+    }
+
+    fn page_tables(&mut self) -> Option<Root> {
+        let mut candidates = 0_u64;
+        let mut root = None;
+        let memory = self.memory;
+        let low = Frames::between(Pfn::new(0), Pfn::new(LOW_FRAMES));
+        let rest = Frames::between(Pfn::new(LOW_FRAMES), Pfn::END);
+        for frames in [low, rest] {
+            memory.scan(frames, |gpa, block| {
+                for (page, bytes) in block.chunks_exact(PAGE_BYTES).enumerate() {
+                    let at = gpa.saturating_add((page as u64) << 12);
+                    for (candidate, mode) in look(memory, at, bytes).into_iter().flatten() {
+                        candidates = candidates.saturating_add(1);
+                        let space = AddressSpace::new(memory, mode, candidate);
+                        root = self.verify(&space, Source::PageTableScan(candidate), &[]);
+                        if root.is_some() {
+                            return ControlFlow::Break(());
+                        }
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            if root.is_some() {
+                return root;
+            }
+        }
+        self.tried.push(Attempt {
+            way: "page table scan of all memory".to_owned(),
+            outcome: format!("{candidates} candidates, none maps Windows"),
+        });
+        None
+    }
+
+    fn verify(
+        &mut self,
+        space: &AddressSpace<'_>,
+        source: Source,
+        hints: &[EntryHint],
+    ) -> Option<Root> {
+        let root = space.root().get();
+        if let Err(why) = kuser::verify(space) {
+            self.fail(&source, root, &format!("{:?}: {why}", space.mode()));
+            return None;
+        }
+        let Some(kernel) = kernel::find(space, hints) else {
+            self.fail(
+                &source,
+                root,
+                "maps KUSER_SHARED_DATA, but no image of a kernel",
+            );
+            return None;
+        };
+        Some(Root {
+            gpa: space.root(),
+            mode: space.mode(),
+            source,
+            kernel,
+        })
+    }
+
+    fn fail(&mut self, source: &Source, root: u64, why: &str) {
+        if self.tried.len() < MAX_ATTEMPTS {
+            self.tried.push(Attempt {
+                way: format!("{source} {root:#x}"),
+                outcome: why.to_owned(),
+            });
+        }
+    }
+}
+
+/// Modes that the control registers allow, the likelier first. Xen does not tell EFER, so that 64-bit mode
+/// and PAE look alike.
+fn modes_of(registers: &X86Registers) -> &'static [PagingMode] {
+    match (registers.has_pae(), registers.has_la57()) {
+        (false, _) => &[PagingMode::X86],
+        (true, false) => &[PagingMode::X64, PagingMode::X86Pae],
+        (true, true) => &[PagingMode::X64La57, PagingMode::X64, PagingMode::X86Pae],
+    }
+}
+
+/// Addresses in the kernel that a vCPU leads to: the handler of interrupt 0, through the PCR or the IDTR,
+/// and RIP.
+fn vcpu_hints(space: &AddressSpace<'_>, registers: &X86Registers) -> Vec<EntryHint> {
+    let mut hints = Vec::new();
+    let idt = registers
+        .idtr
+        .map(|idtr| Gva::new(idtr.base))
+        .or_else(|| pcr_idt(space, registers));
+    if let Some(gva) = idt.and_then(|idt| interrupt_handler(space, idt)) {
+        hints.push(EntryHint {
+            gva,
+            what: "the handler of interrupt 0",
+        });
+    }
+    let rip = Gva::new(registers.rip);
+    if space.mode().is_kernel(rip) {
+        hints.push(EntryHint {
+            gva: rip,
+            what: "RIP",
+        });
+    }
+    hints
+}
+
+fn pcr_idt(space: &AddressSpace<'_>, registers: &X86Registers) -> Option<Gva> {
+    let (pcr, layout) = if space.mode().is_64bit() {
+        (registers.gs_base_kernel, &LAYOUT64)
+    } else {
+        (registers.fs_base, &LAYOUT32)
+    };
+    let pcr = Gva::new(pcr);
+    if !space.mode().is_kernel(pcr) {
+        return None;
+    }
+    space.pointer(pcr.checked_add(layout.pcr_idt as u64)?).ok()
+}
+
+/// The address in gate 0 of an interrupt descriptor table.
+fn interrupt_handler(space: &AddressSpace<'_>, idt: Gva) -> Option<Gva> {
+    let gate = space.bytes(idt, 16).ok()?;
+    let low = u64::from(u16_at(&gate, 0)?);
+    let middle = u64::from(u16_at(&gate, 6)?) << 16;
+    let high = if space.mode().is_64bit() {
+        u64::from(u32_at(&gate, 8)?) << 32
+    } else {
+        0
+    };
+    let handler = Gva::new(low | middle | high);
+    space.mode().is_kernel(handler).then_some(handler)
+}
+
+/// CR3 and target of a page that holds the processor start block.
+fn parse_stub(page: &[u8]) -> Option<(Gpa, Gva)> {
+    if u64_at(page, 0)? & low_stub::SIGNATURE_MASK != low_stub::SIGNATURE & low_stub::SIGNATURE_MASK
+    {
+        return None;
+    }
+    let cr3 = u64_at(page, low_stub::CR3)?;
+    let target = u64_at(page, low_stub::LM_TARGET)?;
+    let plausible = cr3 != 0 && cr3 & 0xfff == 0 && target >> 43 == u64::MAX >> 43;
+    plausible.then_some((Gpa::new(cr3), Gva::new(target)))
+}
+
+/// What a page may be the root of, by its entry for itself.
+fn look(memory: &PhysicalMemory, gpa: Gpa, page: &[u8]) -> [Option<(Gpa, PagingMode)>; 4] {
+    let long_mode = looks_x64(gpa, page);
+    [
+        long_mode.then_some((gpa, PagingMode::X64)),
+        long_mode.then_some((gpa, PagingMode::X64La57)),
+        looks_x86(gpa, page).then_some((gpa, PagingMode::X86)),
+        find_pae(memory, gpa, page).map(|root| (root, PagingMode::X86Pae)),
+    ]
+}
+
+/// One entry of the upper half leads back to the table: where depends on the build, and is random since 1607.
+fn looks_x64(gpa: Gpa, page: &[u8]) -> bool {
+    const MASK: u64 = 0x0000_ffff_ffff_f083;
+    let own = gpa.get() | 3;
+    let (entries, _) = page.as_chunks::<8>();
+    entries
+        .get(256..)
+        .unwrap_or_default()
+        .iter()
+        .filter(|entry| u64::from_le_bytes(**entry) & MASK == own)
+        .count()
+        == 1
+}
+
+/// Entry 0x300 leads back to the directory: page tables are mapped at 0xc0000000.
+fn looks_x86(gpa: Gpa, page: &[u8]) -> bool {
+    u32_at(page, 0xc00)
+        .is_some_and(|entry| u64::from(entry & 0xffff_f000) == gpa.get() && entry & 0x83 == 3)
+}
+
+/// Four directories, of which the last maps all four at 0xc0600000. A table is 32 bytes, anywhere in a page.
+fn find_pae(memory: &PhysicalMemory, gpa: Gpa, page: &[u8]) -> Option<Gpa> {
+    let (entries, _) = page.as_chunks::<8>();
+    entries
+        .chunks_exact(4)
+        .zip(0_u64..)
+        .find_map(|(four, index)| {
+            let four: [u64; 4] =
+                [0, 1, 2, 3].map(|n| four.get(n).map_or(0, |entry| u64::from_le_bytes(*entry)));
+            let plausible = four
+                .iter()
+                .all(|entry| entry & 0xfff0_0000_0000_0fff == 1 && *entry > 0xfff);
+            if !plausible {
+                return None;
+            }
+            let mut directory = [0; 32];
+            let last = four.last()? & !0xfff;
+            memory.read(Gpa::new(last), &mut directory).ok()?;
+            let (own, _) = directory.as_chunks::<8>();
+            let maps_all = own
+                .iter()
+                .zip(four)
+                .all(|(entry, pdpte)| u64::from_le_bytes(*entry) & 0x000f_ffff_ffff_f001 == pdpte);
+            maps_all.then(|| gpa.saturating_add(index << 5))
+        })
+}

@@ -1,0 +1,142 @@
+//! The process list, and with it the page tables of System.
+//!
+//! ```text
+//! PsActiveProcessHead <-> EPROCESS.ActiveProcessLinks
+//!     links - pointer       UniqueProcessId   (directly before the links since NT 5.1)
+//!     links - ?             EPROCESS          found through System: its page tables map the same kernel
+//!     links + ?             ImageFileName     found through System: "System"
+//! ```
+
+use super::lists;
+use super::modules::layout;
+use super::pe::PeImage;
+use crate::address::{Gpa, Gva};
+use crate::format::nt::Layout;
+use crate::paging::AddressSpace;
+
+/// Processes that are listed.
+const MAX_PROCESSES: usize = 16384;
+/// Bytes before and after the links in which an EPROCESS is searched.
+const MAX_EPROCESS: u64 = 0x800;
+/// `EPROCESS.ImageFileName` has 15 or 16 bytes, with a zero.
+const IMAGE_NAME_BYTES: usize = 15;
+/// System's process id since NT 5.1.
+const SYSTEM_PID: u64 = 4;
+/// `DISPATCHER_HEADER.Type` of a process.
+const PROCESS_OBJECT: u8 = 3;
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its EPROCESS.
+    pub eprocess: Gva,
+    /// Its process id.
+    pub pid: u64,
+    /// Its image's file name, cut to 15 bytes by Windows. Guest text.
+    pub name: String,
+    /// Its page tables, as CR3 holds them.
+    pub dtb: u64,
+}
+
+/// Where things are in an EPROCESS.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    links: u64,
+    name: Option<u64>,
+}
+
+/// The processes, System first as Windows lists it, and why the list ended early.
+pub(super) fn read(
+    space: &AddressSpace<'_>,
+    kernel: &PeImage,
+    head: Gva,
+) -> (Vec<Process>, Option<String>) {
+    let layout = layout(space);
+    let walk = lists::walk(space, head, MAX_PROCESSES);
+    let pid_of = |links: Gva| {
+        let gva = links.checked_sub(layout.pointer as u64)?;
+        space.word(gva).ok()
+    };
+    let system = walk
+        .entries
+        .iter()
+        .copied()
+        .find(|links| pid_of(*links) == Some(SYSTEM_PID));
+    let shape = system.and_then(|links| shape(space, layout, kernel, links));
+    let Some(shape) = shape else {
+        let why = "the process list: System was not recognised in it";
+        return (Vec::new(), Some(walk.broken.unwrap_or(why.to_owned())));
+    };
+    let process = |links: &Gva| {
+        let eprocess = links.checked_sub(shape.links)?;
+        let name = shape
+            .name
+            .and_then(|offset| {
+                space
+                    .bytes(links.checked_add(offset)?, IMAGE_NAME_BYTES)
+                    .ok()
+            })
+            .unwrap_or_default();
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        Some(Process {
+            eprocess,
+            pid: pid_of(*links)?,
+            name: String::from_utf8_lossy(name).into_owned(),
+            dtb: space
+                .word(eprocess.checked_add(layout.process_dtb as u64)?)
+                .ok()?,
+        })
+    };
+    let processes = walk.entries.iter().filter_map(process).collect();
+    let broken = walk
+        .broken
+        .map(|why| format!("the process list is broken: {why}"));
+    (processes, broken)
+}
+
+/// Learns the shape of an EPROCESS from System's.
+fn shape(space: &AddressSpace<'_>, layout: &Layout, kernel: &PeImage, links: Gva) -> Option<Shape> {
+    let exported = kernel
+        .export(space, "PsInitialSystemProcess")
+        .and_then(|gva| space.pointer(gva).ok())
+        .filter(|eprocess| is_process(space, layout, kernel, *eprocess));
+    let eprocess = exported.or_else(|| {
+        (1..MAX_EPROCESS / 8).find_map(|back| {
+            let gva = Gva::new(links.get() & !7).checked_sub(back.saturating_mul(8))?;
+            is_process(space, layout, kernel, gva).then_some(gva)
+        })
+    })?;
+    let bytes = read_ahead(space, links);
+    Some(Shape {
+        links: links.get().checked_sub(eprocess.get())?,
+        name: memchr::memmem::find(&bytes, b"System\0").map(|at| at as u64),
+    })
+}
+
+/// What can be read behind the links, to the end of an EPROCESS at most.
+fn read_ahead(space: &AddressSpace<'_>, links: Gva) -> Vec<u8> {
+    let whole = usize::try_from(MAX_EPROCESS).unwrap_or(0);
+    let in_page = crate::address::PAGE_SIZE.saturating_sub(links.page_offset());
+    let first_page = whole.min(usize::try_from(in_page).unwrap_or(whole));
+    space
+        .bytes(links, whole)
+        .or_else(|_| space.bytes(links, first_page))
+        .unwrap_or_default()
+}
+
+/// Whether a process object stands here: its type, and page tables that map this very kernel.
+fn is_process(space: &AddressSpace<'_>, layout: &Layout, kernel: &PeImage, gva: Gva) -> bool {
+    let mut kind = [0];
+    if space.read(gva, &mut kind).is_err() || kind != [PROCESS_OBJECT] {
+        return false;
+    }
+    let Ok(dtb) = space.word(gva.saturating_add(layout.process_dtb as u64)) else {
+        return false;
+    };
+    if dtb & space.mode().root_mask() == 0 {
+        return false;
+    }
+    let own = AddressSpace::new(space.memory(), space.mode(), Gpa::new(dtb));
+    let here = space.translate(kernel.base).ok();
+    here.is_some() && own.translate(kernel.base).ok() == here
+}
