@@ -1,1 +1,274 @@
-//! wip
+//! The only place that knows how bytes move.
+//!
+//! ```text
+//! plan's segments --Bytes-->  write
+//!                 --Source--> copy_file_range: the kernel copies, or shares extents; holes stay holes
+//!                 --Zeros-->  a hole in a file, zeros in a stream
+//! ```
+//!
+//! A file appears whole or not at all: it is written under a temporary name in the same folder, readable by
+//! its owner alone, flushed, and renamed. Whatever ends the program before that leaves no file of the final
+//! name; an error or an interruption leaves none at all.
+
+mod copy;
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::dump::{Plan, Segment, SegmentData};
+use crate::error::{Error, Result};
+use crate::source::ReadAt;
+
+/// Bytes that are moved between two looks at the interruption flag.
+const STEP: u64 = 32 << 20;
+/// Bytes of a buffer where the kernel does not copy.
+const BUFFER: usize = 1 << 20;
+
+/// Is told how far the writer is, and may stop it.
+pub trait Progress {
+    /// `bytes` more of the file are done; `Break` stops, and nothing is left behind.
+    fn advance(&self, bytes: u64) -> ControlFlow<()>;
+}
+
+/// Nobody watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn advance(&self, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// How to write a file.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteOptions {
+    /// Replace an existing file.
+    pub force: bool,
+    /// Flush it to the disk before it gets its name.
+    pub sync: bool,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            force: false,
+            sync: true,
+        }
+    }
+}
+
+/// Writes the planned file at `path`.
+///
+/// # Errors
+/// [`Error::OutputExists`] without `force`, [`Error::Io`] with the place, [`Error::Interrupted`]. No file is
+/// left in any of these cases.
+pub fn to_file(
+    plan: &Plan,
+    source: &dyn ReadAt,
+    path: &Path,
+    options: WriteOptions,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let name = path.display().to_string().escape_debug().to_string();
+    let failed = |what: &str| {
+        let what = format!("cannot {what} {name}");
+        move |e: io::Error| Error::io(what.clone(), e)
+    };
+    check_target(path, &name, options.force)?;
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => Path::new("/"),
+    };
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    // `tempfile` opens with O_EXCL and mode 0600.
+    let temporary = tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".core2dmp-part")
+        .tempfile_in(folder)
+        .map_err(failed("create"))?;
+    let mut writer = FileWriter {
+        source,
+        file: temporary.as_file(),
+        at: 0,
+        progress,
+        buffer: Vec::new(),
+    };
+    for segment in &plan.segments {
+        writer.segment(segment).map_err(|e| match e.kind() {
+            _ if is_stopped(&e) => Error::Interrupted,
+            _ => Error::io(format!("cannot write {name} at offset {:#x}", writer.at), e),
+        })?;
+    }
+    finish(temporary, path, &name, plan.size, options)?;
+    if options.sync {
+        // The name is durable only with its folder. Not every file system can flush one: then it is as good
+        // as it gets.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
+/// Whether the name is free, or may be taken.
+fn check_target(path: &Path, name: &str, force: bool) -> Result<()> {
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io(format!("cannot look at {name}"), e)),
+        Ok(meta) if meta.is_file() && force => Ok(()),
+        Ok(meta) if meta.is_file() => Err(Error::OutputExists {
+            path: name.to_owned(),
+        }),
+        Ok(_) => Err(Error::io(
+            format!("cannot write {name}: it is not a regular file"),
+            io::ErrorKind::InvalidInput.into(),
+        )),
+    }
+}
+
+fn finish(
+    temporary: NamedTempFile,
+    path: &Path,
+    name: &str,
+    size: u64,
+    options: WriteOptions,
+) -> Result<()> {
+    let failed = |what: &str, e| Error::io(format!("cannot {what} {name}"), e);
+    let file = temporary.as_file();
+    file.set_len(size).map_err(|e| failed("extend", e))?;
+    if options.sync {
+        file.sync_all().map_err(|e| failed("flush", e))?;
+    }
+    let named = if options.force {
+        temporary.persist(path)
+    } else {
+        temporary.persist_noclobber(path)
+    };
+    match named {
+        Ok(_) => Ok(()),
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::OutputExists {
+            path: name.to_owned(),
+        }),
+        Err(e) => Err(failed("rename the finished file to", e.error)),
+    }
+}
+
+/// Writes the planned file into a stream, from its first byte to its last.
+///
+/// # Errors
+/// [`Error::Io`], a closed pipe among them, and [`Error::Interrupted`].
+pub fn to_stream(
+    plan: &Plan,
+    source: &dyn ReadAt,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut at = 0_u64;
+    for segment in &plan.segments {
+        let mut done = 0;
+        while done < segment.bytes {
+            let step = segment.bytes.saturating_sub(done).min(BUFFER as u64);
+            let bytes = usize::try_from(step).unwrap_or(BUFFER);
+            let block = match &segment.data {
+                SegmentData::Bytes(bytes) => bytes.as_slice(),
+                SegmentData::Source { offset } => {
+                    copy::read_block(source, offset.saturating_add(done), &mut buffer, bytes)
+                        .map_err(|e| Error::io("cannot read the container", e))?
+                }
+                SegmentData::Zeros => {
+                    buffer.fill(0);
+                    buffer.get(..bytes).unwrap_or_default()
+                }
+            };
+            out.write_all(block)
+                .map_err(|e| Error::io(format!("cannot write the stream at offset {at:#x}"), e))?;
+            let moved = block.len() as u64;
+            done = done.saturating_add(moved);
+            at = at.saturating_add(moved);
+            if progress.advance(moved).is_break() {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+    out.flush()
+        .map_err(|e| Error::io("cannot write the stream", e))
+}
+
+/// What an interruption looks like among I/O errors.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Stopped;
+
+fn is_stopped(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>)
+}
+
+struct FileWriter<'a> {
+    source: &'a dyn ReadAt,
+    file: &'a File,
+    at: u64,
+    progress: &'a dyn Progress,
+    buffer: Vec<u8>,
+}
+
+impl FileWriter<'_> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        match &segment.data {
+            SegmentData::Bytes(bytes) => {
+                let mut file = self.file;
+                file.seek(SeekFrom::Start(self.at))?;
+                file.write_all(bytes)?;
+                self.moved(segment.bytes)
+            }
+            SegmentData::Zeros => self.moved(segment.bytes),
+            SegmentData::Source { offset } => self.copy(*offset, segment.bytes),
+        }
+    }
+
+    /// Copies what the source stores; what it has as holes stays one.
+    fn copy(&mut self, from: u64, bytes: u64) -> io::Result<()> {
+        let end = from.saturating_add(bytes);
+        let mut from = from;
+        while from < end {
+            let hole = copy::hole_at(self.source, from).min(end.saturating_sub(from));
+            if hole > 0 {
+                from = from.saturating_add(hole);
+                self.moved(hole)?;
+                continue;
+            }
+            let data = copy::data_at(self.source, from).min(end.saturating_sub(from));
+            let step = data.min(STEP);
+            let moved = copy::copy_range(
+                self.source,
+                from,
+                self.file,
+                self.at,
+                step,
+                &mut self.buffer,
+            )?;
+            from = from.saturating_add(moved);
+            self.moved(moved)?;
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, bytes: u64) -> io::Result<()> {
+        self.at = self.at.saturating_add(bytes);
+        match self.progress.advance(bytes) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(io::Error::other(Stopped)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod bugcheck;
+mod contexts;
 mod dtb;
 mod fact;
 mod kdbg;
@@ -24,6 +25,7 @@ mod modules;
 mod pe;
 mod processes;
 mod processors;
+mod registers;
 mod runs;
 mod version;
 
@@ -35,6 +37,7 @@ use crate::memory::{Frames, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode};
 
 pub use bugcheck::Bugcheck;
+pub use contexts::{ContextPolicy, ContextSource, ProcessorContext, contexts};
 pub use fact::{Fact, Rejected, Source};
 pub use kdbg::{DebuggerData, Encoding};
 pub use kernel::KernelImage;

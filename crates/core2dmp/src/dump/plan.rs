@@ -1,0 +1,256 @@
+//! From facts to segments.
+
+use super::header;
+use super::patch::{Patch, PatchSet};
+use crate::address::{PAGE_SIZE, Pfn};
+use crate::container::Guest;
+use crate::error::{Error, Result};
+use crate::format::{dump32, dump64};
+use crate::memory::{Backing, Frames};
+use crate::windows::{ContextPolicy, ProcessorContext, Windows, contexts};
+
+/// Missing ranges that a plan lists one by one.
+const MAX_MISSING_RANGES: usize = 64;
+
+/// What the user may choose.
+#[derive(Debug, Clone, Default)]
+pub struct PlanOptions {
+    /// Refuse to plan a dump in which frames that Windows counts are missing.
+    pub strict: bool,
+    /// Which registers the processors get.
+    pub contexts: ContextPolicy,
+}
+
+/// A dump file that has not been written yet.
+#[derive(Debug)]
+#[must_use]
+pub struct Plan {
+    /// Everything in the file, in order; the header is the first segment.
+    pub segments: Vec<Segment>,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Bytes of the header.
+    pub header_bytes: u64,
+    /// The runs in the header.
+    pub runs: Vec<Frames>,
+    /// Frames that Windows counts and the container lacks.
+    pub missing: Missing,
+    /// Where the dump differs from the guest's memory.
+    pub patches: Vec<Patch>,
+    /// The registers of each processor, and whose they are.
+    pub contexts: Vec<ProcessorContext>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Frames that are zeros in the dump because the container lacks them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// How many.
+    pub frames: u64,
+    /// The first ranges.
+    pub ranges: Vec<Frames>,
+}
+
+/// Consecutive bytes of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// How many.
+    pub bytes: u64,
+    /// Where they come from.
+    pub data: SegmentData,
+}
+
+/// Where a segment's bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SegmentData {
+    /// They are here.
+    Bytes(Vec<u8>),
+    /// They are in the container's file at this offset.
+    Source {
+        /// Of the first byte.
+        offset: u64,
+    },
+    /// They are zero.
+    Zeros,
+}
+
+impl Plan {
+    /// The dump's header.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        match self.segments.first() {
+            Some(Segment {
+                data: SegmentData::Bytes(bytes),
+                ..
+            }) => bytes,
+            _ => &[],
+        }
+    }
+
+    fn push(&mut self, bytes: u64, data: SegmentData) {
+        self.size = self.size.saturating_add(bytes);
+        if let Some(last) = self.segments.last_mut() {
+            let continues = match (&last.data, &data) {
+                (SegmentData::Source { offset: a }, SegmentData::Source { offset: b }) => {
+                    a.saturating_add(last.bytes) == *b
+                }
+                (SegmentData::Zeros, SegmentData::Zeros) => true,
+                _ => false,
+            };
+            if continues {
+                last.bytes = last.bytes.saturating_add(bytes);
+                return;
+            }
+        }
+        self.segments.push(Segment { bytes, data });
+    }
+}
+
+/// Plans a full dump.
+///
+/// # Errors
+/// [`Error::TooManyRuns`] if the header cannot name all runs, [`Error::FramesMissing`] if `strict` and the
+/// container lacks some.
+pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<Plan> {
+    let is_64bit = windows.mode.is_64bit();
+    let (header_bytes, limit) = if is_64bit {
+        (dump64::SIZE, dump64::MAX_RUNS)
+    } else {
+        (dump32::SIZE, dump32::MAX_RUNS)
+    };
+    let runs = &windows.runs.value;
+    if runs.len() > limit {
+        return Err(Error::TooManyRuns {
+            found: runs.len(),
+            limit,
+        });
+    }
+    let mut warnings = Vec::new();
+    let contexts = contexts(guest, windows, options.contexts);
+    let patches = patches(guest, windows, &contexts, &mut warnings);
+    let mut plan = Plan {
+        segments: Vec::new(),
+        size: 0,
+        header_bytes: header_bytes as u64,
+        runs: runs.clone(),
+        missing: Missing::default(),
+        patches: patches.list.clone(),
+        contexts,
+        warnings,
+    };
+    let placeholder = SegmentData::Bytes(Vec::new());
+    plan.push(header_bytes as u64, placeholder);
+    for run in runs {
+        body(&mut plan, guest, *run, &patches);
+    }
+    if options.strict && plan.missing.frames > 0 {
+        return Err(missing_error(&plan));
+    }
+    outside(&mut plan, &patches);
+    let header = header::build(guest, windows, &plan, plan.contexts.first());
+    if let Some(first) = plan.segments.first_mut() {
+        first.data = SegmentData::Bytes(header);
+    }
+    Ok(plan)
+}
+
+fn missing_error(plan: &Plan) -> Error {
+    Error::FramesMissing {
+        missing: plan.missing.frames,
+        total: plan
+            .runs
+            .iter()
+            .fold(0, |sum, run| sum.saturating_add(run.count)),
+        first: plan
+            .missing
+            .ranges
+            .first()
+            .map_or_else(Default::default, |range| range.first.gpa()),
+    }
+}
+
+/// The pages that have to differ. The debugger wants its data block plain; without it nothing else is read.
+/// It takes registers from the processors' control blocks.
+fn patches(
+    guest: &Guest,
+    windows: &Windows,
+    contexts: &[ProcessorContext],
+    warnings: &mut Vec<String>,
+) -> PatchSet {
+    let space = windows.space(&guest.memory);
+    let mut patches = PatchSet::default();
+    let kdbg = &windows.kdbg.value;
+    let mut write = |what: &str, gva, bytes: &[u8]| {
+        if let Err(why) = patches.write(&space, what, gva, bytes) {
+            warnings.push(format!("{what} cannot be written: {why}"));
+        }
+    };
+    write("KDBG, plain", kdbg.gva, &kdbg.bytes);
+    if let Some(encoding) = &kdbg.encoding {
+        write("KdpDataBlockEncoded = 0", encoding.flag, &[0]);
+    }
+    for (processor, chosen) in windows.processors.iter().zip(contexts) {
+        let number = processor.number;
+        if let Some(gva) = processor.context {
+            write(
+                &format!("registers of processor {number}"),
+                gva,
+                &chosen.context,
+            );
+        }
+        if let Some(gva) = processor.special {
+            write(
+                &format!("special registers of processor {number}"),
+                gva,
+                &chosen.special,
+            );
+        }
+    }
+    patches
+}
+
+/// The frames of one run.
+fn body(plan: &mut Plan, guest: &Guest, run: Frames, patches: &PatchSet) {
+    for (piece, backing) in guest.memory.pieces(run) {
+        let mut at = piece.first;
+        for (pfn, page) in patches.pages.range(piece.first..piece.end()) {
+            unpatched(plan, Frames::between(at, *pfn), piece, backing);
+            plan.push(PAGE_SIZE, SegmentData::Bytes(page.to_vec()));
+            at = pfn.saturating_add(1);
+        }
+        unpatched(plan, Frames::between(at, piece.end()), piece, backing);
+    }
+}
+
+fn unpatched(plan: &mut Plan, frames: Frames, piece: Frames, backing: Option<Backing>) {
+    if frames.count == 0 {
+        return;
+    }
+    let data = match backing.map(|b| b.skip(frames.first.frames_since(piece.first))) {
+        Some(Backing::File { offset }) => SegmentData::Source { offset },
+        Some(Backing::Zero) => SegmentData::Zeros,
+        None => {
+            plan.missing.frames = plan.missing.frames.saturating_add(frames.count);
+            if plan.missing.ranges.len() < MAX_MISSING_RANGES {
+                plan.missing.ranges.push(frames);
+            }
+            SegmentData::Zeros
+        }
+    };
+    plan.push(frames.bytes(), data);
+}
+
+/// Patched pages that no run holds are lost: the debugger will not see them.
+fn outside(plan: &mut Plan, patches: &PatchSet) {
+    let lost: Vec<&Pfn> = patches
+        .pages
+        .keys()
+        .filter(|pfn| !plan.runs.iter().any(|run| run.contains(**pfn)))
+        .collect();
+    for pfn in lost {
+        plan.warnings.push(format!(
+            "frame {pfn} has to be changed but is in none of the guest's runs"
+        ));
+    }
+}

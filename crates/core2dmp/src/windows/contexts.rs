@@ -1,0 +1,210 @@
+//! Where each processor stood: its registers from the vCPU, or from what Windows saved.
+//!
+//! ```text
+//!              live guest                     crashed guest
+//! auto         the vCPU's                     Windows' own, if sound (the vCPU halts elsewhere by then)
+//! vcpu         the vCPU's where there is one
+//! memory       Windows' own, always
+//! ```
+//!
+//! Debuggers read registers from the processor's control block, never from the dump's header; so what is
+//! chosen here is written there.
+
+use zerocopy::FromBytes;
+
+use super::Windows;
+use super::modules::layout;
+use super::processors::Processor;
+use super::registers::{context_of, special_of};
+use crate::address::Gva;
+use crate::container::{CpuState, Guest};
+use crate::format::context::{ContextAmd64, ContextX86, SpecialAmd64, SpecialX86};
+use crate::paging::AddressSpace;
+
+/// Which registers to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContextPolicy {
+    /// Windows' own for a crashed guest where they are sound, else the vCPU's.
+    #[default]
+    Auto,
+    /// The vCPU's where a processor has one.
+    Vcpu,
+    /// What memory holds.
+    Memory,
+}
+
+/// Whose registers a processor has in the dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContextSource {
+    /// Those of the vCPU at this position in the container.
+    Vcpu(usize),
+    /// Those that Windows saved.
+    Memory,
+}
+
+/// The registers that were chosen for a processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessorContext {
+    /// The processor's number.
+    pub number: u32,
+    /// Whose registers they are.
+    pub source: ContextSource,
+    /// Why these.
+    pub why: String,
+    /// A `CONTEXT` of the machine; empty if there is none.
+    pub context: Vec<u8>,
+    /// `KSPECIAL_REGISTERS`; empty if there are none.
+    pub special: Vec<u8>,
+    /// The instruction pointer.
+    pub rip: Gva,
+    /// The stack pointer.
+    pub rsp: Gva,
+}
+
+/// Chooses for every processor.
+#[must_use]
+pub fn contexts(guest: &Guest, windows: &Windows, policy: ContextPolicy) -> Vec<ProcessorContext> {
+    let space = windows.space(&guest.memory);
+    windows
+        .processors
+        .iter()
+        .map(|processor| {
+            let chooser = Chooser {
+                space: &space,
+                processor,
+                vcpu: processor
+                    .vcpu
+                    .and_then(|index| guest.cpus.iter().find(|cpu| cpu.index == index)),
+                crashed: windows.bugcheck.value.crashed,
+            };
+            chooser.choose(policy)
+        })
+        .collect()
+}
+
+struct Chooser<'a, 'm> {
+    space: &'a AddressSpace<'m>,
+    processor: &'a Processor,
+    vcpu: Option<&'a CpuState>,
+    crashed: bool,
+}
+
+impl Chooser<'_, '_> {
+    fn choose(&self, policy: ContextPolicy) -> ProcessorContext {
+        let memory = self.read_context();
+        let unsound = self.unsound(&memory);
+        let Some(vcpu) = self.vcpu else {
+            return self.saved(memory, "no vCPU is this processor");
+        };
+        match (policy, self.crashed, unsound) {
+            (ContextPolicy::Memory, ..) => self.saved(memory, "asked for"),
+            (ContextPolicy::Vcpu, ..) => self.live(vcpu, "asked for"),
+            (ContextPolicy::Auto, true, None) => {
+                self.saved(memory, "saved at the bug check; the vCPU has moved on")
+            }
+            (ContextPolicy::Auto, true, Some(why)) => {
+                self.live(vcpu, &format!("what Windows saved is not sound: {why}"))
+            }
+            (ContextPolicy::Auto, false, _) => self.live(vcpu, "the guest was running"),
+        }
+    }
+
+    fn saved(&self, context: Vec<u8>, why: &str) -> ProcessorContext {
+        let (rip, rsp) = pointers(&context).unwrap_or_default();
+        ProcessorContext {
+            number: self.processor.number,
+            source: ContextSource::Memory,
+            why: why.to_owned(),
+            special: self.special(None),
+            context,
+            rip,
+            rsp,
+        }
+    }
+
+    fn live(&self, vcpu: &CpuState, why: &str) -> ProcessorContext {
+        let registers = &vcpu.registers;
+        ProcessorContext {
+            number: self.processor.number,
+            source: ContextSource::Vcpu(vcpu.index),
+            why: why.to_owned(),
+            context: context_of(registers, self.space.mode()),
+            special: self.special(Some(vcpu)),
+            rip: Gva::new(registers.rip),
+            rsp: Gva::new(registers.rsp),
+        }
+    }
+
+    fn read_context(&self) -> Vec<u8> {
+        let bytes = if self.space.mode().is_64bit() {
+            size_of::<ContextAmd64>()
+        } else {
+            size_of::<ContextX86>()
+        };
+        self.processor
+            .context
+            .and_then(|gva| self.space.bytes(gva, bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Why the context in memory cannot be one that Windows saved; `None` if it can.
+    fn unsound(&self, context: &[u8]) -> Option<String> {
+        let Some((rip, rsp)) = pointers(context) else {
+            return Some("there is none".to_owned());
+        };
+        if selector(context) == Some(0) {
+            return Some("CS is 0".to_owned());
+        }
+        [("instruction", rip), ("stack", rsp)]
+            .into_iter()
+            .find_map(|(what, gva)| {
+                let error = self.space.translate(gva).err()?;
+                Some(format!("its {what} pointer: {error}"))
+            })
+    }
+
+    /// The special registers: what Windows stored, with the vCPU's control and debug registers over it.
+    /// Descriptor tables stay unless they are zero, since Xen does not tell them.
+    fn special(&self, vcpu: Option<&CpuState>) -> Vec<u8> {
+        let bytes = if self.space.mode().is_64bit() {
+            size_of::<SpecialAmd64>()
+        } else {
+            size_of::<SpecialX86>()
+        };
+        let stored = self
+            .processor
+            .special
+            .and_then(|gva| self.space.bytes(gva, bytes).ok());
+        let Some(stored) = stored else {
+            return Vec::new();
+        };
+        let pcr = |offset: usize| {
+            let gva = self.processor.pcr.checked_add(offset as u64)?;
+            self.space.pointer(gva).ok()
+        };
+        let layout = layout(self.space);
+        let tables = (pcr(layout.pcr_gdt), pcr(layout.pcr_idt));
+        special_of(stored, vcpu.map(|vcpu| &vcpu.registers), tables)
+    }
+}
+
+/// Instruction and stack pointer of a `CONTEXT`.
+fn pointers(context: &[u8]) -> Option<(Gva, Gva)> {
+    if let Ok(context) = ContextAmd64::ref_from_bytes(context) {
+        return Some((Gva::new(context.rip.get()), Gva::new(context.rsp.get())));
+    }
+    let context = ContextX86::ref_from_bytes(context).ok()?;
+    Some((
+        Gva::new(u64::from(context.eip.get())),
+        Gva::new(u64::from(context.esp.get())),
+    ))
+}
+
+/// CS of a `CONTEXT`.
+fn selector(context: &[u8]) -> Option<u32> {
+    if let Ok(context) = ContextAmd64::ref_from_bytes(context) {
+        return Some(u32::from(context.seg_cs.get()));
+    }
+    let context = ContextX86::ref_from_bytes(context).ok()?;
+    Some(context.seg_cs.get() & 0xffff)
+}

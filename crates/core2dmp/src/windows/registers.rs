@@ -1,0 +1,203 @@
+//! A hypervisor's registers in Windows' own structures.
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::address::Gva;
+use crate::container::X86Registers;
+use crate::format::context::{
+    ContextAmd64, ContextX86, FLAGS_AMD64_ALL, FLAGS_X86_ALL, FXSAVE_MXCSR, SpecialAmd64,
+    SpecialX86,
+};
+use crate::format::{put_at, u16_at, u32_at};
+use crate::paging::PagingMode;
+
+/// The low half of a register of a 32-bit guest.
+const fn low(value: u64) -> u32 {
+    (value & 0xffff_ffff) as u32
+}
+
+/// A `CONTEXT` of the guest's width.
+pub(super) fn context_of(registers: &X86Registers, mode: PagingMode) -> Vec<u8> {
+    if mode.is_64bit() {
+        amd64(registers).as_bytes().to_vec()
+    } else {
+        x86(registers).as_bytes().to_vec()
+    }
+}
+
+fn amd64(registers: &X86Registers) -> ContextAmd64 {
+    let mut context = ContextAmd64::zeroed();
+    context.context_flags.set(FLAGS_AMD64_ALL);
+    context
+        .mxcsr
+        .set(u32_at(&registers.fxsave, FXSAVE_MXCSR).unwrap_or(0));
+    context.seg_cs.set(registers.cs);
+    context.seg_ds.set(registers.ds);
+    context.seg_es.set(registers.es);
+    context.seg_fs.set(registers.fs);
+    context.seg_gs.set(registers.gs);
+    context.seg_ss.set(registers.ss);
+    context.eflags.set(low(registers.rflags));
+    context.dr = registers.dr.map(Into::into);
+    context.rax.set(registers.rax);
+    context.rcx.set(registers.rcx);
+    context.rdx.set(registers.rdx);
+    context.rbx.set(registers.rbx);
+    context.rsp.set(registers.rsp);
+    context.rbp.set(registers.rbp);
+    context.rsi.set(registers.rsi);
+    context.rdi.set(registers.rdi);
+    context.r8_r15 = registers.r8_r15.map(Into::into);
+    context.rip.set(registers.rip);
+    context.flt_save = registers.fxsave;
+    context
+}
+
+fn x86(registers: &X86Registers) -> ContextX86 {
+    let mut context = ContextX86::zeroed();
+    context.context_flags.set(FLAGS_X86_ALL);
+    context.dr = registers.dr.map(|register| low(register).into());
+    context.float_save = fnsave(&registers.fxsave, low(registers.cr0));
+    context.seg_gs.set(u32::from(registers.gs));
+    context.seg_fs.set(u32::from(registers.fs));
+    context.seg_es.set(u32::from(registers.es));
+    context.seg_ds.set(u32::from(registers.ds));
+    context.edi.set(low(registers.rdi));
+    context.esi.set(low(registers.rsi));
+    context.ebx.set(low(registers.rbx));
+    context.edx.set(low(registers.rdx));
+    context.ecx.set(low(registers.rcx));
+    context.eax.set(low(registers.rax));
+    context.ebp.set(low(registers.rbp));
+    context.eip.set(low(registers.rip));
+    context.seg_cs.set(u32::from(registers.cs));
+    context.eflags.set(low(registers.rflags));
+    context.esp.set(low(registers.rsp));
+    context.seg_ss.set(u32::from(registers.ss));
+    context.extended = registers.fxsave;
+    context
+}
+
+/// `FLOATING_SAVE_AREA` from an FXSAVE image: the older layout, with the full tag word.
+///
+/// Source: Intel SDM volume 1, 10.5.1 (FXSAVE) and 8.1.10 (FNSAVE); winnt.h for `Cr0NpxState`.
+fn fnsave(fxsave: &[u8; 512], cr0: u32) -> [u8; 112] {
+    let half = |offset| u32::from(u16_at(fxsave, offset).unwrap_or(0));
+    let word = |offset| u32_at(fxsave, offset).unwrap_or(0);
+    let status = half(2);
+    let selector = half(12) | half(6) << 16;
+    let environment = [
+        half(0) | 0xffff_0000,
+        status | 0xffff_0000,
+        tag_word(fxsave, status) | 0xffff_0000,
+        word(8),
+        selector,
+        word(16),
+        half(20) | 0xffff_0000,
+    ];
+    let mut area = [0; 112];
+    for (slot, value) in environment.iter().enumerate() {
+        let _ = put_at(&mut area, slot.saturating_mul(4), &value.to_le_bytes());
+    }
+    for register in 0..8_usize {
+        let from = 32_usize.saturating_add(register.saturating_mul(16));
+        let to = 28_usize.saturating_add(register.saturating_mul(10));
+        if let Some(value) = fxsave.get(from..from.saturating_add(10)) {
+            let _ = put_at(&mut area, to, value);
+        }
+    }
+    let _ = put_at(&mut area, 108, &cr0.to_le_bytes());
+    area
+}
+
+/// Two bits a register: 0 valid, 1 zero, 2 special, 3 empty. FXSAVE keeps only whether it is empty.
+fn tag_word(fxsave: &[u8; 512], status: u32) -> u32 {
+    let used = fxsave.get(4).copied().unwrap_or(0);
+    let top = status >> 11 & 7;
+    (0..8_u32).fold(0, |tags, physical| {
+        let tag = if used >> physical & 1 == 0 {
+            3
+        } else {
+            // The image holds the registers in stack order.
+            let stack = physical.wrapping_sub(top) & 7;
+            let at = usize::try_from(stack).unwrap_or(0).saturating_mul(16);
+            classify(fxsave.get(at.saturating_add(32)..).unwrap_or_default())
+        };
+        tags | tag << (physical << 1)
+    })
+}
+
+/// The tag of an 80-bit number.
+fn classify(number: &[u8]) -> u32 {
+    let mantissa = crate::format::u64_at(number, 0).unwrap_or(0);
+    let exponent = u16_at(number, 8).unwrap_or(0) & 0x7fff;
+    match (exponent, mantissa) {
+        (0, 0) => 1,
+        (0 | 0x7fff, _) => 2,
+        (_, mantissa) if mantissa >> 63 == 0 => 2,
+        _ => 0,
+    }
+}
+
+/// `KSPECIAL_REGISTERS`: `stored` with a vCPU's control and debug registers over it. Descriptor tables are
+/// filled only where they are zero: from the vCPU, or from the addresses (GDT, IDT) in the PCR.
+pub(super) fn special_of(
+    mut stored: Vec<u8>,
+    registers: Option<&X86Registers>,
+    tables: (Option<Gva>, Option<Gva>),
+) -> Vec<u8> {
+    if let Ok(special) = SpecialAmd64::mut_from_bytes(&mut stored) {
+        if let Some(registers) = registers {
+            special.cr0.set(registers.cr0);
+            special.cr2.set(registers.cr2);
+            special.cr3.set(registers.cr3);
+            special.cr4.set(registers.cr4);
+            special.dr = registers.dr.map(Into::into);
+        }
+        let vcpu = registers.map(|registers| (registers.gdtr, registers.idtr));
+        let (gdtr, idtr) = vcpu.unwrap_or_default();
+        for (slot, vcpu, pcr) in [
+            (&mut special.gdtr, gdtr, tables.0),
+            (&mut special.idtr, idtr, tables.1),
+        ] {
+            if slot.base.get() == 0 {
+                slot.base
+                    .set(vcpu.map_or_else(|| pcr.unwrap_or_default().get(), |table| table.base));
+                slot.limit.set(vcpu.map_or(u16::MAX, |table| table.limit));
+            }
+        }
+        return stored;
+    }
+    if let Ok(special) = SpecialX86::mut_from_bytes(&mut stored) {
+        if let Some(registers) = registers {
+            special.cr0.set(low(registers.cr0));
+            special.cr2.set(low(registers.cr2));
+            special.cr3.set(low(registers.cr3));
+            special.cr4.set(low(registers.cr4));
+            special.dr = registers.dr.map(|register| low(register).into());
+        }
+        let vcpu = registers.map(|registers| (registers.gdtr, registers.idtr));
+        let (gdtr, idtr) = vcpu.unwrap_or_default();
+        for (base, limit, vcpu, pcr) in [
+            (
+                &mut special.gdtr_base,
+                &mut special.gdtr_limit,
+                gdtr,
+                tables.0,
+            ),
+            (
+                &mut special.idtr_base,
+                &mut special.idtr_limit,
+                idtr,
+                tables.1,
+            ),
+        ] {
+            if base.get() == 0 {
+                let from_pcr = pcr.unwrap_or_default().get();
+                base.set(low(vcpu.map_or(from_pcr, |table| table.base)));
+                limit.set(vcpu.map_or(u16::MAX, |table| table.limit));
+            }
+        }
+    }
+    stored
+}

@@ -1,0 +1,138 @@
+//! One range from the container into the dump, by the fastest way that the system has.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+
+use super::BUFFER;
+use crate::source::{ReadAt, fill_at};
+
+/// Bytes of hole in the source from `offset` on; 0 if data stands there, or nobody knows.
+pub(super) fn hole_at(source: &dyn ReadAt, offset: u64) -> u64 {
+    let Some(file) = source.as_file() else {
+        return 0;
+    };
+    match next_data(file, offset) {
+        Some(data) => data.saturating_sub(offset),
+        None => 0,
+    }
+}
+
+/// Bytes of data in the source from `offset` on; all of them if nobody knows.
+pub(super) fn data_at(source: &dyn ReadAt, offset: u64) -> u64 {
+    source
+        .as_file()
+        .and_then(|file| next_hole(file, offset))
+        .map_or(u64::MAX, |hole| hole.saturating_sub(offset))
+}
+
+#[cfg(target_os = "linux")]
+fn next_data(file: &File, offset: u64) -> Option<u64> {
+    use rustix::fs::{SeekFrom, seek};
+    match seek(file, SeekFrom::Data(offset)) {
+        Ok(data) => Some(data),
+        // No data behind: a hole up to the end.
+        Err(rustix::io::Errno::NXIO) => seek(file, SeekFrom::End(0)).ok(),
+        Err(_) => None,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn next_hole(file: &File, offset: u64) -> Option<u64> {
+    use rustix::fs::{SeekFrom, seek};
+    seek(file, SeekFrom::Hole(offset)).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn next_data(_: &File, _: u64) -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn next_hole(_: &File, _: u64) -> Option<u64> {
+    None
+}
+
+/// Copies up to `bytes`; returns how many, at least one. The kernel does it where it can, and shares
+/// extents instead where the file system can.
+pub(super) fn copy_range(
+    source: &dyn ReadAt,
+    from: u64,
+    to_file: &File,
+    to: u64,
+    bytes: u64,
+    buffer: &mut Vec<u8>,
+) -> io::Result<u64> {
+    if let Some(file) = source.as_file()
+        && let Some(copied) = kernel_copy(file, from, to_file, to, bytes)?
+    {
+        return Ok(copied);
+    }
+    let step = usize::try_from(bytes).unwrap_or(BUFFER).min(BUFFER);
+    buffer.resize(BUFFER, 0);
+    let block = read_block(source, from, buffer, step)?;
+    let mut out = to_file;
+    out.seek(SeekFrom::Start(to))?;
+    out.write_all(block)?;
+    Ok(block.len() as u64)
+}
+
+/// `copy_file_range`; `None` where the kernel cannot do it for these two files.
+#[cfg(target_os = "linux")]
+fn kernel_copy(
+    from_file: &File,
+    from: u64,
+    to_file: &File,
+    to: u64,
+    bytes: u64,
+) -> io::Result<Option<u64>> {
+    use rustix::io::Errno;
+    let (mut off_in, mut off_out) = (from, to);
+    let len = usize::try_from(bytes).unwrap_or(usize::MAX >> 1);
+    loop {
+        return match rustix::fs::copy_file_range(
+            from_file,
+            Some(&mut off_in),
+            to_file,
+            Some(&mut off_out),
+            len,
+        ) {
+            // Some file systems copy nothing where they should say that they cannot.
+            Ok(0) => Ok(None),
+            Ok(copied) => Ok(Some(copied as u64)),
+            Err(Errno::INTR) => continue,
+            Err(
+                Errno::XDEV
+                | Errno::NOSYS
+                | Errno::OPNOTSUPP
+                | Errno::INVAL
+                | Errno::PERM
+                | Errno::BADF
+                | Errno::OVERFLOW,
+            ) => Ok(None),
+            Err(e) => Err(e.into()),
+        };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kernel_copy(_: &File, _: u64, _: &File, _: u64, _: u64) -> io::Result<Option<u64>> {
+    Ok(None)
+}
+
+/// Reads `bytes` bytes, all of them.
+pub(super) fn read_block<'b>(
+    source: &dyn ReadAt,
+    offset: u64,
+    buffer: &'b mut [u8],
+    bytes: usize,
+) -> io::Result<&'b [u8]> {
+    let block = buffer.get_mut(..bytes).unwrap_or_default();
+    let got = fill_at(source, offset, block)?;
+    if got < block.len() as u64 {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("the container ends at {:#x}", offset.saturating_add(got)),
+        ));
+    }
+    Ok(block)
+}
