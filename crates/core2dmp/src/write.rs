@@ -102,9 +102,11 @@ pub fn to_file(
         buffer: Vec::new(),
     };
     for segment in &plan.segments {
-        writer.segment(segment).map_err(|e| match e.kind() {
-            _ if is_stopped(&e) => Error::Interrupted,
-            _ => Error::io(format!("cannot write {name} at offset {:#x}", writer.at), e),
+        writer.segment(segment).map_err(|e| {
+            if is_stopped(&e) {
+                return Error::Interrupted;
+            }
+            Error::io(format!("cannot write {name} at offset {:#x}", writer.at), e)
         })?;
     }
     finish(temporary, path, &name, plan.size, options)?;
