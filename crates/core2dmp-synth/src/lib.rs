@@ -1,1 +1,57 @@
-//! wip
+//! Builds small Windows-shaped guests in memory and writes them as containers, for tests.
+//!
+//! ```text
+//! GuestSpec::windows10().processors(2) --build--> Guest { frames, vcpus, expected } --xen_core()--> a file
+//! ```
+//!
+//! A guest is not Windows: it has the shape of the named Windows where a crash-dump converter or a debugger looks, so
+//! that Microsoft's debugger engine opens a correct dump of it without complaint. [`Expected`] says what a correct
+//! reader finds. Everything is written by byte offsets of this crate's own and never through the library's structures:
+//! a layout that is wrong there cannot cancel out here. The same specification gives the same bytes, always.
+//!
+//! ```
+//! use core2dmp_synth::GuestSpec;
+//!
+//! let guest = GuestSpec::windows10().processors(2).build();
+//! assert_eq!(guest.expected.processors.len(), 2);
+//! let mut file = std::io::Cursor::new(Vec::new());
+//! guest.xen_core().write_to(&mut file).unwrap();
+//! ```
+
+mod build;
+mod bytes;
+mod code;
+mod crash;
+mod drivers;
+mod expected;
+mod guest;
+mod header;
+mod kdbg;
+mod kernel;
+mod layout;
+mod memory;
+mod objects;
+mod paging;
+mod processor;
+mod ram_header;
+mod ram_map;
+mod registers;
+mod releases;
+mod spec;
+mod system;
+mod vcpu;
+mod world;
+mod xen;
+mod xen_vcpu;
+
+pub use crash::CrashRecord;
+pub use expected::{
+    Bugcheck, Exception, Expected, FoundHeader, Kdbg, Keys, Module, Pdb, Process, Processor,
+};
+pub use guest::{Guest, Vcpu};
+pub use memory::{Fill, Frames};
+pub use paging::Arch;
+pub use ram_header::RamHeader;
+pub use registers::Registers;
+pub use spec::GuestSpec;
+pub use xen::XenCore;

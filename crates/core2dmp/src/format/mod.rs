@@ -9,6 +9,7 @@
 //! | [`xen`] | notes and sections of `xl dump-core` |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
+//! | [`header_fields`] | the fields of both headers by name |
 //! | [`kdbg`] | the debugger data block and the version block |
 //! | [`context`] | `CONTEXT` and `KSPECIAL_REGISTERS` |
 //! | [`nt`] | the few kernel structures that are read by offset |
@@ -17,6 +18,7 @@ pub mod context;
 pub mod dump32;
 pub mod dump64;
 pub mod dump_values;
+pub mod header_fields;
 pub mod kdbg;
 pub mod nt;
 pub mod xen;
