@@ -9,7 +9,74 @@ pub struct CpuState {
     /// Whether it ran; one that went offline keeps its last registers.
     pub online: bool,
     /// Its registers.
-    pub registers: X86Registers,
+    pub registers: Registers,
+}
+
+/// Registers of a vCPU, by architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registers {
+    /// x86 and x64.
+    X86(Box<X86Registers>),
+    /// ARM64.
+    Arm64(Box<Arm64Registers>),
+}
+
+impl Registers {
+    /// Those of x86 and x64.
+    #[must_use]
+    pub fn x86(&self) -> Option<&X86Registers> {
+        match self {
+            Self::X86(registers) => Some(registers),
+            Self::Arm64(_) => None,
+        }
+    }
+
+    /// Whether page tables are in use: a vCPU that the guest has not started runs without.
+    #[must_use]
+    pub fn has_paging(&self) -> bool {
+        match self {
+            Self::X86(registers) => registers.has_paging(),
+            Self::Arm64(registers) => registers.ttbr1 != 0,
+        }
+    }
+
+    /// Whether it runs a user's code.
+    #[must_use]
+    pub fn is_user_mode(&self) -> bool {
+        match self {
+            Self::X86(registers) => registers.cs & 3 == 3,
+            // PSTATE.M: EL0t.
+            Self::Arm64(registers) => registers.cpsr & 0xf == 0,
+        }
+    }
+
+    /// The instruction and the stack pointer.
+    #[must_use]
+    pub fn pointers(&self) -> (u64, u64) {
+        match self {
+            Self::X86(registers) => (registers.rip, registers.rsp),
+            Self::Arm64(registers) => (registers.pc, registers.sp),
+        }
+    }
+}
+
+/// Registers of ARM64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct Arm64Registers {
+    /// X0 to X30: 29 is FP, 30 is LR.
+    pub x: [u64; 31],
+    pub sp: u64,
+    pub pc: u64,
+    pub cpsr: u32,
+    /// V0 to V31.
+    pub v: [[u8; 16]; 32],
+    pub fpcr: u32,
+    pub fpsr: u32,
+    pub ttbr0: u64,
+    pub ttbr1: u64,
+    /// Windows keeps the address of the processor's control region there.
+    pub tpidr_el1: u64,
 }
 
 /// A descriptor table register.
@@ -87,11 +154,5 @@ impl X86Registers {
     #[must_use]
     pub const fn has_la57(&self) -> bool {
         self.cr4 & CR4_LA57 != 0
-    }
-
-    /// Whether it stands in ring 3.
-    #[must_use]
-    pub const fn is_user_mode(&self) -> bool {
-        self.cs & 3 == 3
     }
 }

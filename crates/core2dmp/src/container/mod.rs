@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::memory::{Frames, PhysicalMemory};
 use crate::source::{ReadAt, fill_at};
 
-pub use cpu::{CpuState, TableRegister, X86Registers};
+pub use cpu::{Arm64Registers, CpuState, Registers, TableRegister, X86Registers};
 
 /// Bytes that a probe sees.
 const PROBE_BYTES: usize = 0x1000;

@@ -192,6 +192,15 @@ fn patches(
     }
     for (processor, chosen) in windows.processors.iter().zip(contexts) {
         let number = processor.number;
+        if let Some((slot, gva)) = processor.null_context_pointer.zip(processor.context) {
+            let pointer = gva.get().to_le_bytes();
+            let (pointer, _) = pointer.split_at(windows.mode.pointer_bytes());
+            write(
+                &format!("pointer to the registers of processor {number}"),
+                slot,
+                pointer,
+            );
+        }
         if let Some(gva) = processor.context {
             write(
                 &format!("registers of processor {number}"),

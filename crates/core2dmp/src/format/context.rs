@@ -13,6 +13,9 @@ pub const FLAGS_AMD64_ALL: u32 = 0x10_001f;
 /// `ContextFlags` of x86: the same, and the extended registers (the FXSAVE image).
 pub const FLAGS_X86_ALL: u32 = 0x1_003f;
 
+/// `ContextFlags` of ARM64: control, integer, floating point (as in a dump of build 22000).
+pub const FLAGS_ARM64_ALL: u32 = 0x40_0007;
+
 /// Bytes of an FXSAVE image.
 pub const FXSAVE_SIZE: usize = 512;
 /// MXCSR in an FXSAVE image, u32.
@@ -87,6 +90,28 @@ pub struct ContextX86 {
     pub extended: [u8; FXSAVE_SIZE],
 }
 
+/// `CONTEXT` of ARM64.
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct ContextArm64 {
+    /// Which parts are set, such as [`FLAGS_ARM64_ALL`].
+    pub context_flags: U32,
+    pub cpsr: U32,
+    /// X0 to X28, FP, LR.
+    pub x: [U64; 31],
+    pub sp: U64,
+    pub pc: U64,
+    /// V0 to V31.
+    pub v: [[u8; 16]; 32],
+    pub fpcr: U32,
+    pub fpsr: U32,
+    bcr: [U32; 8],
+    bvr: [U64; 8],
+    wcr: [U32; 2],
+    wvr: [U64; 2],
+}
+
 /// `KDESCRIPTOR` of amd64: the base stands at a multiple of 8.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -155,6 +180,14 @@ impl ContextAmd64 {
     }
 }
 
+impl ContextArm64 {
+    /// A context of zeros.
+    #[must_use]
+    pub fn zeroed() -> Self {
+        Self::new_zeroed()
+    }
+}
+
 impl ContextX86 {
     /// A context of zeros.
     #[must_use]
@@ -175,6 +208,10 @@ const _: () = {
     assert!(offset_of!(ContextX86, seg_gs) == 0x8c);
     assert!(offset_of!(ContextX86, eip) == 0xb8);
     assert!(offset_of!(ContextX86, extended) == 0xcc);
+    assert!(size_of::<ContextArm64>() == 0x390);
+    assert!(offset_of!(ContextArm64, sp) == 0x100);
+    assert!(offset_of!(ContextArm64, v) == 0x110);
+    assert!(offset_of!(ContextArm64, fpcr) == 0x310);
     assert!(size_of::<SpecialAmd64>() == 0xd8);
     assert!(offset_of!(SpecialAmd64, gdtr) == 0x50);
     assert!(offset_of!(SpecialAmd64, idtr) == 0x60);

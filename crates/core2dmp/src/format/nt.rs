@@ -44,6 +44,15 @@ pub mod low_stub {
     pub const CR3: usize = 0xa0;
 }
 
+/// `KPRCB.KernelDirectoryTableBase`, from the start of the KPCR (x64 with KVA shadowing, Windows 10 1709 and
+/// later; elf2dmp reads it there).
+pub const PCR_KERNEL_DIRECTORY_TABLE_BASE: u64 = 0x7000;
+
+/// `DISPATCHER_HEADER.Type` of a process.
+pub const PROCESS_OBJECT: u8 = 3;
+/// `DISPATCHER_HEADER.Type` of a thread.
+pub const THREAD_OBJECT: u8 = 6;
+
 /// Structures whose fields are pointers, so that offsets differ between 32 and 64 bit.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
@@ -71,6 +80,8 @@ pub struct Layout {
     pub pcr_current_prcb: usize,
     /// `KPCR`: the PRCB itself.
     pub pcr_prcb: usize,
+    /// `KPRCB.CurrentThread`.
+    pub prcb_current_thread: usize,
 }
 
 /// x64: ntddk.h, amd64 part.
@@ -87,6 +98,7 @@ pub const LAYOUT64: Layout = Layout {
     pcr_self: 0x18,
     pcr_current_prcb: 0x20,
     pcr_prcb: 0x180,
+    prcb_current_thread: 8,
 };
 
 /// x86: ntddk.h, i386 part.
@@ -103,4 +115,5 @@ pub const LAYOUT32: Layout = Layout {
     pcr_self: 0x1c,
     pcr_current_prcb: 0x20,
     pcr_prcb: 0x120,
+    prcb_current_thread: 4,
 };

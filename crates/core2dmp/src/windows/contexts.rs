@@ -16,10 +16,10 @@ use super::Windows;
 use super::modules::layout;
 use super::processors::Processor;
 use super::registers::{context_of, special_of};
-use crate::address::Gva;
+use crate::address::{Gpa, Gva};
 use crate::container::{CpuState, Guest};
-use crate::format::context::{ContextAmd64, ContextX86, SpecialAmd64, SpecialX86};
-use crate::paging::AddressSpace;
+use crate::format::context::{ContextAmd64, ContextArm64, ContextX86, SpecialAmd64, SpecialX86};
+use crate::paging::{AddressSpace, PagingMode};
 
 /// Which registers to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +76,8 @@ pub fn contexts(guest: &Guest, windows: &Windows, policy: ContextPolicy) -> Vec<
                     .vcpu
                     .and_then(|index| guest.cpus.iter().find(|cpu| cpu.index == index)),
                 crashed: windows.bugcheck.value.crashed,
+                kernel_base: windows.kernel.image.base,
+                process_dtb: windows.process_of(processor).map(|process| process.dtb),
             };
             chooser.choose(policy)
         })
@@ -87,6 +89,9 @@ struct Chooser<'a, 'm> {
     processor: &'a Processor,
     vcpu: Option<&'a CpuState>,
     crashed: bool,
+    kernel_base: Gva,
+    /// CR3 of the process that the processor's thread belongs to.
+    process_dtb: Option<u64>,
 }
 
 impl Chooser<'_, '_> {
@@ -123,24 +128,20 @@ impl Chooser<'_, '_> {
     }
 
     fn live(&self, vcpu: &CpuState, why: &str) -> ProcessorContext {
-        let registers = &vcpu.registers;
+        let (rip, rsp) = vcpu.registers.pointers();
         ProcessorContext {
             number: self.processor.number,
             source: ContextSource::Vcpu(vcpu.index),
             why: why.to_owned(),
-            context: context_of(registers, self.space.mode()),
+            context: context_of(&vcpu.registers, self.space.mode()),
             special: self.special(Some(vcpu)),
-            rip: Gva::new(registers.rip),
-            rsp: Gva::new(registers.rsp),
+            rip: Gva::new(rip),
+            rsp: Gva::new(rsp),
         }
     }
 
     fn read_context(&self) -> Vec<u8> {
-        let bytes = if self.space.mode().is_64bit() {
-            size_of::<ContextAmd64>()
-        } else {
-            size_of::<ContextX86>()
-        };
+        let bytes = context_bytes(self.space.mode());
         self.processor
             .context
             .and_then(|gva| self.space.bytes(gva, bytes).ok())
@@ -174,6 +175,7 @@ impl Chooser<'_, '_> {
         let stored = self
             .processor
             .special
+            .filter(|_| self.space.mode() != PagingMode::Arm64)
             .and_then(|gva| self.space.bytes(gva, bytes).ok());
         let Some(stored) = stored else {
             return Vec::new();
@@ -184,7 +186,33 @@ impl Chooser<'_, '_> {
         };
         let layout = layout(self.space);
         let tables = (pcr(layout.pcr_gdt), pcr(layout.pcr_idt));
-        special_of(stored, vcpu.map(|vcpu| &vcpu.registers), tables)
+        let registers = vcpu.and_then(|vcpu| vcpu.registers.x86()).cloned();
+        let registers = registers.map(|mut registers| {
+            registers.cr3 = self.unshadowed(registers.cr3);
+            registers
+        });
+        special_of(stored, registers.as_ref(), tables)
+    }
+
+    /// The CR3 that a debugger can read the kernel with: a vCPU that runs user code with KVA shadowing has one
+    /// that does not map it; its process has the other.
+    fn unshadowed(&self, cr3: u64) -> u64 {
+        let base = self.kernel_base;
+        let here = self.space.translate(base).ok();
+        let own = AddressSpace::new(self.space.memory(), self.space.mode(), Gpa::new(cr3));
+        if own.translate(base).ok() == here {
+            return cr3;
+        }
+        self.process_dtb.unwrap_or(self.space.root().get())
+    }
+}
+
+/// Bytes of a `CONTEXT`.
+pub(super) const fn context_bytes(mode: PagingMode) -> usize {
+    match mode {
+        PagingMode::X86 | PagingMode::X86Pae => size_of::<ContextX86>(),
+        PagingMode::X64 | PagingMode::X64La57 => size_of::<ContextAmd64>(),
+        PagingMode::Arm64 => size_of::<ContextArm64>(),
     }
 }
 
@@ -193,6 +221,9 @@ fn pointers(context: &[u8]) -> Option<(Gva, Gva)> {
     if let Ok(context) = ContextAmd64::ref_from_bytes(context) {
         return Some((Gva::new(context.rip.get()), Gva::new(context.rsp.get())));
     }
+    if let Ok(context) = ContextArm64::ref_from_bytes(context) {
+        return Some((Gva::new(context.pc.get()), Gva::new(context.sp.get())));
+    }
     let context = ContextX86::ref_from_bytes(context).ok()?;
     Some((
         Gva::new(u64::from(context.eip.get())),
@@ -200,7 +231,7 @@ fn pointers(context: &[u8]) -> Option<(Gva, Gva)> {
     ))
 }
 
-/// CS of a `CONTEXT`.
+/// CS of a `CONTEXT`; ARM64 has none.
 fn selector(context: &[u8]) -> Option<u32> {
     if let Ok(context) = ContextAmd64::ref_from_bytes(context) {
         return Some(u32::from(context.seg_cs.get()));

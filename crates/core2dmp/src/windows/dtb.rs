@@ -15,9 +15,9 @@ use super::fact::Source;
 use super::kernel::{self, KernelImage};
 use super::kuser;
 use crate::address::{Gpa, Gva, PAGE_BYTES, Pfn};
-use crate::container::{CpuState, Guest, X86Registers};
+use crate::container::{CpuState, Guest, Registers, X86Registers};
 use crate::error::Attempt;
-use crate::format::nt::{LAYOUT32, LAYOUT64, low_stub};
+use crate::format::nt::{LAYOUT32, LAYOUT64, PCR_KERNEL_DIRECTORY_TABLE_BASE, low_stub};
 use crate::format::{u16_at, u32_at, u64_at};
 use crate::memory::{Frames, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode};
@@ -66,22 +66,64 @@ impl Search<'_> {
         // Ring 0 first: with KVA shadowing the CR3 of user mode maps almost nothing.
         let (kernel, user): (Vec<_>, Vec<_>) =
             cpus.iter().partition(|cpu| !cpu.registers.is_user_mode());
-        kernel.into_iter().chain(user).find_map(|cpu| {
-            let registers = &cpu.registers;
-            let source = Source::Vcpu {
-                index: cpu.index,
-                register: "CR3",
-            };
-            if !registers.has_paging() || registers.cr3 == 0 {
-                self.fail(&source, registers.cr3, "the vCPU does not use page tables");
-                return None;
-            }
-            modes_of(registers).iter().find_map(|&mode| {
+        kernel
+            .iter()
+            .find_map(|cpu| self.vcpu(cpu))
+            .or_else(|| user.iter().find_map(|cpu| self.vcpu(cpu)))
+            .or_else(|| user.iter().find_map(|cpu| self.behind_shadow(cpu)))
+    }
+
+    fn vcpu(&mut self, cpu: &CpuState) -> Option<Root> {
+        let source = |register| Source::Vcpu {
+            index: cpu.index,
+            register,
+        };
+        if !cpu.registers.has_paging() {
+            self.fail(&source("CR3"), 0, "the vCPU does not use page tables");
+            return None;
+        }
+        match &cpu.registers {
+            Registers::X86(registers) => modes_of(registers).iter().find_map(|&mode| {
                 let space = AddressSpace::new(self.memory, mode, Gpa::new(registers.cr3));
                 let hints = vcpu_hints(&space, registers);
-                self.verify(&space, source.clone(), &hints)
+                self.verify(&space, source("CR3"), &hints)
+            }),
+            Registers::Arm64(registers) => {
+                let hint = EntryHint {
+                    gva: Gva::new(registers.pc),
+                    what: "PC",
+                };
+                [("TTBR1", registers.ttbr1), ("TTBR0", registers.ttbr0)]
+                    .into_iter()
+                    .find_map(|(name, root)| {
+                        let root = Gpa::new(root);
+                        let space = AddressSpace::new(self.memory, PagingMode::Arm64, root);
+                        self.verify(&space, source(name), &[hint])
+                    })
+            }
+        }
+    }
+
+    /// The kernel's root of a vCPU that runs user code with KVA shadowing: the shadow maps the control region,
+    /// which holds it.
+    fn behind_shadow(&mut self, cpu: &CpuState) -> Option<Root> {
+        let registers = cpu.registers.x86()?;
+        modes_of(registers)
+            .iter()
+            .filter(|mode| mode.is_64bit())
+            .find_map(|&mode| {
+                let shadow = AddressSpace::new(self.memory, mode, Gpa::new(registers.cr3));
+                let gva = Gva::new(registers.gs_base_kernel)
+                    .checked_add(PCR_KERNEL_DIRECTORY_TABLE_BASE)?;
+                let root = shadow.u64(gva).ok()?;
+                let space = AddressSpace::new(self.memory, mode, Gpa::new(root));
+                let hints = vcpu_hints(&space, registers);
+                let source = Source::Vcpu {
+                    index: cpu.index,
+                    register: "KPCR KernelDirectoryTableBase",
+                };
+                self.verify(&space, source, &hints)
             })
-        })
     }
 
     fn low_stub(&mut self) -> Option<Root> {

@@ -95,6 +95,15 @@ impl Windows {
         AddressSpace::new(memory, self.mode, self.dtb.value)
     }
 
+    /// The process whose thread a processor runs.
+    #[must_use]
+    pub fn process_of(&self, processor: &Processor) -> Option<&Process> {
+        let eprocess = processor.process?;
+        self.processes
+            .iter()
+            .find(|process| process.eprocess == eprocess)
+    }
+
     /// `MachineImageType`, as the dump's header holds it.
     #[must_use]
     pub const fn machine(&self) -> u32 {

@@ -11,7 +11,7 @@ use super::lists;
 use super::modules::layout;
 use super::pe::PeImage;
 use crate::address::{Gpa, Gva};
-use crate::format::nt::Layout;
+use crate::format::nt::{Layout, PROCESS_OBJECT};
 use crate::paging::AddressSpace;
 
 /// Processes that are listed.
@@ -22,8 +22,6 @@ const MAX_EPROCESS: u64 = 0x800;
 const IMAGE_NAME_BYTES: usize = 15;
 /// System's process id since NT 5.1.
 const SYSTEM_PID: u64 = 4;
-/// `DISPATCHER_HEADER.Type` of a process.
-const PROCESS_OBJECT: u8 = 3;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]

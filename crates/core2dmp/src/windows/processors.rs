@@ -12,12 +12,13 @@
 use super::kdbg::DebuggerData;
 use super::modules::layout;
 use crate::address::Gva;
-use crate::container::CpuState;
+use crate::container::{CpuState, Registers};
 use crate::format::kdbg::{
-    KI_PROCESSOR_BLOCK, OFFSET_PCR_CONTAINED_PRCB, OFFSET_PRCB_CONTEXT, OFFSET_PRCB_CURRENT_THREAD,
-    OFFSET_PRCB_NUMBER, OFFSET_PRCB_PROC_STATE_CONTEXT, OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
+    KI_PROCESSOR_BLOCK, OFFSET_KTHREAD_APC_PROCESS, OFFSET_KTHREAD_TEB, OFFSET_PCR_CONTAINED_PRCB,
+    OFFSET_PRCB_CONTEXT, OFFSET_PRCB_CURRENT_THREAD, OFFSET_PRCB_NUMBER,
+    OFFSET_PRCB_PROC_STATE_CONTEXT, OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
 };
-use crate::paging::AddressSpace;
+use crate::paging::{AddressSpace, PagingMode};
 
 /// Processors of a 64-bit system at most (Windows Server 2022), and of a 32-bit one.
 const MAX_PROCESSORS: (u32, u32) = (2048, 32);
@@ -28,6 +29,10 @@ mod xp {
     pub(super) const CURRENT_THREAD: u64 = 0x04;
     pub(super) const CONTEXT: u64 = 0x1c;
     pub(super) const SPECIAL: u64 = 0x2e8;
+    /// In a KTHREAD: `ApcState.Process`.
+    pub(super) const THREAD_PROCESS: u64 = 0x44;
+    /// In a KTHREAD: `Teb`.
+    pub(super) const THREAD_TEB: u64 = 0x20;
 }
 
 /// A processor that Windows started.
@@ -39,12 +44,16 @@ pub struct Processor {
     pub prcb: Gva,
     /// Its control region, which contains the control block.
     pub pcr: Gva,
-    /// Where the debugger reads its `CONTEXT`; `None` if the pointer is null or cannot be read.
+    /// Where the debugger reads its `CONTEXT`.
     pub context: Option<Gva>,
+    /// The pointer to the context, where it is null and has to be set for a debugger to read one.
+    pub null_context_pointer: Option<Gva>,
     /// Where the debugger reads its `KSPECIAL_REGISTERS`.
     pub special: Option<Gva>,
     /// The thread that it runs.
     pub thread: Option<Gva>,
+    /// The process that the thread is attached to.
+    pub process: Option<Gva>,
     /// The vCPU that it is: its position in the container.
     pub vcpu: Option<usize>,
 }
@@ -56,10 +65,13 @@ struct Offsets {
     context: ContextPlace,
     special: u64,
     pcr: u64,
+    thread_process: Option<u64>,
+    thread_teb: Option<u64>,
 }
 
 enum ContextPlace {
-    Pointer(u64),
+    /// A pointer to it, and where it stands inline should the pointer be null.
+    Pointer(u64, Option<u64>),
     Inline(u64),
 }
 
@@ -68,22 +80,20 @@ impl Offsets {
         let offset = |field| kdbg.offset(field).map(u64::from);
         let layout = layout(space);
         let is_xp = !space.mode().is_64bit() && kdbg.bytes.len() <= OFFSET_PRCB_PROC_STATE_CONTEXT;
-        let context = match (
-            offset(OFFSET_PRCB_CONTEXT),
-            offset(OFFSET_PRCB_PROC_STATE_CONTEXT),
-        ) {
-            (Some(pointer), _) => ContextPlace::Pointer(pointer),
-            (None, Some(inline)) => ContextPlace::Inline(inline),
-            (None, None) if is_xp => ContextPlace::Inline(xp::CONTEXT),
-            (None, None) => return None,
-        };
         let or_xp = |field, old: u64| offset(field).or_else(|| is_xp.then_some(old));
+        let inline = or_xp(OFFSET_PRCB_PROC_STATE_CONTEXT, xp::CONTEXT);
+        let context = match offset(OFFSET_PRCB_CONTEXT) {
+            Some(pointer) => ContextPlace::Pointer(pointer, inline),
+            None => ContextPlace::Inline(inline?),
+        };
         Some(Self {
             number: or_xp(OFFSET_PRCB_NUMBER, xp::NUMBER)?,
             current_thread: or_xp(OFFSET_PRCB_CURRENT_THREAD, xp::CURRENT_THREAD)?,
             context,
             special: or_xp(OFFSET_PRCB_PROC_STATE_SPECIAL_REG, xp::SPECIAL)?,
             pcr: offset(OFFSET_PCR_CONTAINED_PRCB).unwrap_or(layout.pcr_prcb as u64),
+            thread_process: or_xp(OFFSET_KTHREAD_APC_PROCESS, xp::THREAD_PROCESS),
+            thread_teb: or_xp(OFFSET_KTHREAD_TEB, xp::THREAD_TEB),
         })
     }
 }
@@ -122,7 +132,7 @@ pub(super) fn read(
             Err(_) => break,
         }
     }
-    claim(&mut processors, cpus, space.mode().is_64bit());
+    claim(space, &offsets, &mut processors, cpus);
     warnings.extend(unclaimed(&processors, cpus));
     (processors, warnings)
 }
@@ -147,38 +157,67 @@ fn processor(
         ));
     }
     let pointer = |gva| space.pointer(gva).ok().filter(|p| p.get() != 0);
-    let context = match offsets.context {
-        ContextPlace::Pointer(offset) => pointer(field(offset)),
-        ContextPlace::Inline(offset) => Some(field(offset)),
+    let (context, null_context_pointer) = match offsets.context {
+        ContextPlace::Inline(offset) => (Some(field(offset)), None),
+        ContextPlace::Pointer(offset, inline) => match (space.pointer(field(offset)), inline) {
+            (Ok(null), Some(inline)) if null.get() == 0 => {
+                (Some(field(inline)), Some(field(offset)))
+            }
+            (Ok(context), _) if context.get() != 0 => (Some(context), None),
+            _ => (None, None),
+        },
     };
+    let thread = pointer(field(offsets.current_thread));
+    let process = thread
+        .zip(offsets.thread_process)
+        .and_then(|(thread, offset)| pointer(thread.checked_add(offset)?));
     Ok(Processor {
         number,
         prcb,
         pcr: prcb.checked_sub(offsets.pcr).unwrap_or_default(),
         context,
+        null_context_pointer,
         special: Some(field(offsets.special)),
-        thread: pointer(field(offsets.current_thread)),
+        thread,
+        process,
         vcpu: None,
     })
 }
 
-/// Gives each processor the vCPU whose segment base is its control region.
-fn claim(processors: &mut [Processor], cpus: &[CpuState], is_64bit: bool) {
+/// Gives each processor the vCPU that its memory points to.
+fn claim(
+    space: &AddressSpace<'_>,
+    offsets: &Offsets,
+    processors: &mut [Processor],
+    cpus: &[CpuState],
+) {
     for processor in processors {
-        let pcr = processor.pcr.get();
+        let teb = processor
+            .thread
+            .zip(offsets.thread_teb)
+            .and_then(|(thread, offset)| space.pointer(thread.checked_add(offset)?).ok());
         processor.vcpu = cpus
             .iter()
             .filter(|cpu| cpu.registers.has_paging())
-            .find(|cpu| {
-                let registers = &cpu.registers;
-                if is_64bit {
-                    // Between entry and SWAPGS the two bases are exchanged.
-                    registers.gs_base_kernel == pcr || registers.gs_base_user == pcr
-                } else {
-                    registers.fs_base == pcr
-                }
-            })
+            .find(|cpu| is_on(cpu, processor.pcr, teb, space.mode()))
             .map(|cpu| cpu.index);
+    }
+}
+
+/// Whether the vCPU's bases lead to this control region or, in user code, to the environment block of the
+/// processor's current thread.
+fn is_on(cpu: &CpuState, pcr: Gva, teb: Option<Gva>, mode: PagingMode) -> bool {
+    let pcr = pcr.get();
+    match &cpu.registers {
+        // Between entry and SWAPGS the two bases are exchanged.
+        Registers::X86(registers) if mode.is_64bit() => {
+            registers.gs_base_kernel == pcr || registers.gs_base_user == pcr
+        }
+        Registers::X86(registers) => {
+            let in_thread = teb.is_some_and(|teb| teb.get() != 0 && teb.get() == registers.fs_base);
+            registers.fs_base == pcr || (cpu.registers.is_user_mode() && in_thread)
+        }
+        Registers::Arm64(registers) => registers.tpidr_el1 == pcr,
     }
 }
 

@@ -3,10 +3,10 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::address::Gva;
-use crate::container::X86Registers;
+use crate::container::{Arm64Registers, Registers, X86Registers};
 use crate::format::context::{
-    ContextAmd64, ContextX86, FLAGS_AMD64_ALL, FLAGS_X86_ALL, FXSAVE_MXCSR, SpecialAmd64,
-    SpecialX86,
+    ContextAmd64, ContextArm64, ContextX86, FLAGS_AMD64_ALL, FLAGS_ARM64_ALL, FLAGS_X86_ALL,
+    FXSAVE_MXCSR, SpecialAmd64, SpecialX86,
 };
 use crate::format::{put_at, u16_at, u32_at};
 use crate::paging::PagingMode;
@@ -16,13 +16,26 @@ const fn low(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
 }
 
-/// A `CONTEXT` of the guest's width.
-pub(super) fn context_of(registers: &X86Registers, mode: PagingMode) -> Vec<u8> {
-    if mode.is_64bit() {
-        amd64(registers).as_bytes().to_vec()
-    } else {
-        x86(registers).as_bytes().to_vec()
+/// A `CONTEXT` of the guest's kind.
+pub(super) fn context_of(registers: &Registers, mode: PagingMode) -> Vec<u8> {
+    match registers {
+        Registers::X86(registers) if mode.is_64bit() => amd64(registers).as_bytes().to_vec(),
+        Registers::X86(registers) => x86(registers).as_bytes().to_vec(),
+        Registers::Arm64(registers) => arm64(registers).as_bytes().to_vec(),
     }
+}
+
+fn arm64(registers: &Arm64Registers) -> ContextArm64 {
+    let mut context = ContextArm64::zeroed();
+    context.context_flags.set(FLAGS_ARM64_ALL);
+    context.cpsr.set(registers.cpsr);
+    context.x = registers.x.map(Into::into);
+    context.sp.set(registers.sp);
+    context.pc.set(registers.pc);
+    context.v = registers.v;
+    context.fpcr.set(registers.fpcr);
+    context.fpsr.set(registers.fpsr);
+    context
 }
 
 fn amd64(registers: &X86Registers) -> ContextAmd64 {

@@ -5,7 +5,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::{U32, U64};
 
 use super::layout::{Layout, TableKind};
-use crate::container::{CpuState, X86Registers};
+use crate::container::{CpuState, Registers, X86Registers};
 use crate::error::{Error, Place, Result};
 use crate::format::xen::{FLAG_ONLINE, VcpuContext32, VcpuContext64};
 use crate::source::{ReadAt, read_exact_at};
@@ -51,7 +51,7 @@ pub(super) fn read(source: &dyn ReadAt, layout: &Layout) -> Result<Vec<CpuState>
         cpus.push(CpuState {
             index: usize::try_from(index).unwrap_or(usize::MAX),
             online: flags & FLAG_ONLINE != 0,
-            registers,
+            registers: Registers::X86(Box::new(registers)),
         });
     }
     Ok(cpus)
