@@ -7,27 +7,21 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use super::plan::Plan;
 use crate::container::Guest;
 use crate::format::dump_values::{
-    ATTRIBUTE_LIVE, ATTRIBUTE_OFFLINE, DUMP_TYPE_FULL, EXCEPTION_NONCONTINUABLE, SIGNATURE,
-    STATUS_BREAKPOINT, VALID_DUMP32, VALID_DUMP64, WRITER_STATUS_SUCCESS,
+    ATTRIBUTE_LIVE, ATTRIBUTE_OFFLINE, DUMP_TYPE_FULL, SIGNATURE, VALID_DUMP32, VALID_DUMP64,
+    WRITER_STATUS_SUCCESS,
 };
 use crate::format::dump32::{ExceptionRecord32, Header32, Run32};
 use crate::format::dump64::{ExceptionRecord64, Header64, Run64};
 use crate::format::put_at;
 use crate::paging::PagingMode;
-use crate::windows::{Fact, ProcessorContext, Windows};
+use crate::windows::{Fact, Windows};
 
 /// The bytes of the header for this plan.
-pub(super) fn build(
-    guest: &Guest,
-    windows: &Windows,
-    plan: &Plan,
-    crashed: Option<&ProcessorContext>,
-) -> Vec<u8> {
+pub(super) fn build(guest: &Guest, windows: &Windows, plan: &Plan) -> Vec<u8> {
     let facts = Facts {
         guest,
         windows,
         plan,
-        crashed,
     };
     if windows.mode.is_64bit() {
         facts.header64().as_bytes().to_vec()
@@ -40,8 +34,6 @@ struct Facts<'a> {
     guest: &'a Guest,
     windows: &'a Windows,
     plan: &'a Plan,
-    /// The registers of the processor that crashed.
-    crashed: Option<&'a ProcessorContext>,
 }
 
 /// A structure of "PAGE".
@@ -99,13 +91,8 @@ impl Facts<'_> {
                 page_count: run.count.into(),
             };
         }
-        header.exception = ExceptionRecord64::new_zeroed();
-        header.exception.code.set(STATUS_BREAKPOINT);
-        header.exception.flags.set(EXCEPTION_NONCONTINUABLE);
-        if let Some(crashed) = self.crashed {
-            let _ = put_at(&mut header.context_record, 0, &crashed.context);
-            header.exception.address.set(crashed.rip.get());
-        }
+        self.put_context(&mut header.context_record);
+        header.exception = self.exception64();
         header.dump_type.set(DUMP_TYPE_FULL);
         header.required_dump_space.set(self.plan.size);
         if let Some(time) = value(windows.system_time.as_ref()) {
@@ -168,13 +155,8 @@ impl Facts<'_> {
                 page_count: low(run.count).into(),
             };
         }
-        header.exception = ExceptionRecord32::new_zeroed();
-        header.exception.code.set(STATUS_BREAKPOINT);
-        header.exception.flags.set(EXCEPTION_NONCONTINUABLE);
-        if let Some(crashed) = self.crashed {
-            let _ = put_at(&mut header.context_record, 0, &crashed.context);
-            header.exception.address.set(low(crashed.rip.get()));
-        }
+        self.put_context(&mut header.context_record);
+        header.exception = self.exception32();
         header.comment = self.comment();
         header.attributes.set(self.attributes());
         header.dump_type.set(DUMP_TYPE_FULL);
@@ -194,6 +176,49 @@ impl Facts<'_> {
             header.system_time.set(time);
         }
         header
+    }
+
+    /// The registers of the processor that crashed.
+    fn put_context(&self, record: &mut [u8]) {
+        let number = self.plan.crashed_processor.value;
+        let mut contexts = self.plan.contexts.iter();
+        if let Some(crashed) = contexts.find(|context| context.number == number) {
+            let fits = put_at(record, 0, &crashed.context);
+            debug_assert!(
+                fits,
+                "every CONTEXT is smaller than the header's room for it"
+            );
+        }
+    }
+
+    fn exception64(&self) -> ExceptionRecord64 {
+        let exception = &self.plan.exception.value;
+        let mut record = ExceptionRecord64::new_zeroed();
+        record.code.set(exception.code);
+        record.flags.set(exception.flags);
+        record.address.set(exception.address.get());
+        record
+            .parameters
+            .set(low(exception.parameters.len() as u64));
+        for (slot, parameter) in record.information.iter_mut().zip(&exception.parameters) {
+            slot.set(*parameter);
+        }
+        record
+    }
+
+    fn exception32(&self) -> ExceptionRecord32 {
+        let exception = &self.plan.exception.value;
+        let mut record = ExceptionRecord32::new_zeroed();
+        record.code.set(exception.code);
+        record.flags.set(exception.flags);
+        record.address.set(low(exception.address.get()));
+        record
+            .parameters
+            .set(low(exception.parameters.len() as u64));
+        for (slot, parameter) in record.information.iter_mut().zip(&exception.parameters) {
+            slot.set(low(*parameter));
+        }
+        record
     }
 
     fn processors(&self) -> u32 {

@@ -7,7 +7,7 @@ use crate::container::Guest;
 use crate::error::{Error, Result};
 use crate::format::{dump32, dump64};
 use crate::memory::{Backing, Frames};
-use crate::windows::{ContextPolicy, ProcessorContext, Windows, contexts};
+use crate::windows::{ContextPolicy, Exception, Fact, ProcessorContext, Windows, contexts};
 
 /// Missing ranges that a plan lists one by one.
 const MAX_MISSING_RANGES: usize = 64;
@@ -39,6 +39,10 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// The registers of each processor, and whose they are.
     pub contexts: Vec<ProcessorContext>,
+    /// The processor that crashed: the header's context is its.
+    pub crashed_processor: Fact<u32>,
+    /// The exception in the header.
+    pub exception: Fact<Exception>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -129,6 +133,7 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
     let mut warnings = Vec::new();
     let contexts = contexts(guest, windows, options.contexts);
     let patches = patches(guest, windows, &contexts, &mut warnings);
+    let (crashed_processor, exception) = windows.crash(&guest.memory, &contexts);
     let mut plan = Plan {
         segments: Vec::new(),
         size: 0,
@@ -137,6 +142,8 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
         missing: Missing::default(),
         patches: patches.list.clone(),
         contexts,
+        crashed_processor,
+        exception,
         warnings,
     };
     let placeholder = SegmentData::Bytes(Vec::new());
@@ -148,7 +155,7 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
         return Err(missing_error(&plan));
     }
     outside(&mut plan, &patches);
-    let header = header::build(guest, windows, &plan, plan.contexts.first());
+    let header = header::build(guest, windows, &plan);
     if let Some(first) = plan.segments.first_mut() {
         first.data = SegmentData::Bytes(header);
     }

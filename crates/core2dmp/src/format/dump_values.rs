@@ -32,6 +32,8 @@ pub const LIVE_SYSTEM_DUMP: u32 = 0x161;
 
 /// `STATUS_BREAKPOINT`, the exception code in dumps that Windows itself writes.
 pub const STATUS_BREAKPOINT: u32 = 0x8000_0003;
+/// `STATUS_ACCESS_VIOLATION`.
+pub const STATUS_ACCESS_VIOLATION: u32 = 0xc000_0005;
 /// `EXCEPTION_NONCONTINUABLE`.
 pub const EXCEPTION_NONCONTINUABLE: u32 = 1;
 

@@ -15,6 +15,7 @@
 
 mod bugcheck;
 mod contexts;
+mod crash;
 mod dtb;
 mod fact;
 mod kdbg;
@@ -38,6 +39,7 @@ use crate::paging::{AddressSpace, PagingMode};
 
 pub use bugcheck::Bugcheck;
 pub use contexts::{ContextPolicy, ContextSource, ProcessorContext, contexts};
+pub use crash::Exception;
 pub use fact::{Fact, Rejected, Source};
 pub use kdbg::{DebuggerData, Encoding};
 pub use kernel::KernelImage;
@@ -93,6 +95,23 @@ impl Windows {
     #[must_use]
     pub fn space<'m>(&self, memory: &'m PhysicalMemory) -> AddressSpace<'m> {
         AddressSpace::new(memory, self.mode, self.dtb.value)
+    }
+
+    /// The processor that crashed, or the first one of a live guest, and its exception.
+    #[must_use]
+    pub fn crash(
+        &self,
+        memory: &PhysicalMemory,
+        contexts: &[ProcessorContext],
+    ) -> (Fact<u32>, Fact<Exception>) {
+        let space = self.space(memory);
+        let bugcheck = &self.bugcheck.value;
+        let processor = crash::processor(&space, &self.kernel.image, bugcheck, contexts);
+        let crashed = contexts
+            .iter()
+            .find(|context| context.number == processor.value);
+        let exception = crash::exception(&space, bugcheck, crashed);
+        (processor, exception)
     }
 
     /// The process whose thread a processor runs.
