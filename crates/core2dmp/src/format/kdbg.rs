@@ -63,6 +63,8 @@ pub const OFFSET_PRCB_NUMBER: usize = 0x2be;
 pub const OFFSET_PRCB_PROC_STATE_SPECIAL_REG: usize = 0x2f2;
 /// u16, in a PCR: the pointer to itself.
 pub const OFFSET_PCR_SELF_PCR: usize = 0x2e2;
+/// u16, in a PCR: the pointer to the current PRCB.
+pub const OFFSET_PCR_CURRENT_PRCB: usize = 0x2e4;
 /// u16, in a PCR: the PRCB that it contains.
 pub const OFFSET_PCR_CONTAINED_PRCB: usize = 0x2e6;
 /// u16, in a PRCB: the pointer to a `CONTEXT` (6.1 and later).

@@ -13,6 +13,7 @@
 //! | [`kdbg`] | the debugger data block and the version block |
 //! | [`context`] | `CONTEXT` and `KSPECIAL_REGISTERS` |
 //! | [`nt`] | the few kernel structures that are read by offset |
+//! | [`stop_codes`] | stop codes and exceptions by name |
 
 pub mod context;
 pub mod dump32;
@@ -21,6 +22,7 @@ pub mod dump_values;
 pub mod header_fields;
 pub mod kdbg;
 pub mod nt;
+pub mod stop_codes;
 pub mod xen;
 
 /// The bytes `offset..offset + N`, if they are there.

@@ -53,6 +53,30 @@ pub const PROCESS_OBJECT: u8 = 3;
 /// `DISPATCHER_HEADER.Type` of a thread.
 pub const THREAD_OBJECT: u8 = 6;
 
+/// Where x86 systems up to Windows Server 2003 keep the control region of processor 0.
+pub const PCR_ADDRESS_X86: u64 = 0xffdf_f000;
+
+/// `KPRCB.Number` of x86 (NT 5.x, 6.1 and later) and of x64 (6.0 and later, 5.2).
+pub const PRCB_NUMBER_OFFSETS: (&[u16], &[u16]) = (&[0x10, 0x3cc], &[0x24, 0x04]);
+
+/// `KPRCB.ProcessorState` of x64.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessorState64 {
+    /// `KSPECIAL_REGISTERS`.
+    pub special: usize,
+    /// From there to the `CONTEXT`: up to Windows 7, and since Windows 8.
+    pub context_after: [usize; 2],
+}
+
+/// `KPRCB.ProcessorState` of x64 (NT 5.2 to 10).
+pub const PROCESSOR_STATE_X64: ProcessorState64 = ProcessorState64 {
+    special: 0x40,
+    context_after: [0xe0, 0xf0],
+};
+
+/// `KPRCB.ProcessorState.SpecialRegisters` of x86 (NT 5.x).
+pub const PROCESSOR_STATE_X86: usize = 0x2e8;
+
 /// Structures whose fields are pointers, so that offsets differ between 32 and 64 bit.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use zerocopy::FromBytes;
 
 use super::{AddressSpace, MappedRange, TranslateError};
-use crate::address::Gva;
+use crate::address::{Gva, PAGE_SIZE};
 use crate::memory::MemoryError;
 
 /// Why bytes at a virtual address cannot be had.
@@ -117,6 +117,18 @@ impl AddressSpace<'_> {
         let mut buf = vec![0; bytes];
         self.read(gva, &mut buf)?;
         Ok(buf)
+    }
+}
+
+impl AddressSpace<'_> {
+    /// As many of the `bytes` bytes from `gva` on as can be read: all, or those up to the end of a page.
+    #[must_use]
+    pub fn bytes_to_page_end(&self, gva: Gva, bytes: usize) -> Vec<u8> {
+        let in_page = PAGE_SIZE.saturating_sub(gva.page_offset());
+        let first_page = bytes.min(usize::try_from(in_page).unwrap_or(bytes));
+        self.bytes(gva, bytes)
+            .or_else(|_| self.bytes(gva, first_page))
+            .unwrap_or_default()
     }
 }
 

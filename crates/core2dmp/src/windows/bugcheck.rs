@@ -5,6 +5,7 @@
 
 use super::fact::{Fact, Source};
 use super::kdbg::DebuggerData;
+use super::pe::PeImage;
 use crate::format::dump_values::LIVE_SYSTEM_DUMP;
 use crate::format::kdbg::KI_BUGCHECK_DATA;
 use crate::paging::AddressSpace;
@@ -31,6 +32,7 @@ impl Bugcheck {
 /// The stop code; where it cannot be read, that of a live guest, and why.
 pub(super) fn read(
     space: &AddressSpace<'_>,
+    kernel: &PeImage,
     kdbg: &DebuggerData,
 ) -> (Fact<Bugcheck>, Option<String>) {
     let live = |warning| {
@@ -39,8 +41,14 @@ pub(super) fn read(
             warning,
         )
     };
-    let Some(gva) = kdbg.pointer(KI_BUGCHECK_DATA) else {
-        return live(Some("KDBG does not name KiBugcheckData".to_owned()));
+    let named = kdbg
+        .pointer(KI_BUGCHECK_DATA)
+        .or_else(|| kernel.export(space, "KiBugCheckData"));
+    let Some(gva) = named else {
+        return live(Some(
+            "neither KDBG nor an export names KiBugcheckData: the guest is taken for a live one"
+                .to_owned(),
+        ));
     };
     let word = space.mode().pointer_bytes() as u64;
     let mut values = [0; 5];

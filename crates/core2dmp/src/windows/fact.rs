@@ -116,6 +116,8 @@ pub enum Source {
     CodeScan(Gva),
     /// Decoded with keys solved from known contents.
     KnownPlaintext(Gva),
+    /// Put together from what memory proves, and placed here.
+    Rebuilt(Gva),
     /// A field of the debugger data block.
     Kdbg(&'static str),
     /// The version block beside it.
@@ -158,6 +160,7 @@ impl fmt::Display for Source {
             Self::KnownPlaintext(gva) => {
                 write!(f, "decoded with keys at {gva} and known contents")
             }
+            Self::Rebuilt(gva) => write!(f, "rebuilt at {gva}"),
             Self::Kdbg(field) => write!(f, "KDBG {field}"),
             Self::VersionBlock(gva) => write!(f, "version block at {gva}"),
             Self::Export(name) => write!(f, "export {name}"),

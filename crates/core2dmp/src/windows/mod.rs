@@ -26,6 +26,7 @@ mod modules;
 mod pe;
 mod processes;
 mod processors;
+mod rebuild;
 mod registers;
 mod runs;
 mod version;
@@ -47,6 +48,7 @@ pub use modules::Module;
 pub use pe::{PdbId, PeImage, Section};
 pub use processes::Process;
 pub use processors::Processor;
+pub use rebuild::RebuiltField;
 pub use version::Version;
 
 /// A Windows system, as its memory shows it.
@@ -140,7 +142,12 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
     let kuser = kuser::Kuser::read(&space).map_err(|_| Error::NoWindows { tried: Vec::new() })?;
     let kernel = root.kernel;
-    let kdbg = kdbg::find(&space, &kernel.image);
+    let kdbg = kdbg::find(&space, &kernel.image).or_else(|mut tried| {
+        rebuild::rebuild(&space, &kernel, guest).map_err(|attempt| {
+            tried.push(attempt);
+            tried
+        })
+    });
     let block = kdbg.as_ref().ok().map(|kdbg| &kdbg.value);
     let version = version::read(&space, &kernel, block, &kuser);
     let no_data = |tried| Error::NoDebuggerData {
@@ -159,6 +166,13 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
     let process_list = list(PS_ACTIVE_PROCESS_HEAD, "PsActiveProcessHead")?;
 
     let mut warnings = guest.container.warnings.clone();
+    if !kdbg.value.rebuilt.is_empty() {
+        warnings.push(format!(
+            "the guest has no debugger data block; one of {} proven fields was put at {}",
+            kdbg.value.rebuilt.len(),
+            kdbg.value.gva
+        ));
+    }
     let (modules, broken) = modules::read(&space, &module_list);
     warnings.extend(broken);
     let (processes, broken) = processes::read(&space, &kernel.image, process_list.value);
@@ -167,7 +181,7 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
     warnings.extend(warning);
     let (processors, odd) = processors::read(&space, &kdbg.value, &guest.cpus);
     warnings.extend(odd);
-    let (bugcheck, warning) = bugcheck::read(&space, &kdbg.value);
+    let (bugcheck, warning) = bugcheck::read(&space, &kernel.image, &kdbg.value);
     warnings.extend(warning);
     Ok(Windows {
         mode: root.mode,

@@ -9,6 +9,7 @@
 //! Pages of an image may be paged out: a directory that cannot be read is `None`, no error.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use object::LittleEndian as LE;
 use object::pe::{
@@ -152,6 +153,21 @@ impl PeImage {
         gva.get()
             .checked_sub(self.base.get())
             .is_some_and(|offset| offset < u64::from(self.size))
+    }
+
+    /// Calls `visit` with what can be read of a section, as [`AddressSpace::scan`] does.
+    pub(super) fn scan_section(
+        &self,
+        space: &AddressSpace<'_>,
+        section: &Section,
+        visit: impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
+    ) {
+        let size = section.size.min(self.size.saturating_sub(section.rva));
+        let first = self.base.saturating_add(u64::from(section.rva));
+        if size > 0 {
+            let last = first.saturating_add(u64::from(size.saturating_sub(1)));
+            space.scan(first, last, visit);
+        }
     }
 
     /// The name that the export directory gives the image.

@@ -21,7 +21,7 @@ const MAX_EPROCESS: u64 = 0x800;
 /// `EPROCESS.ImageFileName` has 15 or 16 bytes, with a zero.
 const IMAGE_NAME_BYTES: usize = 15;
 /// System's process id since NT 5.1.
-const SYSTEM_PID: u64 = 4;
+pub(super) const SYSTEM_PID: u64 = 4;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,22 +104,12 @@ fn shape(space: &AddressSpace<'_>, layout: &Layout, kernel: &PeImage, links: Gva
             is_process(space, layout, kernel, gva).then_some(gva)
         })
     })?;
-    let bytes = read_ahead(space, links);
+    let whole = usize::try_from(MAX_EPROCESS).unwrap_or(0);
+    let bytes = space.bytes_to_page_end(links, whole);
     Some(Shape {
         links: links.get().checked_sub(eprocess.get())?,
         name: memchr::memmem::find(&bytes, b"System\0").map(|at| at as u64),
     })
-}
-
-/// What can be read behind the links, to the end of an EPROCESS at most.
-fn read_ahead(space: &AddressSpace<'_>, links: Gva) -> Vec<u8> {
-    let whole = usize::try_from(MAX_EPROCESS).unwrap_or(0);
-    let in_page = crate::address::PAGE_SIZE.saturating_sub(links.page_offset());
-    let first_page = whole.min(usize::try_from(in_page).unwrap_or(whole));
-    space
-        .bytes(links, whole)
-        .or_else(|_| space.bytes(links, first_page))
-        .unwrap_or_default()
 }
 
 /// Whether a process object stands here: its type, and page tables that map this very kernel.

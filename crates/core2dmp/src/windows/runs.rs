@@ -9,7 +9,7 @@
 
 use super::fact::{Fact, Source};
 use super::kdbg::DebuggerData;
-use crate::address::Pfn;
+use crate::address::{Gva, Pfn};
 use crate::container::Guest;
 use crate::format::kdbg::MM_PHYSICAL_MEMORY_BLOCK;
 use crate::memory::Frames;
@@ -43,6 +43,19 @@ fn from_windows(
         .and_then(|kdbg| kdbg.pointer(MM_PHYSICAL_MEMORY_BLOCK))
         .ok_or("the debugger data block does not name it")?;
     let block = space.pointer(variable).map_err(|why| why.to_string())?;
+    let runs = read_descriptor(space, block)?;
+    let name = "MmPhysicalMemoryBlock";
+    Ok(Fact::new(
+        runs,
+        Source::Variable {
+            name,
+            gva: variable,
+        },
+    ))
+}
+
+/// The runs of the `PHYSICAL_MEMORY_DESCRIPTOR` at `block`; `Err` says why it is none.
+pub(super) fn read_descriptor(space: &AddressSpace<'_>, block: Gva) -> Result<Vec<Frames>, String> {
     let word = space.mode().pointer_bytes() as u64;
     // On 64 bit the count of runs is 32 bits wide, with 4 bytes of padding.
     let count = space.u32(block).map_err(|why| why.to_string())?;
@@ -74,14 +87,7 @@ fn from_windows(
     if sum != pages {
         return Err(format!("its runs have {sum} frames, its total is {pages}"));
     }
-    let name = "MmPhysicalMemoryBlock";
-    Ok(Fact::new(
-        runs,
-        Source::Variable {
-            name,
-            gva: variable,
-        },
-    ))
+    Ok(runs)
 }
 
 /// The container's frames less what is known not to be RAM.

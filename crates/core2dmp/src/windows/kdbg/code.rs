@@ -11,7 +11,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{DebuggerData, Encoding, Fact, PeImage, Source, is_list, scan_section};
+use super::{DebuggerData, Encoding, Fact, PeImage, Source, is_list};
 use crate::address::Gva;
 use crate::format::bytes_at;
 use crate::paging::AddressSpace;
@@ -28,7 +28,7 @@ pub(super) fn find(
     let mut compared = 0_usize;
     let mut found = None;
     for section in image.sections.iter().filter(|section| section.executable) {
-        scan_section(space, image, section, |gva, code| {
+        image.scan_section(space, section, |gva, code| {
             for at in memchr::memmem::find_iter(code, b"\x80\x3d") {
                 let here = gva.saturating_add(at as u64);
                 let mut window = code.get(at..at.saturating_add(WINDOW));

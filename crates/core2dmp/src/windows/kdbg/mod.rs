@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 
 use super::fact::{Fact, Source};
 use super::pe::{PeImage, Section};
+use super::rebuild::RebuiltField;
 use crate::address::Gva;
 use crate::error::Attempt;
 use crate::format::kdbg::{
@@ -36,6 +37,8 @@ pub struct DebuggerData {
     pub bytes: Vec<u8>,
     /// How the guest's own copy is encoded.
     pub encoding: Option<Encoding>,
+    /// The fields, if the guest has no such block and this one was rebuilt.
+    pub rebuilt: Vec<RebuiltField>,
     is_64bit: bool,
 }
 
@@ -91,8 +94,25 @@ impl DebuggerData {
             gva,
             bytes,
             encoding,
+            rebuilt: Vec::new(),
             is_64bit: space.mode().is_64bit(),
         })
+    }
+
+    /// A block that was put together from what memory proves.
+    pub(super) fn rebuilt(
+        gva: Gva,
+        bytes: Vec<u8>,
+        mode: PagingMode,
+        fields: Vec<RebuiltField>,
+    ) -> Self {
+        Self {
+            gva,
+            bytes,
+            encoding: None,
+            rebuilt: fields,
+            is_64bit: mode.is_64bit(),
+        }
     }
 
     /// Bytes of the block.
@@ -174,7 +194,7 @@ fn by_tag(space: &AddressSpace<'_>, image: &PeImage) -> Result<Fact<DebuggerData
     let mut others = 0_usize;
     let mut found: Option<Fact<DebuggerData>> = None;
     for section in by_likelihood(image) {
-        scan_section(space, image, section, |gva, bytes| {
+        image.scan_section(space, section, |gva, bytes| {
             for at in finder.find_iter(bytes) {
                 let block = gva
                     .checked_add(at as u64)
@@ -215,21 +235,6 @@ fn by_likelihood(image: &PeImage) -> Vec<&Section> {
     let mut sections: Vec<&Section> = image.sections.iter().collect();
     sections.sort_by_key(|section| (!section.writable, section.executable));
     sections
-}
-
-/// Calls `visit` with what can be read of a section.
-fn scan_section(
-    space: &AddressSpace<'_>,
-    image: &PeImage,
-    section: &Section,
-    visit: impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
-) {
-    let size = section.size.min(image.size.saturating_sub(section.rva));
-    let first = image.base.saturating_add(u64::from(section.rva));
-    if size > 0 {
-        let last = first.saturating_add(u64::from(size.saturating_sub(1)));
-        space.scan(first, last, visit);
-    }
 }
 
 /// Whether the first 16 bytes of a plain block make sense as a list entry.

@@ -13,9 +13,7 @@
 use std::ops::ControlFlow;
 
 use super::code::{decoded, ordered_pairs, rip_relative};
-use super::{
-    DebuggerData, Encoding, Fact, KERN_BASE, PeImage, Source, by_likelihood, scan_section,
-};
+use super::{DebuggerData, Encoding, Fact, KERN_BASE, PeImage, Source, by_likelihood};
 use crate::address::Gva;
 use crate::format::u64_at;
 use crate::paging::AddressSpace;
@@ -87,7 +85,7 @@ fn solve(
     let turn = u32::try_from(ki_wait_never & 63).unwrap_or(0);
     let mut found = None;
     for section in by_likelihood(image).into_iter().filter(|s| s.writable) {
-        scan_section(space, image, section, |gva, data| {
+        image.scan_section(space, section, |gva, data| {
             for at in (0..data.len()).step_by(8) {
                 let Some(encoded) = u64_at(data, at) else {
                     continue;

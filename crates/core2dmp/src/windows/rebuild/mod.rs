@@ -1,0 +1,246 @@
+//! A debugger data block where the guest has none: each field that memory proves, and no other.
+//!
+//! ```text
+//! list heads       a link pair in the kernel's data whose first entry describes this very kernel / System
+//! processors       control region at a vCPU's segment base (x86: also at 0xffdff000); the array of them
+//! layout           the pair of descriptor table registers inside the PRCB that equals the control region's
+//! stop code        exported KiBugCheckData
+//! memory           a pointer to a descriptor whose runs add up and lie in the container
+//! ```
+//!
+//! A block may be paged out, overwritten, encoded beyond recognition, or never have been there (`ReactOS` has
+//! none). A debugger opens nothing without one. The new block is placed in the tail of the kernel's header
+//! page, which the loader leaves zero, and it is announced field by field.
+
+mod data;
+mod layout;
+
+use super::fact::{Fact, Source};
+use super::kdbg::DebuggerData;
+use super::kernel::KernelImage;
+use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
+use crate::container::Guest;
+use crate::error::Attempt;
+use crate::format::kdbg::{
+    KERN_BASE, KI_BUGCHECK_DATA, KI_PROCESSOR_BLOCK, LIST, MM_PHYSICAL_MEMORY_BLOCK,
+    OFFSET_EPROCESS_DIRECTORY_TABLE_BASE, OFFSET_KTHREAD_APC_PROCESS, OFFSET_PCR_CONTAINED_PRCB,
+    OFFSET_PCR_CURRENT_PRCB, OFFSET_PCR_SELF_PCR, OFFSET_PRCB_CURRENT_THREAD, OFFSET_PRCB_NUMBER,
+    OFFSET_PRCB_PROC_STATE_CONTEXT, OFFSET_PRCB_PROC_STATE_SPECIAL_REG, OWNER_TAG, PAE_ENABLED,
+    PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST, SIZE, TAG,
+};
+use crate::format::put_at;
+use crate::paging::{AddressSpace, PagingMode};
+
+/// Bytes of a rebuilt block: as Windows 7 has it, which every debugger since knows.
+const BLOCK_BYTES: usize = 0x340;
+
+/// A field of a rebuilt block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebuiltField {
+    /// Its name in `KDDEBUGGER_DATA64`.
+    pub name: &'static str,
+    /// What was put there.
+    pub value: u64,
+    /// What proves it.
+    pub source: String,
+}
+
+/// Rebuilds the block; `Err` says which field could not be proven.
+pub(super) fn rebuild(
+    space: &AddressSpace<'_>,
+    kernel: &KernelImage,
+    guest: &Guest,
+) -> Result<Fact<DebuggerData>, Attempt> {
+    let fail = |outcome: &str| Attempt {
+        way: "rebuild from what memory proves".to_owned(),
+        outcome: outcome.to_owned(),
+    };
+    let place = place(space, kernel.image.base)
+        .ok_or_else(|| fail("the kernel's header page has no room for a block"))?;
+    let data = data::search(space, kernel);
+    let modules = data
+        .module_list
+        .ok_or_else(|| fail("no list of modules that begins with the kernel"))?;
+    let processes = data
+        .process_list
+        .ok_or_else(|| fail("no list of processes that holds System"))?;
+    let regions = layout::regions(space, &guest.cpus);
+    if regions.is_empty() {
+        return Err(fail("no vCPU leads to a processor's control region"));
+    }
+    let (layout, first) = layout::read(space, &regions, processes)
+        .ok_or_else(|| fail("the control block's layout was not recognised"))?;
+    let array = data::processor_block(space, kernel, first, &layout)
+        .ok_or_else(|| fail("no array of the processors' control blocks"))?;
+
+    let mut block = Block::new(space.mode());
+    block.pointer(KERN_BASE, "KernBase", kernel.image.base, &kernel.source);
+    let list = "its first entry describes this kernel, and leads back";
+    block.proven(PS_LOADED_MODULE_LIST, "PsLoadedModuleList", modules, list);
+    let list = "its entries are processes, System among them";
+    block.proven(
+        PS_ACTIVE_PROCESS_HEAD,
+        "PsActiveProcessHead",
+        processes,
+        list,
+    );
+    let array_is = "it holds the address of each processor's control block";
+    block.proven(KI_PROCESSOR_BLOCK, "KiProcessorBlock", array, array_is);
+    if let Some(gva) = kernel.image.export(space, "KiBugCheckData") {
+        let source = Source::Export("KiBugCheckData");
+        block.pointer(KI_BUGCHECK_DATA, "KiBugcheckData", gva, &source);
+    }
+    if let Some(gva) = data::memory_block(space, kernel, guest) {
+        let is = "it points to runs that add up and lie in the container";
+        block.proven(MM_PHYSICAL_MEMORY_BLOCK, "MmPhysicalMemoryBlock", gva, is);
+    }
+    block.layout(&layout);
+    Ok(block.finish(place))
+}
+
+/// The block while it is made.
+struct Block {
+    mode: PagingMode,
+    bytes: Vec<u8>,
+    fields: Vec<RebuiltField>,
+}
+
+impl Block {
+    fn new(mode: PagingMode) -> Self {
+        Self {
+            mode,
+            bytes: vec![0; BLOCK_BYTES],
+            fields: Vec::new(),
+        }
+    }
+
+    /// A pointer as the block holds it: sign-extended on 32 bit.
+    fn extend(&self, gva: Gva) -> u64 {
+        if !self.mode.is_64bit() && self.mode.is_kernel(gva) {
+            return gva.get() | 0xffff_ffff_0000_0000;
+        }
+        gva.get()
+    }
+
+    fn pointer(&mut self, offset: usize, name: &'static str, gva: Gva, source: &Source) {
+        self.proven(offset, name, gva, &source.to_string());
+    }
+
+    fn proven(&mut self, offset: usize, name: &'static str, gva: Gva, source: &str) {
+        let value = self.extend(gva);
+        self.put(offset, &value.to_le_bytes());
+        self.fields.push(RebuiltField {
+            name,
+            value: gva.get(),
+            source: source.to_owned(),
+        });
+    }
+
+    fn offset(&mut self, offset: usize, name: &'static str, value: u16, source: &str) {
+        self.put(offset, &value.to_le_bytes());
+        self.fields.push(RebuiltField {
+            name,
+            value: u64::from(value),
+            source: source.to_owned(),
+        });
+    }
+
+    fn put(&mut self, offset: usize, bytes: &[u8]) {
+        let fits = put_at(&mut self.bytes, offset, bytes);
+        debug_assert!(fits, "every field that is rebuilt lies in the block");
+    }
+
+    fn layout(&mut self, layout: &layout::PrcbLayout) {
+        let own = "it equals the control region's own pointer";
+        self.offset(
+            OFFSET_PCR_SELF_PCR,
+            "OffsetPcrSelfPcr",
+            layout.pcr_self,
+            own,
+        );
+        let own = "it points to the control block";
+        self.offset(
+            OFFSET_PCR_CURRENT_PRCB,
+            "OffsetPcrCurrentPrcb",
+            layout.pcr_current_prcb,
+            own,
+        );
+        self.offset(
+            OFFSET_PCR_CONTAINED_PRCB,
+            "OffsetPcrContainedPrcb",
+            layout.pcr_prcb,
+            own,
+        );
+        let thread = "it points to a thread";
+        self.offset(
+            OFFSET_PRCB_CURRENT_THREAD,
+            "OffsetPrcbCurrentThread",
+            layout.current_thread,
+            thread,
+        );
+        let number = "it counts the control blocks";
+        self.offset(
+            OFFSET_PRCB_NUMBER,
+            "OffsetPrcbNumber",
+            layout.number,
+            number,
+        );
+        self.offset(
+            OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
+            "OffsetPrcbProcStateSpecialReg",
+            layout.special,
+            layout.special_why,
+        );
+        let beside = "it stands beside the special registers";
+        self.offset(
+            OFFSET_PRCB_PROC_STATE_CONTEXT,
+            "OffsetPrcbProcStateContext",
+            layout.context,
+            beside,
+        );
+        if let Some(offset) = layout.thread_process {
+            let process = "it points to a process of the list";
+            self.offset(
+                OFFSET_KTHREAD_APC_PROCESS,
+                "OffsetKThreadApcProcess",
+                offset,
+                process,
+            );
+        }
+        let system = "System's maps this kernel";
+        self.offset(
+            OFFSET_EPROCESS_DIRECTORY_TABLE_BASE,
+            "OffsetEprocessDirectoryTableBase",
+            layout.process_dtb,
+            system,
+        );
+        if self.mode == PagingMode::X86Pae {
+            self.put(PAE_ENABLED, &1_u16.to_le_bytes());
+        }
+    }
+
+    /// Header and links; the list of blocks holds this one alone.
+    fn finish(mut self, place: Gva) -> Fact<DebuggerData> {
+        self.put(OWNER_TAG, &TAG);
+        let size = u32::try_from(BLOCK_BYTES).unwrap_or(0);
+        self.put(SIZE, &size.to_le_bytes());
+        if self.mode.is_64bit() {
+            self.put(LIST, &place.get().to_le_bytes());
+            self.put(LIST.saturating_add(8), &place.get().to_le_bytes());
+        } else {
+            // A LIST_ENTRY64 that holds two 32-bit pointers.
+            let [a, b, c, d, ..] = place.get().to_le_bytes();
+            self.put(LIST, &[a, b, c, d, a, b, c, d]);
+        }
+        let block = DebuggerData::rebuilt(place, self.bytes, self.mode, self.fields);
+        Fact::new(block, Source::Rebuilt(place))
+    }
+}
+
+/// The end of the kernel's header page, if nothing stands there.
+fn place(space: &AddressSpace<'_>, base: Gva) -> Option<Gva> {
+    let page = space.bytes(base, PAGE_BYTES).ok()?;
+    let start = PAGE_BYTES.checked_sub(BLOCK_BYTES)?;
+    let free = page.get(start..)?.iter().all(|byte| *byte == 0);
+    free.then(|| base.saturating_add(PAGE_SIZE.saturating_sub(BLOCK_BYTES as u64)))
+}
