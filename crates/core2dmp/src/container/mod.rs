@@ -41,6 +41,17 @@ pub struct Guest {
 pub struct Hints {
     /// Frames that may be in the container without being RAM.
     pub not_ram: Vec<Frames>,
+    /// Dump headers that notes of the container hold.
+    pub headers: Vec<HeaderHint>,
+}
+
+/// A dump header in a note.
+#[derive(Debug, Clone)]
+pub struct HeaderHint {
+    /// The note's name.
+    pub name: &'static str,
+    /// Its contents.
+    pub bytes: Vec<u8>,
 }
 
 /// What a container says of itself.

@@ -13,9 +13,11 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod facts;
 mod header;
 mod patch;
 mod plan;
 
+pub use facts::{FieldFact, RejectedValue, field_facts};
 pub use patch::Patch;
 pub use plan::{Missing, Plan, PlanOptions, Segment, SegmentData, plan};

@@ -276,6 +276,42 @@ impl Field {
     }
 }
 
+/// What a field holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// The header ends before it.
+    Missing,
+    /// Windows' filling: it was never set.
+    NotSet,
+    /// A number.
+    Number(u64),
+    /// Text, escaped, up to its zero.
+    Text(String),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+impl Field {
+    /// What the field holds in `header`.
+    #[must_use]
+    pub fn value(&self, header: &[u8]) -> FieldValue {
+        let Some(raw) = self.raw(header) else {
+            return FieldValue::Missing;
+        };
+        if !self.is_set(header) {
+            return FieldValue::NotSet;
+        }
+        match (self.kind, self.number(header)) {
+            (FieldKind::Text, _) => {
+                let text = raw.split(|byte| *byte == 0).next().unwrap_or_default();
+                FieldValue::Text(text.escape_ascii().to_string())
+            }
+            (_, Some(number)) => FieldValue::Number(number),
+            (_, None) => FieldValue::Bytes(raw.to_vec()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use core::mem::offset_of;

@@ -141,3 +141,15 @@ pub const LAYOUT32: Layout = Layout {
     pcr_prcb: 0x120,
     prcb_current_thread: 4,
 };
+
+/// What stands in front of a dump header that a driver keeps in memory.
+pub mod ram_header {
+    /// GPLPV's buffer begins and ends with this, and a u16: its offset in the page.
+    pub const GPLPV_PREFIX: &[u8] = b"XENXEN";
+    /// Bytes of the prefix.
+    pub const GPLPV_PREFIX_BYTES: usize = 8;
+    /// The name of the note that virtio-win's fwcfg driver wraps its header in.
+    pub const NOTE_NAME: &[u8] = b"VMCOREINFO\0";
+    /// Where the name stands in the 24 bytes before the header.
+    pub const NOTE_NAME_OFFSET: usize = 12;
+}

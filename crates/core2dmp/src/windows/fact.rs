@@ -140,6 +140,13 @@ pub enum Source {
         /// The field.
         field: &'static str,
     },
+    /// A header that was made inside the guest, and that the memory confirms.
+    Header {
+        /// Which.
+        origin: String,
+        /// The field.
+        field: &'static str,
+    },
     /// What the container says.
     Container,
     /// Nothing says it; this is what such a system has.
@@ -167,6 +174,7 @@ impl fmt::Display for Source {
             Self::Variable { name, gva } => write!(f, "{name} at {gva}"),
             Self::Kuser(field) => write!(f, "KUSER_SHARED_DATA {field}"),
             Self::Prcb { number, field } => write!(f, "PRCB {number} {field}"),
+            Self::Header { origin, field } => write!(f, "{origin}, {field}"),
             Self::Container => write!(f, "container"),
             Self::Rule(rule) => write!(f, "rule: {rule}"),
         }

@@ -1,1 +1,391 @@
-//! wip
+//! What is left on the disk after success, after failure and after an interruption.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use core2dmp_synth::GuestSpec;
+use tempfile::TempDir;
+
+use super::{Progress, Silent, WriteOptions, to_file, to_stream};
+use crate::container::{self, OpenOptions};
+use crate::dump::{self, Plan, PlanOptions, Segment, SegmentData};
+use crate::error::{Error, Result};
+use crate::source::{FileSource, ReadAt};
+use crate::windows;
+
+const QUICK: WriteOptions = WriteOptions {
+    force: false,
+    sync: false,
+};
+const FORCE: WriteOptions = WriteOptions {
+    force: true,
+    sync: false,
+};
+
+/// A small guest's core on disk, and the plan of its dump.
+struct Case {
+    folder: TempDir,
+    source: FileSource,
+    plan: Plan,
+}
+
+impl Case {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let core = folder.path().join("guest.core");
+        let spec = GuestSpec::windows10().memory_mib(20).fill(50);
+        let guest = spec.ballooned(0x1300, 8).build();
+        guest.xen_core().write_file(&core).unwrap();
+        let source = Arc::new(FileSource::open(&core).unwrap());
+        let opened = container::open(source, OpenOptions::default()).unwrap();
+        let windows = windows::identify(&opened).unwrap();
+        let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
+        let source = FileSource::open(&core).unwrap();
+        Self {
+            folder,
+            source,
+            plan,
+        }
+    }
+
+    /// The same with a body of the test's own.
+    fn of(segments: Vec<Segment>) -> Self {
+        let mut case = Self::new();
+        case.plan.size = segments.iter().map(|segment| segment.bytes).sum();
+        case.plan.segments = segments;
+        case
+    }
+
+    fn output(&self) -> PathBuf {
+        self.folder.path().join("out.dmp")
+    }
+
+    fn write(&self, options: WriteOptions) -> Result<()> {
+        to_file(&self.plan, &self.source, &self.output(), options, &Silent)
+    }
+
+    /// The names in the folder.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// Bytes of memory, or of a file without its name.
+#[derive(Debug)]
+struct Nameless<S>(S);
+
+impl<S: ReadAt> ReadAt for Nameless<S> {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(offset, buf)
+    }
+}
+
+/// A source that breaks at an offset.
+#[derive(Debug)]
+struct Broken<S> {
+    inner: S,
+    at: u64,
+}
+
+impl<S: ReadAt> ReadAt for Broken<S> {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.at.saturating_sub(offset)).unwrap();
+        if left == 0 {
+            return Err(io::Error::other("a bad sector"));
+        }
+        let count = buf.len().min(left);
+        self.inner.read_at(offset, &mut buf[..count])
+    }
+}
+
+/// Stops after so many steps, and counts bytes.
+#[derive(Debug)]
+struct Steps {
+    left: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Steps {
+    fn new(steps: u64) -> Self {
+        Self {
+            left: AtomicU64::new(steps),
+            bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Progress for Steps {
+    fn advance(&self, bytes: u64) -> ControlFlow<()> {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match self.left.fetch_sub(1, Ordering::Relaxed) {
+            0 | 1 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn source_segment(offset: u64, bytes: u64) -> Segment {
+    Segment {
+        bytes,
+        data: SegmentData::Source { offset },
+    }
+}
+
+#[test]
+fn file_stream_and_a_source_without_a_name_give_the_same_bytes() {
+    let case = Case::new();
+    case.write(QUICK).unwrap();
+    let file = fs::read(case.output()).unwrap();
+    assert_eq!(file.len() as u64, case.plan.size);
+    let watch = Steps::new(u64::MAX);
+    let mut stream = Vec::new();
+    to_stream(&case.plan, &case.source, &mut stream, &watch).unwrap();
+    assert!(stream == file);
+    assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.size);
+    let nameless = Nameless(FileSource::open(&case.folder.path().join("guest.core")).unwrap());
+    let watch = Steps::new(u64::MAX);
+    to_file(&case.plan, &nameless, &case.output(), FORCE, &watch).unwrap();
+    assert!(fs::read(case.output()).unwrap() == file);
+    assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.size);
+    // What the plan lacks is zeros: 8 ballooned frames of the second run.
+    let missing = case.plan.header_bytes + (0x9e + 0x1300 - 0x100) * 0x1000;
+    let at = usize::try_from(missing).unwrap();
+    assert_eq!(case.plan.missing.frames, 8);
+    assert!(file[at..at + 0x8000].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn an_existing_file_is_kept_unless_forced() {
+    let case = Case::new();
+    fs::write(case.output(), "precious").unwrap();
+    let error = case.write(QUICK).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{} exists", case.output().display())
+    );
+    assert!(matches!(error, Error::OutputExists { .. }));
+    assert_eq!(fs::read(case.output()).unwrap(), b"precious");
+    case.write(WriteOptions {
+        force: true,
+        sync: true,
+    })
+    .unwrap();
+    assert_eq!(fs::metadata(case.output()).unwrap().len(), case.plan.size);
+    assert_eq!(case.names(), ["guest.core", "out.dmp"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let case = Case::new();
+    let mode = || fs::metadata(case.output()).unwrap().permissions().mode() & 0o7777;
+    case.write(QUICK).unwrap();
+    assert_eq!(mode(), 0o600);
+    // A file that others could read is replaced, not filled.
+    fs::set_permissions(case.output(), fs::Permissions::from_mode(0o644)).unwrap();
+    case.write(FORCE).unwrap();
+    assert_eq!(mode(), 0o600);
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_links_and_pipes_are_no_place_for_it() {
+    let case = Case::new();
+    let refused = |path: &Path| {
+        let error = to_file(&case.plan, &case.source, path, FORCE, &Silent).unwrap_err();
+        let name = path.display();
+        let line =
+            format!("cannot write {name}: it is not a regular file: invalid input parameter");
+        assert_eq!(error.to_string(), line);
+    };
+    refused(case.folder.path());
+    let target = case.folder.path().join("target");
+    fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink(&target, case.output()).unwrap();
+    refused(&case.output());
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    // Nor is a link that leads nowhere.
+    fs::remove_file(&target).unwrap();
+    refused(&case.output());
+    refused(Path::new("/dev/null"));
+    let nowhere = case.folder.path().join("none/out.dmp");
+    let error = to_file(&case.plan, &case.source, &nowhere, QUICK, &Silent).unwrap_err();
+    let line = error.to_string();
+    assert!(
+        line.starts_with(&format!("cannot create {}: ", nowhere.display())),
+        "{line}"
+    );
+    assert_eq!(case.names(), ["guest.core", "out.dmp"]);
+}
+
+#[test]
+fn an_interruption_leaves_nothing() {
+    let case = Case::new();
+    let watch = Steps::new(u64::MAX);
+    to_file(&case.plan, &case.source, &case.output(), QUICK, &watch).unwrap();
+    let steps = u64::MAX - watch.left.load(Ordering::Relaxed);
+    assert!(steps > 3);
+    fs::write(case.output(), "precious").unwrap();
+    for step in 1..=steps {
+        let watch = Steps::new(step);
+        let stopped = to_file(&case.plan, &case.source, &case.output(), FORCE, &watch);
+        assert_eq!(
+            stopped.unwrap_err().to_string(),
+            "interrupted; no output was left behind"
+        );
+        assert_eq!(case.names(), ["guest.core", "out.dmp"]);
+        assert_eq!(fs::read(case.output()).unwrap(), b"precious");
+    }
+    let stopped = to_stream(&case.plan, &case.source, &mut Vec::new(), &Steps::new(2));
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+}
+
+#[test]
+fn a_source_that_fails_leaves_nothing_and_names_the_place() {
+    let case = Case::new();
+    let offset = |segment: &Segment| match segment.data {
+        SegmentData::Source { offset } => Some((offset, segment.bytes)),
+        _ => None,
+    };
+    let largest = case.plan.segments.iter().filter_map(offset);
+    let (offset, bytes) = largest.max_by_key(|(_, bytes)| *bytes).unwrap();
+    let core = case.folder.path().join("guest.core");
+    for at in [offset, offset + 0x1800, offset + bytes - 1] {
+        let inner = FileSource::open(&core).unwrap();
+        let broken = Broken { inner, at };
+        let error = to_file(&case.plan, &broken, &case.output(), QUICK, &Silent).unwrap_err();
+        assert_eq!(case.names(), ["guest.core"]);
+        assert_bad_sector(&error, at);
+        let error = to_stream(&case.plan, &broken, &mut Vec::new(), &Silent).unwrap_err();
+        assert_bad_sector(&error, at);
+    }
+}
+
+/// It was the container that could not be read, at the block of this offset: the output is not to blame.
+fn assert_bad_sector(error: &Error, at: u64) {
+    let line = error.to_string();
+    let place = line
+        .strip_prefix("cannot read the container at file offset 0x")
+        .and_then(|rest| rest.strip_suffix(": a bad sector"));
+    let place = place.unwrap_or_else(|| panic!("names no place in the container: {line}"));
+    let place = u64::from_str_radix(place, 16).unwrap();
+    assert!(place <= at && at - place < super::BUFFER as u64, "{line}");
+}
+
+#[test]
+fn a_source_that_ends_too_soon_is_told() {
+    let mut case = Case::of(vec![source_segment(0x1000, 0x5000)]);
+    let short = vec![7; 0x2800];
+    let error = to_file(&case.plan, &short, &case.output(), QUICK, &Silent).unwrap_err();
+    let line = error.to_string();
+    assert!(line.ends_with("the container ends at 0x2800"), "{line}");
+    // The same file, open by name: it shrank since it was opened.
+    let path = case.folder.path().join("guest.core");
+    case.source = FileSource::open(&path).unwrap();
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(0x2800)
+        .unwrap();
+    let line = case.write(QUICK).unwrap_err().to_string();
+    assert!(line.ends_with("the container ends at 0x2800"), "{line}");
+    assert_eq!(case.names(), ["guest.core"]);
+}
+
+#[test]
+fn a_stream_that_closes_is_told_with_its_place() {
+    /// Takes so many bytes.
+    struct Pipe(usize);
+    impl Write for Pipe {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            let count = buf.len().min(self.0);
+            self.0 -= count;
+            if count == 0 {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let case = Case::new();
+    let error = to_stream(&case.plan, &case.source, &mut Pipe(0x1000), &Silent).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot write the stream at offset 0x0: broken pipe"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn holes_of_the_source_stay_holes() {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    const MIB: u64 = 1 << 20;
+    let case = Case::of(vec![
+        source_segment(0x1000, 100 * MIB),
+        Segment {
+            bytes: 50 * MIB,
+            data: SegmentData::Zeros,
+        },
+        source_segment(200 * MIB, 50 * MIB),
+    ]);
+    // Data at both ends, and 4 KiB in the middle of each part; the second ends in a hole.
+    let path = case.folder.path().join("sparse.core");
+    let file = File::create(&path).unwrap();
+    file.set_len(250 * MIB).unwrap();
+    let places = [0x1000, 40 * MIB, 100 * MIB, 200 * MIB, 230 * MIB];
+    for (byte, at) in (1..).zip(places) {
+        file.write_all_at(&[byte; 4096], at).unwrap();
+    }
+    file.sync_all().unwrap();
+    let source = FileSource::open(&path).unwrap();
+    let (out, watch) = (case.output(), Steps::new(u64::MAX));
+    to_file(&case.plan, &source, &out, FORCE, &watch).unwrap();
+    assert_eq!(watch.bytes.load(Ordering::Relaxed), 200 * MIB);
+    let written = File::open(&out).unwrap();
+    written.sync_all().unwrap();
+    let meta = written.metadata().unwrap();
+    assert_eq!(meta.len(), 200 * MIB);
+    let source_blocks = file.metadata().unwrap().blocks();
+    assert!(
+        meta.blocks() <= source_blocks + 8,
+        "{} blocks of a source with {source_blocks}",
+        meta.blocks()
+    );
+    for (byte, at) in (1..).zip([
+        0,
+        40 * MIB - 0x1000,
+        100 * MIB - 0x1000,
+        150 * MIB,
+        180 * MIB,
+    ]) {
+        let mut page = [0; 4096];
+        written.read_exact_at(&mut page, at).unwrap();
+        assert!(page == [byte; 4096], "page {byte} at {at:#x}");
+    }
+    let mut stream = Vec::new();
+    to_stream(&case.plan, &source, &mut stream, &Silent).unwrap();
+    assert!(stream == fs::read(&out).unwrap());
+}

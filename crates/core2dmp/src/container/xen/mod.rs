@@ -81,6 +81,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: OpenOptions) -> Result<Gues
             not_ram: [SKIPPED_VGA, SKIPPED_MMIO]
                 .map(|(first, end)| Frames::between(Pfn::new(first), Pfn::new(end)))
                 .to_vec(),
+            headers: Vec::new(),
         },
         container,
     })

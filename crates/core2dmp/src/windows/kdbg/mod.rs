@@ -17,10 +17,12 @@ mod plaintext;
 use std::ops::ControlFlow;
 
 use super::fact::{Fact, Source};
+use super::headers::GuestHeader;
 use super::pe::{PeImage, Section};
 use super::rebuild::RebuiltField;
 use crate::address::Gva;
 use crate::error::Attempt;
+use crate::format::header_fields::FieldId;
 use crate::format::kdbg::{
     KERN_BASE, LIST, MAX_SIZE, MIN_SIZE, OWNER_TAG, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST,
     SIZE, TAG,
@@ -186,6 +188,39 @@ pub(super) fn find(
         }
     }
     Err(tried)
+}
+
+/// The block that a header leads to: a decoded copy (fwcfg keeps its address in the first parameter), which
+/// belongs where the header says that the block is; or that place itself.
+pub(super) fn from_headers(
+    space: &AddressSpace<'_>,
+    image: &PeImage,
+    headers: &[GuestHeader],
+) -> Result<Fact<DebuggerData>, Attempt> {
+    let confirmed = headers.iter().filter(|header| header.is_confirmed());
+    let found = confirmed.clone().find_map(|header| {
+        let place = header.pointer(FieldId::KdDebuggerDataBlock)?;
+        let copy = header.pointer(FieldId::BugCheckParameter1);
+        let block = [Some(place), copy]
+            .into_iter()
+            .flatten()
+            .find_map(|gva| DebuggerData::read(space, image.base, gva, None))?;
+        let readable = space.bytes(place, block.bytes.len()).is_ok();
+        let gva = if readable { place } else { block.gva };
+        let source = Source::Header {
+            origin: header.origin.to_string(),
+            field: "KdDebuggerDataBlock",
+        };
+        Some(Fact::new(DebuggerData { gva, ..block }, source))
+    });
+    found.ok_or_else(|| Attempt {
+        way: "headers left in memory, or given".to_owned(),
+        outcome: format!(
+            "{} of {} are of this boot, none leads to a block",
+            confirmed.count(),
+            headers.len()
+        ),
+    })
 }
 
 /// The block whose tag can be read; `Err` is the number of tags that are something else.

@@ -53,7 +53,11 @@ pub(super) fn search(space: &AddressSpace<'_>, kernel: &KernelImage) -> Lists {
 }
 
 /// Whether a `KLDR_DATA_TABLE_ENTRY` of the kernel itself stands here: its base and its size.
-fn is_kernels_entry(space: &AddressSpace<'_>, kernel: &KernelImage, entry: Gva) -> bool {
+pub(in crate::windows) fn is_kernels_entry(
+    space: &AddressSpace<'_>,
+    kernel: &KernelImage,
+    entry: Gva,
+) -> bool {
     let layout = layout(space);
     let base = entry.saturating_add(layout.module_base as u64);
     let size = entry.saturating_add(layout.module_size as u64);

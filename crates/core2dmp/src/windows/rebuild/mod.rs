@@ -15,12 +15,16 @@
 mod data;
 mod layout;
 
+pub(super) use data::is_kernels_entry;
+
 use super::fact::{Fact, Source};
+use super::headers::GuestHeader;
 use super::kdbg::DebuggerData;
 use super::kernel::KernelImage;
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
 use crate::container::Guest;
 use crate::error::Attempt;
+use crate::format::header_fields::FieldId;
 use crate::format::kdbg::{
     KERN_BASE, KI_BUGCHECK_DATA, KI_PROCESSOR_BLOCK, LIST, MM_PHYSICAL_MEMORY_BLOCK,
     OFFSET_EPROCESS_DIRECTORY_TABLE_BASE, OFFSET_KTHREAD_APC_PROCESS, OFFSET_PCR_CONTAINED_PRCB,
@@ -50,6 +54,7 @@ pub(super) fn rebuild(
     space: &AddressSpace<'_>,
     kernel: &KernelImage,
     guest: &Guest,
+    headers: &[GuestHeader],
 ) -> Result<Fact<DebuggerData>, Attempt> {
     let fail = |outcome: &str| Attempt {
         way: "rebuild from what memory proves".to_owned(),
@@ -58,11 +63,19 @@ pub(super) fn rebuild(
     let place = place(space, kernel.image.base)
         .ok_or_else(|| fail("the kernel's header page has no room for a block"))?;
     let data = data::search(space, kernel);
+    let confirmed = |id| {
+        headers
+            .iter()
+            .filter(|header| header.is_confirmed())
+            .find_map(|header| header.pointer(id))
+    };
     let modules = data
         .module_list
+        .or_else(|| confirmed(FieldId::PsLoadedModuleList))
         .ok_or_else(|| fail("no list of modules that begins with the kernel"))?;
     let processes = data
         .process_list
+        .or_else(|| confirmed(FieldId::PsActiveProcessHead))
         .ok_or_else(|| fail("no list of processes that holds System"))?;
     let regions = layout::regions(space, &guest.cpus);
     if regions.is_empty() {

@@ -1,0 +1,258 @@
+//! Dump headers that were made inside the guest: sources like any other, and often stale.
+//!
+//! ```text
+//! gplpv    "XENXEN" u16 | header | "XENXEN" u16     a Xen PV driver's, anywhere in a page
+//! fwcfg    24-byte note header   | header           virtio-win's; parameter 1 points to a decoded KDBG
+//! plain    header                                   page aligned: Windows' own, or a file's first page
+//! given    --header FILE, or a note of the container
+//! ```
+//!
+//! A header is believed where the memory agrees: its page tables have to map this very kernel, its module list
+//! has to begin with it, its clock must not be ahead of the system's. One that fails describes another boot. The
+//! dump type, the space and the runs are never taken from any: they describe a body that is not ours.
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use super::kernel::{KernelImage, machine};
+use super::rebuild::is_kernels_entry;
+use crate::address::{Gpa, Gva};
+use crate::format::dump_values::{MACHINE_ARM64, MACHINE_X64, MACHINE_X86, SIGNATURE};
+use crate::format::header_fields::{FieldId, HeaderWidth};
+use crate::format::nt::ram_header;
+use crate::memory::{Frames, PhysicalMemory};
+use crate::paging::AddressSpace;
+
+/// Headers that are kept; more are counted by nobody but a hostile guest.
+const MAX_HEADERS: usize = 64;
+/// Bytes in front of a header that tell whose it is.
+const MAX_PREFIX: usize = 24;
+
+/// Where a header came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderOrigin {
+    /// It was found in the guest's memory.
+    Memory {
+        /// Where it starts.
+        gpa: Gpa,
+        /// Whose it is.
+        kind: HeaderKind,
+    },
+    /// The user gave it, or a note of the container holds it.
+    Given(String),
+}
+
+/// Who left a header in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderKind {
+    /// GPLPV and its relatives, for Xen.
+    Gplpv,
+    /// virtio-win's fwcfg driver, for QEMU.
+    Fwcfg,
+    /// Nothing beside it tells.
+    Plain,
+}
+
+impl fmt::Display for HeaderOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory { gpa, kind } => {
+                let kind = match kind {
+                    HeaderKind::Gplpv => "GPLPV header",
+                    HeaderKind::Fwcfg => "fwcfg header",
+                    HeaderKind::Plain => "header",
+                };
+                write!(f, "{kind} in memory at {gpa}")
+            }
+            Self::Given(name) => write!(f, "header of {name}"),
+        }
+    }
+}
+
+/// A header from the user or from a note.
+#[derive(Debug, Clone)]
+pub struct GivenHeader {
+    /// What it is called in messages, escaped.
+    pub name: String,
+    /// Its first bytes; a whole header or more.
+    pub bytes: Vec<u8>,
+}
+
+/// How much of the memory is searched for headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderSearch {
+    /// The lowest 16 MiB, where drivers for Xen keep theirs; everything if the debugger data block is missing.
+    #[default]
+    Low,
+    /// Everything: as fast as the memory can be read.
+    All,
+}
+
+impl HeaderSearch {
+    /// The frames to search.
+    pub(super) const fn frames(self) -> Frames {
+        const LOW: Gpa = Gpa::new(16 << 20);
+        match self {
+            Self::Low => Frames::between(crate::address::Pfn::new(0), LOW.pfn()),
+            Self::All => Frames::between(crate::address::Pfn::new(0), crate::address::Pfn::END),
+        }
+    }
+}
+
+/// A header, weighed against the memory.
+#[derive(Debug, Clone)]
+pub struct GuestHeader {
+    /// Where it came from.
+    pub origin: HeaderOrigin,
+    /// Which structure it is.
+    pub width: HeaderWidth,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What in it the memory contradicts; empty if the header describes this boot.
+    pub contradictions: Vec<String>,
+}
+
+impl GuestHeader {
+    /// A field's number, `None` where it was never set.
+    #[must_use]
+    pub fn number(&self, id: FieldId) -> Option<u64> {
+        self.width.field(id)?.number(&self.bytes)
+    }
+
+    /// Whether it describes this boot.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.contradictions.is_empty()
+    }
+
+    /// An address, zero-extended on 32 bit.
+    pub(super) fn pointer(&self, id: FieldId) -> Option<Gva> {
+        self.number(id).filter(|value| *value != 0).map(Gva::new)
+    }
+}
+
+/// The headers in `frames` and those that were given, each weighed.
+pub(super) fn collect(
+    space: &AddressSpace<'_>,
+    kernel: &KernelImage,
+    up_time: Option<u64>,
+    given: &[GivenHeader],
+    frames: Frames,
+) -> Vec<GuestHeader> {
+    let mut headers: Vec<GuestHeader> = given
+        .iter()
+        .filter_map(|given| header(HeaderOrigin::Given(given.name.clone()), &given.bytes))
+        .collect();
+    headers.extend(search(space.memory(), frames));
+    for header in &mut headers {
+        header.contradictions = contradictions(space, kernel, up_time, header);
+    }
+    headers
+}
+
+/// The header that `bytes` begin with, if they do.
+fn header(origin: HeaderOrigin, bytes: &[u8]) -> Option<GuestHeader> {
+    let width = HeaderWidth::of(bytes)?;
+    let bytes = bytes.get(..width.bytes())?.to_vec();
+    let header = GuestHeader {
+        origin,
+        width,
+        bytes,
+        contradictions: Vec::new(),
+    };
+    let known = [MACHINE_X86, MACHINE_X64, MACHINE_ARM64].map(u64::from);
+    let machine = header.number(FieldId::MachineImageType)?;
+    known.contains(&machine).then_some(header)
+}
+
+fn search(memory: &PhysicalMemory, frames: Frames) -> Vec<GuestHeader> {
+    let finder = memchr::memmem::Finder::new(b"PAGEDU");
+    let mut headers = Vec::new();
+    memory.scan(frames, |gpa, block| {
+        for at in finder.find_iter(block) {
+            let gpa = gpa.saturating_add(at as u64);
+            if headers.len() >= MAX_HEADERS {
+                return ControlFlow::Break(());
+            }
+            headers.extend(in_memory(memory, gpa));
+        }
+        ControlFlow::Continue(())
+    });
+    headers
+}
+
+/// The header at `gpa`, if one stands there whole.
+fn in_memory(memory: &PhysicalMemory, gpa: Gpa) -> Option<GuestHeader> {
+    debug_assert_eq!(SIGNATURE, *b"PAGE");
+    let mut tags = [0; 8];
+    memory.read(gpa, &mut tags).ok()?;
+    let mut bytes = vec![0; HeaderWidth::of(&tags)?.bytes()];
+    memory.read(gpa, &mut bytes).ok()?;
+    let kind = kind_of(memory, gpa);
+    // A copy of a header file in a cache is page aligned too; anything else is chance.
+    let aligned = gpa.page_offset() == 0;
+    if kind == HeaderKind::Plain && !aligned {
+        return None;
+    }
+    header(HeaderOrigin::Memory { gpa, kind }, &bytes)
+}
+
+/// Whose header it is, by what stands in front of it.
+fn kind_of(memory: &PhysicalMemory, gpa: Gpa) -> HeaderKind {
+    let mut prefix = [0; MAX_PREFIX];
+    let read = gpa
+        .checked_sub(MAX_PREFIX as u64)
+        .is_some_and(|start| memory.read(start, &mut prefix).is_ok());
+    if !read {
+        return HeaderKind::Plain;
+    }
+    let (_, tail) = prefix.split_at(MAX_PREFIX - ram_header::GPLPV_PREFIX_BYTES);
+    let (_, note) = prefix.split_at(ram_header::NOTE_NAME_OFFSET);
+    if tail.starts_with(ram_header::GPLPV_PREFIX) {
+        HeaderKind::Gplpv
+    } else if note.starts_with(ram_header::NOTE_NAME) {
+        HeaderKind::Fwcfg
+    } else {
+        HeaderKind::Plain
+    }
+}
+
+/// What in the header the memory contradicts.
+fn contradictions(
+    space: &AddressSpace<'_>,
+    kernel: &KernelImage,
+    up_time: Option<u64>,
+    header: &GuestHeader,
+) -> Vec<String> {
+    let mode = space.mode();
+    let mut found = Vec::new();
+    let wide = header.width == HeaderWidth::Bits64;
+    let expected = machine(mode);
+    if wide != mode.is_64bit() || header.number(FieldId::MachineImageType) != Some(expected.into())
+    {
+        return vec![format!("it is for another machine than {expected:#x}")];
+    }
+    let base = kernel.image.base;
+    let dtb = header.number(FieldId::DirectoryTableBase).unwrap_or(0);
+    let own = AddressSpace::new(space.memory(), mode, Gpa::new(dtb));
+    let here = space.translate(base).ok();
+    if here.is_none() || own.translate(base).ok() != here {
+        found.push(format!(
+            "its page tables at {dtb:#x} do not map this kernel"
+        ));
+    }
+    let begins_with_kernel = header
+        .pointer(FieldId::PsLoadedModuleList)
+        .and_then(|head| space.pointer(head).ok())
+        .is_some_and(|entry| is_kernels_entry(space, kernel, entry));
+    if !begins_with_kernel {
+        found.push("its module list does not begin with this kernel".to_owned());
+    }
+    let made = header.number(FieldId::SystemUpTime);
+    if let Some((made, now)) = made.zip(up_time).filter(|(made, now)| made > now) {
+        found.push(format!(
+            "it was made {made} ticks of 100 ns after boot, the system is up for {now}"
+        ));
+    }
+    found
+}
