@@ -20,7 +20,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use crate::dump::{Plan, Segment, SegmentData};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::source::ReadAt;
 
 /// Bytes that are moved between two looks at the interruption flag.
@@ -102,12 +102,8 @@ pub fn to_file(
         buffer: Vec::new(),
     };
     for segment in &plan.segments {
-        writer.segment(segment).map_err(|e| {
-            if is_stopped(&e) {
-                return Error::Interrupted;
-            }
-            Error::io(format!("cannot write {name} at offset {:#x}", writer.at), e)
-        })?;
+        let written = writer.segment(segment);
+        written.map_err(|failure| failure.tell(&format!("{name} at offset {:#x}", writer.at)))?;
     }
     finish(temporary, path, &name, plan.size, options)?;
     if options.sync {
@@ -182,7 +178,7 @@ pub fn to_stream(
                 SegmentData::Bytes(bytes) => bytes.as_slice(),
                 SegmentData::Source { offset } => {
                     copy::read_block(source, offset.saturating_add(done), &mut buffer, bytes)
-                        .map_err(|e| Error::io("cannot read the container", e))?
+                        .map_err(|failure| failure.tell("the stream"))?
                 }
                 SegmentData::Zeros => {
                     buffer.fill(0);
@@ -203,15 +199,35 @@ pub fn to_stream(
         .map_err(|e| Error::io("cannot write the stream", e))
 }
 
-/// What an interruption looks like among I/O errors.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
-struct Stopped;
+/// Why bytes did not move.
+#[derive(Debug)]
+enum Failure {
+    /// The container could not be read.
+    Source { offset: u64, error: io::Error },
+    /// The output could not be written.
+    Output(io::Error),
+    /// Somebody asked to stop.
+    Stopped,
+}
 
-fn is_stopped(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Stopped>)
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Failure {
+    /// The error for the user; `output` names the place in the output.
+    fn tell(self, output: &str) -> Error {
+        match self {
+            Self::Source { offset, error } => {
+                let place = Place::Offset(offset);
+                Error::io(format!("cannot read the container at {place}"), error)
+            }
+            Self::Output(error) => Error::io(format!("cannot write {output}"), error),
+            Self::Stopped => Error::Interrupted,
+        }
+    }
 }
 
 struct FileWriter<'a> {
@@ -223,7 +239,7 @@ struct FileWriter<'a> {
 }
 
 impl FileWriter<'_> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> Result<(), Failure> {
         match &segment.data {
             SegmentData::Bytes(bytes) => {
                 let mut file = self.file;
@@ -237,7 +253,7 @@ impl FileWriter<'_> {
     }
 
     /// Copies what the source stores; what it has as holes stays one.
-    fn copy(&mut self, from: u64, bytes: u64) -> io::Result<()> {
+    fn copy(&mut self, from: u64, bytes: u64) -> Result<(), Failure> {
         let end = from.saturating_add(bytes);
         let mut from = from;
         while from < end {
@@ -263,11 +279,11 @@ impl FileWriter<'_> {
         Ok(())
     }
 
-    fn moved(&mut self, bytes: u64) -> io::Result<()> {
+    fn moved(&mut self, bytes: u64) -> Result<(), Failure> {
         self.at = self.at.saturating_add(bytes);
         match self.progress.advance(bytes) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(io::Error::other(Stopped)),
+            ControlFlow::Break(()) => Err(Failure::Stopped),
         }
     }
 }

@@ -9,12 +9,14 @@
 //! | [`xen`] | notes and sections of `xl dump-core` |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
+//! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
 //! | [`header_fields`] | the fields of both headers by name |
 //! | [`kdbg`] | the debugger data block and the version block |
 //! | [`context`] | `CONTEXT` and `KSPECIAL_REGISTERS` |
 //! | [`nt`] | the few kernel structures that are read by offset |
 //! | [`stop_codes`] | stop codes and exceptions by name |
 
+pub mod bitmap;
 pub mod context;
 pub mod dump32;
 pub mod dump64;
@@ -22,7 +24,9 @@ pub mod dump_values;
 pub mod header_fields;
 pub mod kdbg;
 pub mod nt;
+pub mod rdmp;
 pub mod stop_codes;
+pub mod triage;
 pub mod xen;
 
 /// The bytes `offset..offset + N`, if they are there.

@@ -82,7 +82,7 @@ pub struct Overlap {
 }
 
 impl RunBuilder {
-    /// Runs that are accepted: 40 MiB of ours. A real guest has tens; an adversary's table of single
+    /// Runs that are accepted: 32 MiB of ours. A real guest has tens; an adversary's table of single
     /// frames would otherwise take as much memory as the table itself.
     pub const MAX_RUNS: usize = 1 << 20;
 
@@ -94,8 +94,8 @@ impl RunBuilder {
         if frames.end() > Pfn::END {
             return Err(Error::TooMany {
                 what: "a page frame number of the container",
-                found: frames.end().get(),
-                limit: Pfn::END.get(),
+                found: frames.end().get().saturating_sub(1),
+                limit: Pfn::END.get().saturating_sub(1),
             });
         }
         if let Some(last) = self.runs.last_mut()
@@ -133,24 +133,24 @@ impl RunBuilder {
     /// # Errors
     /// [`Overlap`] names a frame that is listed twice.
     pub fn finish(mut self) -> Result<SortedRuns, Overlap> {
-        self.runs.sort_by_key(|run| run.frames.first);
-        let mut sorted: Vec<MemoryRun> = Vec::with_capacity(self.runs.len());
-        for run in self.runs.into_iter().filter(|run| run.frames.count > 0) {
-            match sorted.last_mut() {
-                Some(last) if run.frames.first < last.frames.end() => {
-                    return Err(Overlap {
-                        pfn: run.frames.first,
-                    });
-                }
-                Some(last)
-                    if last.frames.end() == run.frames.first
-                        && last.backing.skip(last.frames.count) == run.backing =>
-                {
-                    last.frames.count = last.frames.count.saturating_add(run.frames.count);
-                }
-                _ => sorted.push(run),
-            }
+        self.runs.retain(|run| run.frames.count > 0);
+        self.runs.sort_unstable_by_key(|run| run.frames.first);
+        let mut pairs = self.runs.iter().zip(self.runs.iter().skip(1));
+        let overlap = pairs.find(|(run, next)| next.frames.first < run.frames.end());
+        if let Some((_, next)) = overlap {
+            return Err(Overlap {
+                pfn: next.frames.first,
+            });
         }
-        Ok(SortedRuns(sorted))
+        // In place: a second vector would double what the most runs cost.
+        self.runs.dedup_by(|next, run| {
+            let continues = run.frames.end() == next.frames.first
+                && run.backing.skip(run.frames.count) == next.backing;
+            if continues {
+                run.frames.count = run.frames.count.saturating_add(next.frames.count);
+            }
+            continues
+        });
+        Ok(SortedRuns(self.runs))
     }
 }

@@ -147,6 +147,7 @@ impl Collector<'_, '_> {
         self.warnings.extend(odd);
         Ok(Windows {
             mode: space.mode(),
+            root_source: source.clone(),
             dtb: system_root(space, &processes, root, source),
             pfn_database: self.pfn_database(),
             kernel: kernel.clone(),

@@ -59,6 +59,8 @@ pub struct Windows {
     pub mode: PagingMode,
     /// The page tables of System, or those that it was found with.
     pub dtb: Fact<Gpa>,
+    /// How the first page tables were found, before System's were known.
+    pub root_source: Source,
     /// The kernel.
     pub kernel: KernelImage,
     /// The debugger data block, plain.

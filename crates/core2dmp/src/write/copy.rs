@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::BUFFER;
+use super::{BUFFER, Failure};
 use crate::source::{ReadAt, fill_at};
 
 /// Bytes of hole in the source from `offset` on; 0 if data stands there, or nobody knows.
@@ -53,7 +53,7 @@ fn next_hole(_: &File, _: u64) -> Option<u64> {
 }
 
 /// Copies up to `bytes`; returns how many, at least one. The kernel does it where it can, and shares
-/// extents instead where the file system can.
+/// extents instead where the file system can; where it cannot, or fails, a buffer tells which side failed.
 pub(super) fn copy_range(
     source: &dyn ReadAt,
     from: u64,
@@ -61,9 +61,9 @@ pub(super) fn copy_range(
     to: u64,
     bytes: u64,
     buffer: &mut Vec<u8>,
-) -> io::Result<u64> {
+) -> Result<u64, Failure> {
     if let Some(file) = source.as_file()
-        && let Some(copied) = kernel_copy(file, from, to_file, to, bytes)?
+        && let Some(copied) = kernel_copy(file, from, to_file, to, bytes)
     {
         return Ok(copied);
     }
@@ -76,47 +76,22 @@ pub(super) fn copy_range(
     Ok(block.len() as u64)
 }
 
-/// `copy_file_range`; `None` where the kernel cannot do it for these two files.
+/// `copy_file_range`; `None` where the kernel does not do it for these two files.
 #[cfg(target_os = "linux")]
-fn kernel_copy(
-    from_file: &File,
-    from: u64,
-    to_file: &File,
-    to: u64,
-    bytes: u64,
-) -> io::Result<Option<u64>> {
-    use rustix::io::Errno;
+fn kernel_copy(from_file: &File, from: u64, to_file: &File, to: u64, bytes: u64) -> Option<u64> {
     let (mut off_in, mut off_out) = (from, to);
     let len = usize::try_from(bytes).unwrap_or(usize::MAX >> 1);
-    loop {
-        return match rustix::fs::copy_file_range(
-            from_file,
-            Some(&mut off_in),
-            to_file,
-            Some(&mut off_out),
-            len,
-        ) {
-            // Some file systems copy nothing where they should say that they cannot.
-            Ok(0) => Ok(None),
-            Ok(copied) => Ok(Some(copied as u64)),
-            Err(Errno::INTR) => continue,
-            Err(
-                Errno::XDEV
-                | Errno::NOSYS
-                | Errno::OPNOTSUPP
-                | Errno::INVAL
-                | Errno::PERM
-                | Errno::BADF
-                | Errno::OVERFLOW,
-            ) => Ok(None),
-            Err(e) => Err(e.into()),
-        };
+    let (input, output) = (Some(&mut off_in), Some(&mut off_out));
+    match rustix::fs::copy_file_range(from_file, input, to_file, output, len) {
+        // Some file systems copy nothing where they should say that they cannot.
+        Ok(0) | Err(_) => None,
+        Ok(copied) => Some(copied as u64),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn kernel_copy(_: &File, _: u64, _: &File, _: u64, _: u64) -> io::Result<Option<u64>> {
-    Ok(None)
+fn kernel_copy(_: &File, _: u64, _: &File, _: u64, _: u64) -> Option<u64> {
+    None
 }
 
 /// Reads `bytes` bytes, all of them.
@@ -125,14 +100,15 @@ pub(super) fn read_block<'b>(
     offset: u64,
     buffer: &'b mut [u8],
     bytes: usize,
-) -> io::Result<&'b [u8]> {
+) -> Result<&'b [u8], Failure> {
     let block = buffer.get_mut(..bytes).unwrap_or_default();
-    let got = fill_at(source, offset, block)?;
+    let failed = |error| Failure::Source { offset, error };
+    let got = fill_at(source, offset, block).map_err(failed)?;
     if got < block.len() as u64 {
-        return Err(io::Error::new(
+        return Err(failed(io::Error::new(
             io::ErrorKind::UnexpectedEof,
             format!("the container ends at {:#x}", offset.saturating_add(got)),
-        ));
+        )));
     }
     Ok(block)
 }

@@ -1,10 +1,9 @@
 //! What is left on the disk after success, after failure and after an interruption.
 
-use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -196,6 +195,7 @@ fn an_existing_file_is_kept_unless_forced() {
 #[test]
 fn only_the_owner_may_read_it() {
     use std::os::unix::fs::PermissionsExt;
+
     let case = Case::new();
     let mode = || fs::metadata(case.output()).unwrap().permissions().mode() & 0o7777;
     case.write(QUICK).unwrap();
@@ -208,7 +208,9 @@ fn only_the_owner_may_read_it() {
 
 #[cfg(unix)]
 #[test]
-fn folders_links_and_pipes_are_no_place_for_it() {
+fn folders_links_and_devices_are_no_place_for_it() {
+    use std::path::Path;
+
     let case = Case::new();
     let refused = |path: &Path| {
         let error = to_file(&case.plan, &case.source, path, FORCE, &Silent).unwrap_err();

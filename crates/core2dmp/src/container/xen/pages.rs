@@ -31,13 +31,17 @@ struct Pending<'a> {
     first: u64,
     count: u64,
     offset: u64,
+    last: Option<Pfn>,
 }
 
 impl Pending<'_> {
-    fn flush(&mut self) -> Result<()> {
+    fn end(&mut self) -> Result<()> {
         if self.count == 0 {
             return Ok(());
         }
+        self.last = Some(Pfn::new(
+            self.first.wrapping_add(self.count).wrapping_sub(1),
+        ));
         let frames = Frames::new(Pfn::new(self.first), self.count);
         let backing = Backing::File {
             offset: self.offset,
@@ -51,7 +55,7 @@ impl Pending<'_> {
             self.count = self.count.wrapping_add(1);
             return Ok(());
         }
-        self.flush()?;
+        self.end()?;
         self.first = pfn;
         self.count = 1;
         self.offset = page_offset(self.pages, index);
@@ -83,6 +87,7 @@ pub(super) fn read_table(
         first: 0,
         count: 0,
         offset: 0,
+        last: None,
     };
     let mut buffer = vec![0; BLOCK];
     let mut index = 0;
@@ -122,11 +127,8 @@ pub(super) fn read_table(
         }
         index = index.saturating_add(entries);
     }
-    if pending.count > 0 {
-        let last = pending.first.wrapping_add(pending.count).wrapping_sub(1);
-        summary.last = Some(Pfn::new(last));
-    }
-    pending.flush()?;
+    pending.end()?;
+    summary.last = pending.last;
     summary.entries = present;
     Ok(summary)
 }
@@ -140,6 +142,8 @@ fn take(
     for (index, pfn) in (start..).zip(pfns) {
         if pfn == INVALID_PFN {
             summary.padding = summary.padding.wrapping_add(1);
+            // Its page is skipped: what follows does not continue what came before.
+            pending.end()?;
         } else {
             pending.page(index, pfn)?;
         }
