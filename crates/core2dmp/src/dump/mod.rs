@@ -13,6 +13,7 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod diff;
 mod facts;
 mod header;
 mod patch;

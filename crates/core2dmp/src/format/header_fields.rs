@@ -234,6 +234,14 @@ impl HeaderWidth {
         }
     }
 
+    /// The field that a byte of the header belongs to.
+    #[must_use]
+    pub fn field_at(self, offset: usize) -> Option<&'static Field> {
+        self.fields()
+            .iter()
+            .find(|field| field.offset <= offset && offset - field.offset < field.bytes)
+    }
+
     /// One field; `None` if a header of this width has none.
     #[must_use]
     pub fn field(self, id: FieldId) -> Option<&'static Field> {

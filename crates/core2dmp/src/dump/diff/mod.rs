@@ -1,0 +1,182 @@
+//! Two headers field by field: what differs, what it means, and which difference decides.
+//!
+//! ```text
+//! decides   the debugger opens one and refuses the other, or reads nothing through it
+//! misleads  it opens, and shows another boot or another moment
+//! cosmetic  the debugger does not look
+//! ```
+//!
+//! A field's weight is what dbgeng 10.0.10240 did when it was changed alone; see docs/formats/dmp.md.
+
+mod listing;
+mod meaning;
+
+use crate::format::context::{REGISTERS_AMD64, REGISTERS_X86, RegisterPlace};
+use crate::format::header_fields::{Field, FieldId, FieldValue, HeaderWidth};
+
+pub use listing::{ByteDifference, ListingError, apply, byte_differences, parse_listing};
+pub use meaning::{Weight, weight};
+
+/// A field that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which field.
+    pub field: &'static Field,
+    /// What the first header holds.
+    pub old: FieldValue,
+    /// What the second header holds.
+    pub new: FieldValue,
+    /// Which group it belongs to.
+    pub weight: Weight,
+    /// What the difference means, in one sentence.
+    pub meaning: String,
+    /// Of a context: the registers that differ, with both values.
+    pub registers: Vec<RegisterDifference>,
+}
+
+/// A register of the context that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterDifference {
+    /// Its name.
+    pub name: &'static str,
+    /// Its bytes in the first header.
+    pub old: Vec<u8>,
+    /// Its bytes in the second header.
+    pub new: Vec<u8>,
+}
+
+/// Everything that differs between two headers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderDiff {
+    /// The fields, those that decide first, then by offset.
+    pub differences: Vec<Difference>,
+    /// Bytes that belong to no field and differ.
+    pub unnamed: usize,
+}
+
+/// Why two headers cannot be compared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiffError {
+    /// One is no header at all.
+    #[error("the {which} file does not begin with a dump header")]
+    NotAHeader {
+        /// "first" or "second".
+        which: &'static str,
+    },
+    /// One is of 32 bit, the other of 64.
+    #[error("one header is of 32 bit, the other of 64: nothing in them is comparable")]
+    Widths,
+}
+
+/// Compares two headers, field by field.
+///
+/// # Errors
+/// [`DiffError`] if one is none, or they have different widths.
+pub fn diff_headers(old: &[u8], new: &[u8]) -> Result<HeaderDiff, DiffError> {
+    let width_of = |header, which| HeaderWidth::of(header).ok_or(DiffError::NotAHeader { which });
+    let width = match (width_of(old, "first"), width_of(new, "second")) {
+        (Ok(a), Ok(b)) if a == b => a,
+        (Ok(_), Ok(_)) => return Err(DiffError::Widths),
+        // A signature that was damaged is a difference, the most decisive of all.
+        (Ok(width), Err(_)) if is_damaged(new) => width,
+        (Err(_), Ok(width)) if is_damaged(old) => width,
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let mut differences: Vec<Difference> = width
+        .fields()
+        .iter()
+        .filter(|field| field.raw(old) != field.raw(new))
+        .map(|field| difference(width, field, old, new))
+        .collect();
+    differences.sort_by_key(|difference| (difference.weight, difference.field.offset));
+    let bytes = old.iter().zip(new).take(width.bytes()).enumerate();
+    let unnamed = bytes
+        .filter(|(offset, (a, b))| a != b && width.field_at(*offset).is_none())
+        .count();
+    Ok(HeaderDiff {
+        differences,
+        unnamed,
+    })
+}
+
+/// Whether only one of the two tags is wrong: still a header, if a damaged one.
+fn is_damaged(header: &[u8]) -> bool {
+    use crate::format::dump_values::{SIGNATURE, VALID_DUMP32, VALID_DUMP64};
+    let (signature, valid) = (header.get(..4), header.get(4..8));
+    signature == Some(&SIGNATURE) || valid == Some(&VALID_DUMP64) || valid == Some(&VALID_DUMP32)
+}
+
+fn difference(width: HeaderWidth, field: &'static Field, old: &[u8], new: &[u8]) -> Difference {
+    let (before, after) = (field.value(old), field.value(new));
+    let registers = if field.id == FieldId::ContextRecord {
+        registers(width, field.raw(old), field.raw(new))
+    } else {
+        Vec::new()
+    };
+    Difference {
+        field,
+        weight: weight(field.id, &before, &after),
+        meaning: meaning::sentence(field.id, &before, &after),
+        old: before,
+        new: after,
+        registers,
+    }
+}
+
+/// The registers of two contexts that differ.
+fn registers(
+    width: HeaderWidth,
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
+) -> Vec<RegisterDifference> {
+    let table: &[RegisterPlace] = match width {
+        HeaderWidth::Bits32 => REGISTERS_X86,
+        HeaderWidth::Bits64 => REGISTERS_AMD64,
+    };
+    let (Some(old), Some(new)) = (old, new) else {
+        return Vec::new();
+    };
+    table
+        .iter()
+        .filter_map(|&(name, offset, bytes)| {
+            let cut = |context: &[u8]| Some(context.get(offset..)?.get(..bytes)?.to_vec());
+            let (old, new) = (cut(old)?, cut(new)?);
+            (old != new).then_some(RegisterDifference { name, old, new })
+        })
+        .collect()
+}
+
+impl HeaderDiff {
+    /// The differences that decide whether the debugger opens the dump.
+    pub fn decisive(&self) -> impl Iterator<Item = &Difference> {
+        self.differences
+            .iter()
+            .filter(|difference| difference.weight == Weight::Decides)
+    }
+
+    /// The last line: which field to look at, in words.
+    #[must_use]
+    pub fn verdict(&self) -> String {
+        let names = |weight: Weight| {
+            let named = self.differences.iter().filter(|d| d.weight == weight);
+            named.map(|d| d.field.name).collect::<Vec<_>>().join(", ")
+        };
+        if self.differences.is_empty() {
+            return "the headers are alike".to_owned();
+        }
+        let decides = names(Weight::Decides);
+        let misleads = names(Weight::Misleads);
+        match (decides.is_empty(), misleads.is_empty()) {
+            (false, true) => format!("{decides} decides; the rest is cosmetic"),
+            (false, false) => {
+                format!("{decides} decides; {misleads} misleads; the rest is cosmetic")
+            }
+            (true, false) => format!("both open; {misleads} misleads"),
+            (true, true) => "both open; the differences are cosmetic".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
