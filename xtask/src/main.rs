@@ -1,2 +1,75 @@
-//! wip
-fn main() {}
+//! `cargo xtask TASK`: tests, benchmarks and judges of core2dmp as a program.
+//!
+//! ```text
+//! cargo xtask ci       what has to pass before a commit
+//! cargo xtask bench    how fast and how small, against cp; verifies what it measures
+//! cargo xtask judge    what programs that no one here wrote say of our dumps
+//! ```
+//!
+//! A task is a row in [`TASKS`]. Nothing here needs more than Rust, except where a task says that it skips something.
+
+mod bench;
+mod ci;
+mod judge;
+mod run;
+
+use std::process::ExitCode;
+
+use run::Outcome;
+
+/// A task: its name, what it does with its arguments, and a line for the list. Tasks without a line are for our own use.
+struct Task {
+    name: &'static str,
+    run: fn(&[String]) -> Outcome,
+    description: &'static str,
+}
+
+static TASKS: &[Task] = &[
+    Task {
+        name: "ci",
+        run: ci::task,
+        description: "format, lints, tests, documentation, licences",
+    },
+    Task {
+        name: "bench",
+        run: bench::task,
+        description: "[--size MiB] [--runs N] [--out DIR]: time and memory against cp; fails if a bar is missed",
+    },
+    Task {
+        name: "judge",
+        run: judge::task,
+        description: "[FILE.dmp ...]: Microsoft's engine and open readers on our dumps",
+    },
+    Task {
+        name: "measure",
+        run: bench::measure_task,
+        description: "",
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = arguments.split_first() else {
+        usage();
+        return ExitCode::from(2);
+    };
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else {
+        eprintln!("no task is named {name}\n");
+        usage();
+        return ExitCode::from(2);
+    };
+    match (task.run)(rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() {
+    eprintln!("cargo xtask TASK, where TASK is one of");
+    for task in TASKS.iter().filter(|task| !task.description.is_empty()) {
+        eprintln!("  {:8} {}", task.name, task.description);
+    }
+}

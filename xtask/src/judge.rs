@@ -1,0 +1,144 @@
+//! `cargo xtask judge`: our dumps before programs that no one here wrote.
+//!
+//! ```text
+//! corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
+//! ```
+//!
+//! The judges are shell scripts in a folder beside the workspace, `../shared/judges`, or where `CORE2DMP_JUDGES`
+//! points; the corpus likewise (`../shared/corpus`, `CORE2DMP_CORPUS`). What is absent is skipped, loudly.
+
+mod dumps;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run::{Outcome, have, root, target_dir};
+use dumps::Dump;
+
+/// Seconds after which a judge is stopped.
+const PATIENCE: &str = "120";
+
+/// A judge: its name, the script, and whether it reads 64-bit dumps only.
+struct Judge {
+    name: &'static str,
+    script: &'static str,
+    only_64bit: bool,
+}
+
+static JUDGES: &[Judge] = &[
+    Judge {
+        name: "dbgeng",
+        script: "dbgeng/judge-dbgeng",
+        only_64bit: false,
+    },
+    Judge {
+        name: "kdmp-parser",
+        script: "judge-kdmp",
+        only_64bit: true,
+    },
+];
+
+/// A line of the table.
+struct Row {
+    case: String,
+    judge: &'static str,
+    verdict: &'static str,
+    findings: String,
+}
+
+/// Judges the dumps that are named, or those of the corpus and of the presets.
+pub fn task(arguments: &[String]) -> Outcome {
+    let Some(judges) = beside("CORE2DMP_JUDGES", "judges") else {
+        eprintln!(
+            "judge: SKIPPED. There is no ../shared/judges beside the workspace; CORE2DMP_JUDGES may name the folder \
+             with the judges' scripts. Its README says how they are set up."
+        );
+        return Ok(());
+    };
+    let mut rows = Vec::new();
+    let dumps = if arguments.is_empty() {
+        dumps::make(&target_dir().join("judge"), &mut rows)?
+    } else {
+        arguments.iter().map(|file| Dump::named(file)).collect()
+    };
+    for dump in &dumps {
+        for judge in JUDGES {
+            rows.extend(ask(&judges, judge, dump)?);
+        }
+    }
+    print(&rows);
+    let findings = rows.iter().filter(|row| row.verdict == "FINDING").count();
+    if findings > 0 {
+        return Err(format!("{findings} findings").into());
+    }
+    Ok(())
+}
+
+/// A folder that an environment variable names, or that is beside the workspace.
+fn beside(variable: &str, name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable).map_or_else(
+        || root().join("..").join("shared").join(name),
+        PathBuf::from,
+    );
+    folder.is_dir().then_some(folder)
+}
+
+/// Lets a judge read a dump; `None` if the dump is not for it.
+fn ask(judges: &Path, judge: &'static Judge, dump: &Dump) -> Outcome<Option<Row>> {
+    if judge.only_64bit && !dump.is_64bit()? {
+        return Ok(None);
+    }
+    let script = judges.join(judge.script);
+    let mut command = if have("timeout") {
+        let mut command = Command::new("timeout");
+        command.arg(PATIENCE).arg(script);
+        command
+    } else {
+        Command::new(script)
+    };
+    command.arg(&dump.file);
+    if judge.name == "dbgeng" {
+        command.args(dump.debugger_commands());
+    }
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    std::fs::write(
+        dump.file.with_extension(format!("{}.txt", judge.name)),
+        &text,
+    )?;
+    let verdict = match output.status.code() {
+        Some(0) => "good",
+        Some(2) => "NOT SET UP",
+        _ => "FINDING",
+    };
+    let mut findings: Vec<String> = text
+        .lines()
+        .filter(|line| line.starts_with("FAIL="))
+        .map(str::to_owned)
+        .collect();
+    if findings.is_empty() && verdict != "good" {
+        let said = String::from_utf8_lossy(&output.stderr);
+        findings.push(
+            said.lines()
+                .next_back()
+                .unwrap_or("said nothing")
+                .to_owned(),
+        );
+    }
+    Ok(Some(Row {
+        case: dump.case.clone(),
+        judge: judge.name,
+        verdict,
+        findings: findings.join(" "),
+    }))
+}
+
+fn print(rows: &[Row]) {
+    println!("| case | judge | verdict | findings |\n|---|---|---|---|");
+    for row in rows {
+        println!(
+            "| {} | {} | {} | {} |",
+            row.case, row.judge, row.verdict, row.findings
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! The dumps that are judged: of the corpus and of synthetic guests.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use core2dmp_synth::{CrashRecord, GuestSpec, RamHeader};
+
+use super::{Row, beside};
+use crate::run::{Outcome, check, release_program, target_dir};
+
+/// Processors whose registers the debugger is asked for.
+const MAX_PROCESSORS: usize = 4;
+
+/// A dump to be judged.
+pub struct Dump {
+    /// Its name in the table.
+    pub case: String,
+    /// The file.
+    pub file: PathBuf,
+}
+
+impl Dump {
+    /// A dump that the user names.
+    pub fn named(file: &str) -> Self {
+        Self {
+            case: file.to_owned(),
+            file: PathBuf::from(file),
+        }
+    }
+
+    /// Whether it is a 64-bit dump.
+    pub fn is_64bit(&self) -> Outcome<bool> {
+        Ok(&self.head()?[4..8] == b"DU64")
+    }
+
+    /// Commands for the debugger: the registers of the first processors.
+    pub fn debugger_commands(&self) -> Vec<String> {
+        let Ok(head) = self.head() else {
+            return Vec::new();
+        };
+        let at = if &head[4..8] == b"DU64" { 0x34 } else { 0x24 };
+        let processors = usize::from(head[at]).clamp(1, MAX_PROCESSORS);
+        std::iter::once("r".to_owned())
+            .chain((1..processors).map(|number| format!("~{number}s; r")))
+            .collect()
+    }
+
+    fn head(&self) -> Outcome<[u8; 0x40]> {
+        let mut head = [0; 0x40];
+        File::open(&self.file)
+            .and_then(|mut file| file.read_exact(&mut head))
+            .map_err(|error| format!("{}: {error}", self.case))?;
+        Ok(head)
+    }
+}
+
+/// Converts every case of the corpus and every preset; refusals that are expected are rows already.
+pub fn make(folder: &Path, rows: &mut Vec<Row>) -> Outcome<Vec<Dump>> {
+    let program = release_program()?;
+    std::fs::create_dir_all(folder)?;
+    let mut dumps = Vec::new();
+    for (case, core, refusal) in corpus()? {
+        let dump = folder.join(format!("corpus-{case}.dmp"));
+        dumps.extend(convert(&program, &case, &core, dump, &refusal, rows)?);
+    }
+    for (case, spec) in presets() {
+        let core = folder.join(format!("{case}.core"));
+        spec.build().xen_core().write_file(&core)?;
+        let dump = folder.join(format!("synth-{case}.dmp"));
+        dumps.extend(convert(&program, case, &core, dump, &Refusal::Wrong, rows)?);
+        std::fs::remove_file(core)?;
+    }
+    Ok(dumps)
+}
+
+/// Whether a core is to be refused.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Refusal {
+    /// It has to become a dump.
+    Wrong,
+    /// The guest lacks what a debugger wants: a dump is judged, but these words are right too.
+    Allowed(&'static str),
+    /// There is no Windows in it; these words have to be said.
+    Due(String),
+}
+
+/// Converts a core; a refusal becomes a row.
+fn convert(
+    program: &Path,
+    case: &str,
+    core: &Path,
+    dump: PathBuf,
+    refusal: &Refusal,
+    rows: &mut Vec<Row>,
+) -> Outcome<Option<Dump>> {
+    let output = Command::new(program)
+        .args(["convert", "--force"])
+        .arg(core)
+        .arg(&dump)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let done = output.status.success();
+    let refused = |words: &str| output.status.code() == Some(2) && said.contains(words);
+    let right = match refusal {
+        Refusal::Wrong => done,
+        Refusal::Allowed(words) => done || refused(words),
+        Refusal::Due(words) => refused(words),
+    };
+    if !right || !done {
+        rows.push(Row {
+            case: case.to_owned(),
+            judge: "core2dmp",
+            verdict: if right { "refused, rightly" } else { "FINDING" },
+            findings: said.lines().next().unwrap_or_default().to_owned(),
+        });
+    }
+    Ok(done.then(|| Dump {
+        case: case.to_owned(),
+        file: dump,
+    }))
+}
+
+/// The corpus' Xen cores: name, file, and whether they are to be refused.
+fn corpus() -> Outcome<Vec<(String, PathBuf, Refusal)>> {
+    let Some(corpus) = beside("CORE2DMP_CORPUS", "corpus") else {
+        eprintln!(
+            "judge: the corpus is SKIPPED, there is no ../shared/corpus and no CORE2DMP_CORPUS"
+        );
+        return Ok(Vec::new());
+    };
+    let unpacked = target_dir().join("corpus");
+    check(
+        Command::new("bash")
+            .arg(corpus.join("unpack"))
+            .arg(&unpacked),
+    )?;
+    let mut cases = Vec::new();
+    for entry in unpacked.read_dir()? {
+        let folder = entry?.path();
+        let (core, expect) = (folder.join("xen.core"), folder.join("expect.json"));
+        if !core.exists() || !expect.exists() {
+            continue;
+        }
+        let expect: serde_json::Value = serde_json::from_slice(&std::fs::read(expect)?)?;
+        let case = folder.file_name().unwrap_or_default().to_string_lossy();
+        let refusal = match expect["error"].as_str() {
+            Some(words) => Refusal::Due(words.to_owned()),
+            None if expect["kdbg"].is_null() => Refusal::Allowed("no debugger data block"),
+            None => Refusal::Wrong,
+        };
+        cases.push((case.into_owned(), core, refusal));
+    }
+    cases.sort();
+    Ok(cases)
+}
+
+/// Guests of every shape that the debugger engine of the judges knows; it is older than five-level paging.
+fn presets() -> Vec<(&'static str, GuestSpec)> {
+    let stop = [0x1, 0x2, 0x3, 0x4];
+    vec![
+        ("w10-1", GuestSpec::windows10()),
+        ("w10-4", GuestSpec::windows10().processors(4)),
+        (
+            "w10-4-above-4g",
+            GuestSpec::windows10().processors(4).above_4g(),
+        ),
+        ("w10-no-code", GuestSpec::windows10().code_scan(false)),
+        (
+            "w10-shuffled",
+            GuestSpec::windows10()
+                .processors(3)
+                .vcpu_order(vec![2, 0, 1]),
+        ),
+        (
+            "w10-user-mode",
+            GuestSpec::windows10().processors(2).vcpu_user_mode(0),
+        ),
+        (
+            "w10-no-vcpu",
+            GuestSpec::windows10().vcpu_order(vec![1]).low_stub(false),
+        ),
+        (
+            "w10-ballooned",
+            GuestSpec::windows10().fill(40).ballooned(0x1f00, 0x20),
+        ),
+        (
+            "w10-crash",
+            GuestSpec::windows10()
+                .processors(2)
+                .crashed(0xe2, [0; 4])
+                .crashed_on(1),
+        ),
+        (
+            "w10-crash-7e",
+            GuestSpec::windows10().crash_record(CrashRecord::SystemThreadException),
+        ),
+        ("w7-2", GuestSpec::windows7().processors(2)),
+        ("w7-crash", GuestSpec::windows7().crashed(0x3d, stop)),
+        ("w2k3-x64", GuestSpec::windows2003_x64().processors(4)),
+        (
+            "w2k3-x64-stale-header",
+            GuestSpec::windows2003_x64()
+                .crashed(0xe2, [0; 4])
+                .ram_header(RamHeader::gplpv().stale()),
+        ),
+        ("w2k3-x86", GuestSpec::windows2003_x86()),
+        ("w2k3-pae-4", GuestSpec::windows2003_pae().processors(4)),
+        (
+            "w2k3-pae-crash",
+            GuestSpec::windows2003_pae().crashed(0xd1, stop),
+        ),
+        ("w7-pae", GuestSpec::windows7_pae().processors(2)),
+    ]
+}
