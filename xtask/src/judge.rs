@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
+//! rows: dumps with one thing broken -> judge-dbgeng, our check -> table
 //! ```
 //!
 //! The judges are shell scripts in a folder beside the workspace, `../shared/judges`, or where `CORE2DMP_JUDGES`
 //! points; the corpus likewise (`../shared/corpus`, `CORE2DMP_CORPUS`). What is absent is skipped, loudly.
 
 mod dumps;
+mod rows;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,6 +57,9 @@ pub fn task(arguments: &[String]) -> Outcome {
         );
         return Ok(());
     };
+    if let Some(("rows", wanted)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        return rows::task(&judges, wanted);
+    }
     let mut rows = Vec::new();
     let dumps = if arguments.is_empty() {
         dumps::make(&target_dir().join("judge"), &mut rows)?

@@ -1,2 +1,47 @@
-//! wip
-fn main() {}
+//! `core2dmp`: a virtual machine's memory becomes a Windows crash dump that WinDbg opens.
+//!
+//! ```text
+//! args  ->  commands/convert, info, check, diff, repair, demo  ->  render/text, render/json  ->  stdout
+//!                      |                                                              message -> stderr
+//!                 core2dmp (the library)
+//! ```
+//!
+//! The exit code: 0 done, 1 findings or differences, 2 error, 130 interrupted. A reader that closes the
+//! pipe early is no error.
+
+mod args;
+mod commands;
+mod escape;
+mod interrupt;
+mod map;
+mod memory_diff;
+mod message;
+mod progress;
+mod registers;
+mod render;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Args, Command};
+use self::message::Outcome;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let verbose = args.command.is_verbose();
+    let done = |()| Outcome::Done;
+    let result = match args.command {
+        Command::Convert(args) => commands::convert::run(&args).map(done),
+        Command::Info(args) => commands::info::run(&args).map(done),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Diff(args) => commands::diff::run(&args),
+        Command::Repair(args) => commands::repair::run(&args),
+        Command::Demo(args) => commands::demo::run(&args).map(done),
+    };
+    match result {
+        Ok(outcome) => outcome.exit_code(),
+        Err(failure) => message::report(&failure, verbose),
+    }
+}

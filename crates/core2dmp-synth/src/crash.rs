@@ -48,7 +48,7 @@ pub enum CrashRecord {
     SecurityCheck,
 }
 
-/// Where the records lie, below the top of the crashed processor's stack.
+/// Where the records lie, below the top of the crashed processor's stack and above its stack pointer.
 struct Places {
     context: u64,
     exception: u64,
@@ -141,6 +141,10 @@ pub(crate) fn write(world: &mut World<'_>, crash: &Crash, processors: &[Processo
         trap: top - 0x1000,
         address,
     };
+    debug_assert!(
+        at.context > top - processor::BUGCHECK_DEPTH,
+        "no live frame is below the stack pointer"
+    );
     let mut registers = Registers::pattern(arch, 4, processor);
     registers.rip = address;
     registers.rsp = top - 0xd00;
@@ -177,10 +181,9 @@ pub(crate) fn write(world: &mut World<'_>, crash: &Crash, processors: &[Processo
 /// Writes a trap frame and leaves in `registers` what it holds.
 fn write_trap_frame(world: &mut World<'_>, va: u64, registers: &mut Registers) {
     let is_64 = world.layout().arch.is_64();
-    if !is_64 {
-        // The processor pushes no stack pointer without a change of privilege: it stood where one would be.
-        registers.rsp = va + 0x74;
-    }
+    // x64: the processor aligns the stack to 16 bytes, then pushes. x86: it pushes no stack pointer without a change of
+    // privilege; it stood where one would be.
+    registers.rsp = va + if is_64 { 0x190 + 8 } else { 0x74 };
     let frame = if is_64 {
         trap_frame_x64(registers)
     } else {

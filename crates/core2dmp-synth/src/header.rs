@@ -25,7 +25,7 @@ pub(crate) struct Fields {
     pub(crate) bugcheck: (u32, [u64; 4]),
     pub(crate) kdbg: u64,
     pub(crate) runs: Vec<(u64, u64)>,
-    context: Registers,
+    pub(crate) context: Registers,
     pub(crate) dump_type: u32,
     pub(crate) required_space: u64,
     times: (u64, u64),

@@ -18,11 +18,13 @@
 //! guest.xen_core().write_to(&mut file).unwrap();
 //! ```
 
+pub mod broken;
 mod build;
 mod bytes;
 mod code;
 mod crash;
 mod drivers;
+pub mod dump;
 mod expected;
 mod guest;
 mod header;

@@ -22,6 +22,8 @@ pub(crate) const KERNEL_ROOT: u64 = 0x7000;
 const DESCRIPTORS: u64 = 0x4000;
 const STACK_STRIDE: u64 = 0x1_0000;
 const STACK_BYTES: u64 = 0x6000;
+/// How far below the top of its stack the crashed processor stands; the crash's records lie above.
+pub(crate) const BUGCHECK_DEPTH: u64 = 0x21e0;
 
 /// Whether this kernel keeps a second root for user mode.
 pub(crate) fn has_shadow(world: &World<'_>) -> bool {
@@ -129,7 +131,9 @@ fn saved_registers(world: &World<'_>, number: u32, root: u64) -> Registers {
         code::FREEZE + 2
     };
     registers.rip = world.layout().regions.kernel + place;
-    registers.rsp = stack_top(world, number) - 0x1e0;
+    // Records of a crash stand on its stack, above what the bug check's own functions pushed.
+    let depth = if crashed_here { BUGCHECK_DEPTH } else { 0x1e0 };
+    registers.rsp = stack_top(world, number) - depth;
     registers.cr3 = root;
     registers
 }

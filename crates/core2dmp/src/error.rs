@@ -154,6 +154,20 @@ pub enum Error {
         /// The first absent frame's address.
         first: Gpa,
     },
+    /// A page of the container cannot be had, and the caller did not ask to go on without it.
+    #[error("the page of physical address {gpa} cannot be decoded: {why}")]
+    CorruptPage {
+        /// The page's address.
+        gpa: Gpa,
+        /// What is wrong, and where in the file.
+        why: String,
+    },
+    /// A dump that cannot be repaired.
+    #[error("the dump cannot be repaired: {why}")]
+    CannotRepair {
+        /// Why not.
+        why: String,
+    },
     /// The output exists and may not be replaced.
     #[error("{path} exists")]
     OutputExists {
@@ -219,6 +233,10 @@ impl Error {
             Self::NoDebuggerData { .. } => "--verbose lists what was tried",
             Self::TooManyRuns { .. } => "a full dump cannot express this memory",
             Self::FramesMissing { .. } => "without --strict they are written as zeros and reported",
+            Self::CorruptPage { .. } => {
+                "the file is damaged; --salvage writes zeros for such pages and lists them"
+            }
+            Self::CannotRepair { .. } => "convert the original core again, if there is one",
             Self::OutputExists { .. } => "give another name, or --force to replace it",
             Self::Interrupted => return None,
         })

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Error, Place, Result};
 
@@ -22,9 +23,9 @@ pub trait ReadAt: Debug + Send + Sync {
     /// What the operating system says.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// The file behind it, if its bytes are a file's bytes at the same offsets: the writer then lets the
+    /// The file that holds the bytes from `offset` on, and where in it they stand: the writer then lets the
     /// kernel copy them.
-    fn as_file(&self) -> Option<&File> {
+    fn file_at(&self, _offset: u64) -> Option<(&File, u64)> {
         None
     }
 }
@@ -71,8 +72,8 @@ impl ReadAt for FileSource {
         std::os::windows::fs::FileExt::seek_read(&self.file, buf, offset)
     }
 
-    fn as_file(&self) -> Option<&File> {
-        Some(&self.file)
+    fn file_at(&self, offset: u64) -> Option<(&File, u64)> {
+        Some((&self.file, offset))
     }
 }
 
@@ -91,6 +92,79 @@ impl ReadAt for Vec<u8> {
             to.copy_from_slice(from);
         }
         Ok(n)
+    }
+}
+
+/// Several files as one: the parts of a split dump, or memory and state that stand in two files.
+///
+/// ```text
+/// offset  0 .. size of part 0   |   2^56 .. + size of part 1   |   2 x 2^56 ..
+/// ```
+///
+/// Parts are so far apart that nothing crosses from one into the next.
+#[derive(Debug)]
+pub struct JoinedSource {
+    parts: Vec<Arc<dyn ReadAt>>,
+}
+
+impl JoinedSource {
+    /// Parts at most.
+    pub const MAX_PARTS: usize = 255;
+    const SHIFT: u32 = 56;
+
+    /// Joins `parts`, in this order.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] past [`Self::MAX_PARTS`].
+    pub fn new(parts: Vec<Arc<dyn ReadAt>>) -> Result<Self> {
+        if parts.len() > Self::MAX_PARTS {
+            return Err(Error::TooMany {
+                what: "files of one guest",
+                found: parts.len() as u64,
+                limit: Self::MAX_PARTS as u64,
+            });
+        }
+        Ok(Self { parts })
+    }
+
+    /// Where the bytes of part `index` start.
+    #[must_use]
+    pub const fn base(index: u64) -> u64 {
+        index << Self::SHIFT
+    }
+
+    /// Bytes of all parts.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.parts
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(part.size()))
+    }
+
+    fn part(&self, offset: u64) -> Option<(&dyn ReadAt, u64)> {
+        let index = usize::try_from(offset >> Self::SHIFT).ok()?;
+        let inside = offset & ((1 << Self::SHIFT) - 1);
+        Some((&**self.parts.get(index)?, inside))
+    }
+}
+
+impl ReadAt for JoinedSource {
+    /// One past the last byte of the last part.
+    fn size(&self) -> u64 {
+        let last = self.parts.len().saturating_sub(1) as u64;
+        self.parts
+            .last()
+            .map_or(0, |part| Self::base(last).saturating_add(part.size()))
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.part(offset)
+            .map_or(Ok(0), |(part, inside)| part.read_at(inside, buf))
+    }
+
+    fn file_at(&self, offset: u64) -> Option<(&File, u64)> {
+        let (part, inside) = self.part(offset)?;
+        part.file_at(inside)
     }
 }
 
@@ -150,5 +224,24 @@ mod tests {
             error.to_string(),
             "pair at file offset 0x2: expected 2 bytes, the file ends after 1"
         );
+    }
+
+    #[test]
+    fn joined_parts_keep_their_distance_and_their_files() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [7, 8, 9]).unwrap();
+        let named = FileSource::open(file.path()).unwrap();
+        let parts: Vec<Arc<dyn ReadAt>> = vec![Arc::new(vec![1_u8, 2]), Arc::new(named)];
+        let joined = JoinedSource::new(parts).unwrap();
+        let second = JoinedSource::base(1);
+        assert_eq!((joined.total(), joined.size()), (5, second + 3));
+        let mut two = [0; 2];
+        read_exact_at(&joined, second + 1, &mut two, "pair").unwrap();
+        assert_eq!(two, [8, 9]);
+        assert!(joined.file_at(0).is_none());
+        assert_eq!(joined.file_at(second + 2).unwrap().1, 2);
+        for nowhere in [2, second + 3, second << 1, u64::MAX] {
+            assert_eq!(joined.read_at(nowhere, &mut two).unwrap(), 0);
+        }
     }
 }

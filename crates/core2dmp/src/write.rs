@@ -3,6 +3,7 @@
 //! ```text
 //! plan's segments --Bytes-->  write
 //!                 --Source--> copy_file_range: the kernel copies, or shares extents; holes stay holes
+//!                 --Encoded-> decoded on all cores, written in order; zero pages stay holes
 //!                 --Zeros-->  a hole in a file, zeros in a stream
 //! ```
 //!
@@ -11,6 +12,8 @@
 //! name; an error or an interruption leaves none at all.
 
 mod copy;
+mod decode;
+pub mod in_place;
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -19,9 +22,10 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use crate::address::{Gpa, PAGE_SIZE};
 use crate::dump::{Plan, Segment, SegmentData};
 use crate::error::{Error, Place, Result};
-use crate::source::ReadAt;
+use crate::memory::PhysicalMemory;
 
 /// Bytes that are moved between two looks at the interruption flag.
 const STEP: u64 = 32 << 20;
@@ -62,18 +66,66 @@ impl Default for WriteOptions {
     }
 }
 
-/// Writes the planned file at `path`.
+/// What was written otherwise than planned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Pages that could not be decoded and are zeros: only if the plan says so.
+    pub corrupt: u64,
+    /// The first of them.
+    pub corrupt_pages: Vec<CorruptPage>,
+}
+
+/// A page that is zeros because the container's data for it makes no page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorruptPage {
+    /// Its address.
+    pub gpa: Gpa,
+    /// What is wrong, and where in the file.
+    pub why: String,
+}
+
+/// Corrupt pages that are listed one by one.
+const MAX_CORRUPT_PAGES: usize = 64;
+
+/// Writes the planned file at `path`; `memory` is the guest's that was planned.
 ///
 /// # Errors
-/// [`Error::OutputExists`] without `force`, [`Error::Io`] with the place, [`Error::Interrupted`]. No file is
-/// left in any of these cases.
+/// [`Error::OutputExists`] without `force`, [`Error::Io`] with the place, [`Error::CorruptPage`],
+/// [`Error::Interrupted`]. No file is left in any of these cases.
 pub fn to_file(
     plan: &Plan,
-    source: &dyn ReadAt,
+    memory: &PhysicalMemory,
     path: &Path,
     options: WriteOptions,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<Written> {
+    let damage = decode::Damage::new(memory, plan.salvage);
+    file(&plan.segments, memory, damage, path, options, progress)
+}
+
+/// Writes a file of these segments at `path`, such as a repaired dump: those of the source are `memory`'s.
+///
+/// # Errors
+/// As [`to_file`].
+pub fn segments_to_file(
+    segments: &[Segment],
+    memory: &PhysicalMemory,
+    path: &Path,
+    options: WriteOptions,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    let damage = decode::Damage::new(memory, false);
+    file(segments, memory, damage, path, options, progress)
+}
+
+fn file(
+    segments: &[Segment],
+    memory: &PhysicalMemory,
+    damage: decode::Damage<'_>,
+    path: &Path,
+    options: WriteOptions,
+    progress: &dyn Progress,
+) -> Result<Written> {
     let name = path.display().to_string().escape_debug().to_string();
     let failed = |what: &str| {
         let what = format!("cannot {what} {name}");
@@ -95,23 +147,25 @@ pub fn to_file(
         .tempfile_in(folder)
         .map_err(failed("create"))?;
     let mut writer = FileWriter {
-        source,
+        memory,
         file: temporary.as_file(),
         at: 0,
         progress,
         buffer: Vec::new(),
+        damage,
     };
-    for segment in &plan.segments {
+    for segment in segments {
         let written = writer.segment(segment);
         written.map_err(|failure| failure.tell(&format!("{name} at offset {:#x}", writer.at)))?;
     }
-    finish(temporary, path, &name, plan.size, options)?;
+    let (written, size) = (writer.damage.written, writer.at);
+    finish(temporary, path, &name, size, options)?;
     if options.sync {
         // The name is durable only with its folder. Not every file system can flush one: then it is as good
         // as it gets.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Whether the name is free, or may be taken.
@@ -160,43 +214,30 @@ fn finish(
 /// Writes the planned file into a stream, from its first byte to its last.
 ///
 /// # Errors
-/// [`Error::Io`], a closed pipe among them, and [`Error::Interrupted`].
+/// [`Error::Io`], a closed pipe among them, [`Error::CorruptPage`] and [`Error::Interrupted`].
 pub fn to_stream(
     plan: &Plan,
-    source: &dyn ReadAt,
+    memory: &PhysicalMemory,
     out: &mut dyn Write,
     progress: &dyn Progress,
-) -> Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    let mut at = 0_u64;
+) -> Result<Written> {
+    let mut writer = StreamWriter {
+        memory,
+        out,
+        at: 0,
+        progress,
+        buffer: vec![0; BUFFER],
+        damage: decode::Damage::new(memory, plan.salvage),
+    };
     for segment in &plan.segments {
-        let mut done = 0;
-        while done < segment.bytes {
-            let step = segment.bytes.saturating_sub(done).min(BUFFER as u64);
-            let bytes = usize::try_from(step).unwrap_or(BUFFER);
-            let block = match &segment.data {
-                SegmentData::Bytes(bytes) => bytes.as_slice(),
-                SegmentData::Source { offset } => {
-                    copy::read_block(source, offset.saturating_add(done), &mut buffer, bytes)
-                        .map_err(|failure| failure.tell("the stream"))?
-                }
-                SegmentData::Zeros => {
-                    buffer.fill(0);
-                    buffer.get(..bytes).unwrap_or_default()
-                }
-            };
-            out.write_all(block)
-                .map_err(|e| Error::io(format!("cannot write the stream at offset {at:#x}"), e))?;
-            let moved = block.len() as u64;
-            done = done.saturating_add(moved);
-            at = at.saturating_add(moved);
-            if progress.advance(moved).is_break() {
-                return Err(Error::Interrupted);
-            }
-        }
+        let written = writer.segment(segment);
+        written
+            .map_err(|failure| failure.tell(&format!("the stream at offset {:#x}", writer.at)))?;
     }
+    let written = writer.damage.written;
     out.flush()
-        .map_err(|e| Error::io("cannot write the stream", e))
+        .map_err(|e| Error::io("cannot write the stream", e))?;
+    Ok(written)
 }
 
 /// Why bytes did not move.
@@ -204,6 +245,8 @@ pub fn to_stream(
 enum Failure {
     /// The container could not be read.
     Source { offset: u64, error: io::Error },
+    /// A page of the container could not be made.
+    Page(CorruptPage),
     /// The output could not be written.
     Output(io::Error),
     /// Somebody asked to stop.
@@ -224,6 +267,7 @@ impl Failure {
                 let place = Place::Offset(offset);
                 Error::io(format!("cannot read the container at {place}"), error)
             }
+            Self::Page(CorruptPage { gpa, why }) => Error::CorruptPage { gpa, why },
             Self::Output(error) => Error::io(format!("cannot write {output}"), error),
             Self::Stopped => Error::Interrupted,
         }
@@ -231,11 +275,12 @@ impl Failure {
 }
 
 struct FileWriter<'a> {
-    source: &'a dyn ReadAt,
+    memory: &'a PhysicalMemory,
     file: &'a File,
     at: u64,
     progress: &'a dyn Progress,
     buffer: Vec<u8>,
+    damage: decode::Damage<'a>,
 }
 
 impl FileWriter<'_> {
@@ -249,30 +294,38 @@ impl FileWriter<'_> {
             }
             SegmentData::Zeros => self.moved(segment.bytes),
             SegmentData::Source { offset } => self.copy(*offset, segment.bytes),
+            SegmentData::Encoded { index } => self.decode(*index, segment.bytes / PAGE_SIZE),
         }
+    }
+
+    /// Writes the pages that are not zero.
+    fn decode(&mut self, index: u64, pages: u64) -> Result<(), Failure> {
+        let (mut file, progress, at) = (self.file, self.progress, &mut self.at);
+        decode::in_order(&mut self.damage, index, pages, &mut |block| {
+            let start = *at;
+            for (skipped, stretch) in decode::stretches(block) {
+                file.seek(SeekFrom::Start(start.saturating_add(skipped)))?;
+                file.write_all(stretch)?;
+            }
+            advance(progress, at, block.len() as u64)
+        })
     }
 
     /// Copies what the source stores; what it has as holes stays one.
     fn copy(&mut self, from: u64, bytes: u64) -> Result<(), Failure> {
         let end = from.saturating_add(bytes);
+        let source = &**self.memory.source();
         let mut from = from;
         while from < end {
-            let hole = copy::hole_at(self.source, from).min(end.saturating_sub(from));
+            let hole = copy::hole_at(source, from).min(end.saturating_sub(from));
             if hole > 0 {
                 from = from.saturating_add(hole);
                 self.moved(hole)?;
                 continue;
             }
-            let data = copy::data_at(self.source, from).min(end.saturating_sub(from));
+            let data = copy::data_at(source, from).min(end.saturating_sub(from));
             let step = data.min(STEP);
-            let moved = copy::copy_range(
-                self.source,
-                from,
-                self.file,
-                self.at,
-                step,
-                &mut self.buffer,
-            )?;
+            let moved = copy::copy_range(source, from, self.file, self.at, step, &mut self.buffer)?;
             from = from.saturating_add(moved);
             self.moved(moved)?;
         }
@@ -280,11 +333,60 @@ impl FileWriter<'_> {
     }
 
     fn moved(&mut self, bytes: u64) -> Result<(), Failure> {
-        self.at = self.at.saturating_add(bytes);
-        match self.progress.advance(bytes) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Failure::Stopped),
+        advance(self.progress, &mut self.at, bytes)
+    }
+}
+
+/// `bytes` more are in their place.
+fn advance(progress: &dyn Progress, at: &mut u64, bytes: u64) -> Result<(), Failure> {
+    *at = at.saturating_add(bytes);
+    match progress.advance(bytes) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Failure::Stopped),
+    }
+}
+
+struct StreamWriter<'a> {
+    memory: &'a PhysicalMemory,
+    out: &'a mut dyn Write,
+    at: u64,
+    progress: &'a dyn Progress,
+    buffer: Vec<u8>,
+    damage: decode::Damage<'a>,
+}
+
+impl StreamWriter<'_> {
+    fn segment(&mut self, segment: &Segment) -> Result<(), Failure> {
+        if let SegmentData::Encoded { index } = segment.data {
+            let (out, progress, at) = (&mut *self.out, self.progress, &mut self.at);
+            let pages = segment.bytes / PAGE_SIZE;
+            return decode::in_order(&mut self.damage, index, pages, &mut |block| {
+                out.write_all(block)?;
+                advance(progress, at, block.len() as u64)
+            });
         }
+        let source = &**self.memory.source();
+        let mut done = 0;
+        while done < segment.bytes {
+            let step = segment.bytes.saturating_sub(done).min(BUFFER as u64);
+            let bytes = usize::try_from(step).unwrap_or(BUFFER);
+            let block = match &segment.data {
+                SegmentData::Bytes(bytes) => bytes.as_slice(),
+                SegmentData::Source { offset } => {
+                    let offset = offset.saturating_add(done);
+                    copy::read_block(source, offset, &mut self.buffer, bytes)?
+                }
+                SegmentData::Zeros | SegmentData::Encoded { .. } => {
+                    self.buffer.fill(0);
+                    self.buffer.get(..bytes).unwrap_or_default()
+                }
+            };
+            self.out.write_all(block)?;
+            let moved = block.len() as u64;
+            done = done.saturating_add(moved);
+            advance(self.progress, &mut self.at, moved)?;
+        }
+        Ok(())
     }
 }
 

@@ -60,9 +60,13 @@ impl Case {
         }
     }
 
-    fn plan(&self, options: &PlanOptions) -> Result<Plan> {
+    fn opened(&self) -> container::Guest {
         let source = Arc::clone(&self.source);
-        let opened = container::open(source, OpenOptions::default()).unwrap();
+        container::open(source, OpenOptions::default()).unwrap()
+    }
+
+    fn plan(&self, options: &PlanOptions) -> Result<Plan> {
+        let opened = self.opened();
         let windows = windows::identify(&opened).unwrap();
         dump::plan(&opened, &windows, options)
     }
@@ -75,7 +79,7 @@ impl Case {
             sync: false,
             ..WriteOptions::default()
         };
-        write::to_file(&plan, &*self.source, &path, options, &Silent).unwrap();
+        write::to_file(&plan, &self.opened().memory, &path, options, &Silent).unwrap();
         (path, plan)
     }
 }

@@ -64,7 +64,13 @@ impl ReadAt for Cut {
 
 fn open_cut(size: u64, salvage: bool) -> Result<Guest> {
     let whole = Arc::clone(&CORE);
-    container::open(Arc::new(Cut { whole, size }), OpenOptions { salvage })
+    container::open(
+        Arc::new(Cut { whole, size }),
+        OpenOptions {
+            salvage,
+            ..OpenOptions::default()
+        },
+    )
 }
 
 /// What a cut at `size` takes away.
@@ -212,7 +218,7 @@ proptest! {
             let end = file.len().min(at + 8);
             file[at..end].copy_from_slice(&value.to_le_bytes()[..end - at]);
         }
-        if let Ok(opened) = container::open(Arc::new(file), OpenOptions { salvage }) {
+        if let Ok(opened) = container::open(Arc::new(file), OpenOptions { salvage, ..OpenOptions::default() }) {
             for run in opened.memory.runs() {
                 let _ = opened.memory.read(run.frames.first.gpa(), &mut [0; 0x2000]);
             }
@@ -249,7 +255,14 @@ fn the_rule_skips_vga_and_mmio_wherever_the_table_ends() {
     let (pages, table) = (hand.offset(".xen_pages"), hand.offset(".xen_pfn"));
     let open = || {
         let source = Arc::new(FileSource::open(file.path()).unwrap());
-        container::open(source, OpenOptions { salvage: true }).unwrap()
+        container::open(
+            source,
+            OpenOptions {
+                salvage: true,
+                ..OpenOptions::default()
+            },
+        )
+        .unwrap()
     };
     let whole = open().memory.runs().to_vec();
     assert_eq!(whole.len(), 3);
@@ -270,7 +283,13 @@ fn the_rule_needs_counts_that_agree() {
     hand.part(".note.Xen").data = notes(1, 9, 4096);
     let mut file = hand.bytes();
     file.truncate(hand.offset(".xen_pfn") as usize);
-    let opened = container::open(Arc::new(file), OpenOptions { salvage: true });
+    let opened = container::open(
+        Arc::new(file),
+        OpenOptions {
+            salvage: true,
+            ..OpenOptions::default()
+        },
+    );
     assert_eq!(
         opened.unwrap_err().to_string(),
         format!(

@@ -4,12 +4,18 @@
 //! FORMATS  --probe, most specific first-->  open  -->  Guest { memory, cpus, hints, container }
 //! ```
 //!
-//! A new format is one file here, one row in [`FORMATS`], one page in docs/formats and one entry in the tests.
+//! A new format is one file here, one row in `FORMATS`, one page in docs/formats and one entry in the tests.
 //! A probe looks at the first bytes and says yes or no; only after a yes may there be an error.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod cpu;
+pub mod dmp;
+mod elf;
+mod extents;
+mod kdump;
+mod lime;
+pub mod raw;
 mod xen;
 
 use std::sync::Arc;
@@ -74,10 +80,12 @@ pub struct ContainerInfo {
 }
 
 /// How to open a container.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
     /// Rebuild by rule what a damaged file lacks, and say so, where that is possible.
     pub salvage: bool,
+    /// Frames that a raw file leaves out, since no RAM was there.
+    pub holes: Vec<Frames>,
 }
 
 /// A row of the table of formats.
@@ -87,7 +95,18 @@ struct Format {
     /// Whether the file is of this format; must not fail.
     probe: fn(&Probe<'_>) -> bool,
     /// Reads everything but the pages.
-    open: fn(Arc<dyn ReadAt>, OpenOptions) -> Result<Guest>,
+    open: Open,
+}
+
+type OpenOne = fn(Arc<dyn ReadAt>, &OpenOptions) -> Result<Guest>;
+type OpenSet = fn(Vec<Arc<dyn ReadAt>>, &OpenOptions) -> Result<Guest>;
+
+/// How a format is opened.
+enum Open {
+    /// It is one file, always.
+    One(OpenOne),
+    /// It may be several files.
+    Set(OpenSet),
 }
 
 /// The beginning of a file, and the file.
@@ -97,37 +116,89 @@ struct Probe<'a> {
 }
 
 /// Every format, the most specific first.
-static FORMATS: &[Format] = &[Format {
-    title: xen::TITLE,
-    probe: xen::probe,
-    open: xen::open,
-}];
+static FORMATS: &[Format] = &[
+    Format {
+        title: xen::TITLE,
+        probe: xen::probe,
+        open: Open::One(xen::open),
+    },
+    Format {
+        title: dmp::TITLE,
+        probe: dmp::probe,
+        open: Open::One(dmp::open),
+    },
+    Format {
+        title: kdump::TITLE,
+        probe: kdump::probe,
+        open: Open::Set(kdump::open),
+    },
+    Format {
+        title: elf::TITLE,
+        probe: elf::probe,
+        open: Open::One(elf::open),
+    },
+    Format {
+        title: lime::TITLE,
+        probe: lime::probe,
+        open: Open::One(lime::open),
+    },
+    Format {
+        title: raw::TITLE,
+        probe: raw::probe,
+        open: Open::One(raw::open),
+    },
+];
 
 /// Opens a container of any known format.
 ///
 /// # Errors
 /// [`Error::UnknownContainer`] if no format claims the file, or what the claiming format finds wrong.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers make the options for this call"
+)]
 pub fn open(source: Arc<dyn ReadAt>, options: OpenOptions) -> Result<Guest> {
+    open_set(vec![source], &options)
+}
+
+/// Opens the files of one guest, such as the parts of a split dump.
+///
+/// # Errors
+/// [`Error::UnknownContainer`] if no format claims the first of them, [`Error::TooMany`] if the format is
+/// always one file, or what the format finds wrong.
+pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<Guest> {
     let mut head = vec![0; PROBE_BYTES];
-    let found =
-        fill_at(&*source, 0, &mut head).map_err(|e| Error::io("cannot read the file", e))?;
+    let first: &dyn ReadAt = sources.first().map_or(&NOTHING, |source| &**source);
+    let found = fill_at(first, 0, &mut head).map_err(|e| Error::io("cannot read the file", e))?;
     head.truncate(usize::try_from(found).unwrap_or(PROBE_BYTES));
     let probe = Probe {
         head: &head,
-        source: &*source,
+        source: first,
     };
-    match FORMATS.iter().find(|format| (format.probe)(&probe)) {
-        Some(format) => (format.open)(source, options),
-        None => Err(Error::UnknownContainer {
+    let Some(format) = FORMATS.iter().find(|format| (format.probe)(&probe)) else {
+        return Err(Error::UnknownContainer {
             expected: FORMATS
                 .iter()
                 .map(|format| format.title)
                 .collect::<Vec<_>>()
                 .join(", "),
             found: describe(&head),
+        });
+    };
+    match (&format.open, <[_; 1]>::try_from(sources)) {
+        (Open::One(open), Ok([source])) => open(source, options),
+        (Open::Set(open), Ok(sources)) => open(sources.into(), options),
+        (Open::Set(open), Err(sources)) => open(sources, options),
+        (Open::One(_), Err(sources)) => Err(Error::TooMany {
+            what: "files of a format that is one file",
+            found: sources.len() as u64,
+            limit: 1,
         }),
     }
 }
+
+/// A file without bytes.
+static NOTHING: Vec<u8> = Vec::new();
 
 /// The first bytes, as a person compares them.
 fn describe(head: &[u8]) -> String {

@@ -13,11 +13,13 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod check;
 pub mod diff;
 mod facts;
 mod header;
 mod patch;
 mod plan;
+pub mod repair;
 
 pub use facts::{FieldFact, RejectedValue, field_facts};
 pub use patch::Patch;

@@ -1,8 +1,10 @@
 //! From facts to segments.
 
+use std::collections::BTreeMap;
+
 use super::header;
 use super::patch::{Patch, PatchSet};
-use crate::address::{PAGE_SIZE, Pfn};
+use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::container::Guest;
 use crate::error::{Error, Result};
 use crate::format::{dump32, dump64};
@@ -19,6 +21,8 @@ pub struct PlanOptions {
     pub strict: bool,
     /// Which registers the processors get.
     pub contexts: ContextPolicy,
+    /// Let the writer put zeros in the place of pages that the container holds corrupt, and list them.
+    pub salvage: bool,
 }
 
 /// A dump file that has not been written yet.
@@ -43,6 +47,8 @@ pub struct Plan {
     pub crashed_processor: Fact<u32>,
     /// The exception in the header.
     pub exception: Fact<Exception>,
+    /// Pages that cannot be decoded become zeros, listed by the writer, instead of an error.
+    pub salvage: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -77,6 +83,11 @@ pub enum SegmentData {
     },
     /// They are zero.
     Zeros,
+    /// The memory's decoder makes them, page by page.
+    Encoded {
+        /// The decoder's number of the first page.
+        index: u64,
+    },
 }
 
 impl Plan {
@@ -92,12 +103,21 @@ impl Plan {
         }
     }
 
+    fn set_header(&mut self, header: Vec<u8>) {
+        if let Some(first) = self.segments.first_mut() {
+            first.data = SegmentData::Bytes(header);
+        }
+    }
+
     fn push(&mut self, bytes: u64, data: SegmentData) {
         self.size = self.size.saturating_add(bytes);
         if let Some(last) = self.segments.last_mut() {
             let continues = match (&last.data, &data) {
                 (SegmentData::Source { offset: a }, SegmentData::Source { offset: b }) => {
                     a.saturating_add(last.bytes) == *b
+                }
+                (SegmentData::Encoded { index: a }, SegmentData::Encoded { index: b }) => {
+                    a.saturating_add(last.bytes / PAGE_SIZE) == *b
                 }
                 (SegmentData::Zeros, SegmentData::Zeros) => true,
                 _ => false,
@@ -117,11 +137,10 @@ impl Plan {
 /// [`Error::TooManyRuns`] if the header cannot name all runs, [`Error::FramesMissing`] if `strict` and the
 /// container lacks some.
 pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<Plan> {
-    let is_64bit = windows.mode.is_64bit();
-    let (header_bytes, limit) = if is_64bit {
-        (dump64::SIZE, dump64::MAX_RUNS)
+    let limit = if windows.mode.is_64bit() {
+        dump64::MAX_RUNS
     } else {
-        (dump32::SIZE, dump32::MAX_RUNS)
+        dump32::MAX_RUNS
     };
     let runs = &windows.runs.value;
     if runs.len() > limit {
@@ -130,24 +149,7 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
             limit,
         });
     }
-    let mut warnings = Vec::new();
-    let contexts = contexts(guest, windows, options.contexts);
-    let patches = patches(guest, windows, &contexts, &mut warnings);
-    let (crashed_processor, exception) = windows.crash(&guest.memory, &contexts);
-    let mut plan = Plan {
-        segments: Vec::new(),
-        size: 0,
-        header_bytes: header_bytes as u64,
-        runs: runs.clone(),
-        missing: Missing::default(),
-        patches: patches.list.clone(),
-        contexts,
-        crashed_processor,
-        exception,
-        warnings,
-    };
-    let placeholder = SegmentData::Bytes(Vec::new());
-    plan.push(header_bytes as u64, placeholder);
+    let (mut plan, patches) = start(guest, windows, runs, options);
     for run in runs {
         body(&mut plan, guest, *run, &patches);
     }
@@ -155,11 +157,58 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
         return Err(missing_error(&plan));
     }
     outside(&mut plan, &patches);
-    let header = header::build(guest, windows, &plan);
-    if let Some(first) = plan.segments.first_mut() {
-        first.data = SegmentData::Bytes(header);
-    }
+    plan.set_header(header::build(guest, windows, &plan));
     Ok(plan)
+}
+
+/// Pages that differ from the guest's, by frame.
+pub(super) type PatchedPages = BTreeMap<Pfn, Box<[u8; PAGE_BYTES]>>;
+
+/// The header that describes a body of these runs and this size, and the pages of it that have to differ.
+pub(super) fn describe(
+    guest: &Guest,
+    windows: &Windows,
+    runs: &[Frames],
+    size: u64,
+) -> (Plan, PatchedPages) {
+    let options = PlanOptions::default();
+    let (mut plan, patches) = start(guest, windows, runs, &options);
+    plan.size = size;
+    plan.set_header(header::build(guest, windows, &plan));
+    (plan, patches.pages)
+}
+
+/// A plan with room for the header and nothing behind it.
+fn start(
+    guest: &Guest,
+    windows: &Windows,
+    runs: &[Frames],
+    options: &PlanOptions,
+) -> (Plan, PatchSet) {
+    let header_bytes = if windows.mode.is_64bit() {
+        dump64::SIZE as u64
+    } else {
+        dump32::SIZE as u64
+    };
+    let mut warnings = Vec::new();
+    let contexts = contexts(guest, windows, options.contexts);
+    let patches = patches(guest, windows, &contexts, &mut warnings);
+    let (crashed_processor, exception) = windows.crash(&guest.memory, &contexts);
+    let mut plan = Plan {
+        segments: Vec::new(),
+        size: 0,
+        header_bytes,
+        runs: runs.to_vec(),
+        missing: Missing::default(),
+        patches: patches.list.clone(),
+        contexts,
+        crashed_processor,
+        exception,
+        salvage: options.salvage,
+        warnings,
+    };
+    plan.push(header_bytes, SegmentData::Bytes(Vec::new()));
+    (plan, patches)
 }
 
 fn missing_error(plan: &Plan) -> Error {
@@ -245,6 +294,7 @@ fn unpatched(plan: &mut Plan, frames: Frames, piece: Frames, backing: Option<Bac
     }
     let data = match backing.map(|b| b.skip(frames.first.frames_since(piece.first))) {
         Some(Backing::File { offset }) => SegmentData::Source { offset },
+        Some(Backing::Encoded { index }) => SegmentData::Encoded { index },
         Some(Backing::Zero) => SegmentData::Zeros,
         None => {
             plan.missing.frames = plan.missing.frames.saturating_add(frames.count);

@@ -9,7 +9,8 @@
 //! Bit n, the lowest of a byte first, is frame n; the pages follow in ascending order.
 //!
 //! Sources: kdmp-parser and Volatility for types 5 and 6, `RTL_BITMAP` in wdm.h; type 2 as dbgeng 10.0.10240
-//! opens it, which asks for one of the two tags, not which, and uses neither the second tag nor `RTL_BITMAP`.
+//! opens it, which asks for one of the two tags, not which, and uses neither the second tag nor `RTL_BITMAP`; of type 2
+//! it asks for "SDMP", and for at least one run in the dump header, which it does not use either.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

@@ -7,6 +7,9 @@
 //! | file | what |
 //! |---|---|
 //! | [`xen`] | notes and sections of `xl dump-core` |
+//! | [`qemu`], [`vbox`] | the notes that tell vCPUs in core files of QEMU and VirtualBox |
+//! | [`kdump`] | kdump-compressed dumps and their flattened form |
+//! | [`lime`] | the header in front of each range in LiME and AVML |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
 //! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
@@ -23,10 +26,14 @@ pub mod dump64;
 pub mod dump_values;
 pub mod header_fields;
 pub mod kdbg;
+pub mod kdump;
+pub mod lime;
 pub mod nt;
+pub mod qemu;
 pub mod rdmp;
 pub mod stop_codes;
 pub mod triage;
+pub mod vbox;
 pub mod xen;
 
 /// The bytes `offset..offset + N`, if they are there.

@@ -14,15 +14,18 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod decode;
 mod runs;
 mod scan;
 
 use std::sync::Arc;
 use std::{fmt, io};
 
+use self::decode::DecodedPages;
 use crate::address::{Gpa, PAGE_SIZE, Pfn};
 use crate::source::{ReadAt, fill_at};
 
+pub use decode::{DecodeError, PageDecoder};
 pub use runs::{Frames, Overlap, RunBuilder};
 pub use scan::{SCAN_BLOCK, ScanGap};
 
@@ -36,6 +39,11 @@ pub enum Backing {
     },
     /// The container says that they are zero, without storing them.
     Zero,
+    /// They are compressed, or otherwise not as the guest has them: the memory's [`PageDecoder`] makes them.
+    Encoded {
+        /// The decoder's number of the first frame; the next frame has the next number.
+        index: u64,
+    },
 }
 
 impl Backing {
@@ -47,6 +55,9 @@ impl Backing {
                 offset: offset.saturating_add(frames.saturating_mul(PAGE_SIZE)),
             },
             Self::Zero => Self::Zero,
+            Self::Encoded { index } => Self::Encoded {
+                index: index.saturating_add(frames),
+            },
         }
     }
 }
@@ -96,6 +107,7 @@ pub enum MemoryError {
 pub struct PhysicalMemory {
     source: Arc<dyn ReadAt>,
     runs: Vec<MemoryRun>,
+    decoded: Option<Arc<DecodedPages>>,
 }
 
 impl fmt::Debug for PhysicalMemory {
@@ -114,7 +126,33 @@ impl PhysicalMemory {
         Self {
             source,
             runs: runs.0,
+            decoded: None,
         }
+    }
+
+    /// The same with a decoder, for [`Backing::Encoded`].
+    #[must_use]
+    pub fn with_decoder(mut self, decoder: Arc<dyn PageDecoder>) -> Self {
+        self.decoded = Some(Arc::new(DecodedPages::new(decoder)));
+        self
+    }
+
+    /// What makes the pages of [`Backing::Encoded`].
+    #[must_use]
+    pub fn decoder(&self) -> Option<&dyn PageDecoder> {
+        self.decoded.as_ref().map(|decoded| decoded.decoder())
+    }
+
+    /// The frame that is page `index` of the decoder.
+    #[must_use]
+    pub fn frame_of_page(&self, index: u64) -> Option<Pfn> {
+        self.runs.iter().find_map(|run| match run.backing {
+            Backing::Encoded { index: first } => {
+                let skipped = index.checked_sub(first)?;
+                (skipped < run.frames.count).then(|| run.frames.first.saturating_add(skipped))
+            }
+            _ => None,
+        })
     }
 
     /// The runs, ascending, without overlap.
@@ -207,6 +245,17 @@ impl PhysicalMemory {
                 if got < buf.len() as u64 {
                     return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
                 }
+            }
+            Backing::Encoded { index } => {
+                let skipped = gpa.pfn().frames_since(run.frames.first);
+                let index = index.saturating_add(skipped);
+                return match &self.decoded {
+                    Some(decoded) => decoded.read(index, gpa, buf),
+                    None => Err(MemoryError::Corrupt {
+                        gpa,
+                        what: "nothing decodes it".to_owned(),
+                    }),
+                };
             }
         }
         Ok(())

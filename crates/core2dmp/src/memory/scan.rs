@@ -30,7 +30,7 @@ impl PhysicalMemory {
         let mut buffer = vec![0; SCAN_BLOCK];
         let mut gaps = Vec::new();
         for (piece, backing) in self.pieces(frames) {
-            if !matches!(backing, Some(Backing::File { .. })) {
+            if matches!(backing, None | Some(Backing::Zero)) {
                 continue;
             }
             let mut at = piece.first;

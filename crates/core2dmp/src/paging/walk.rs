@@ -106,7 +106,7 @@ impl AddressSpace<'_> {
     /// Calls `visit` with every page mapped from `first` to `last`, both included, ascending. Tables that
     /// cannot be read are passed over.
     ///
-    /// Returns false if it gave up after [`MAX_TABLES`] tables.
+    /// Returns false if it gave up after 65536 tables.
     pub fn mapped(
         &self,
         first: Gva,

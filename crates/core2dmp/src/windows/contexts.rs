@@ -61,6 +61,14 @@ pub struct ProcessorContext {
     pub rsp: Gva,
 }
 
+impl ProcessorContext {
+    /// CS of the context; `None` if there is no context, or the machine has no selectors.
+    #[must_use]
+    pub fn code_selector(&self) -> Option<u32> {
+        selector(&self.context)
+    }
+}
+
 /// Chooses for every processor.
 #[must_use]
 pub fn contexts(guest: &Guest, windows: &Windows, policy: ContextPolicy) -> Vec<ProcessorContext> {
@@ -141,10 +149,9 @@ impl Chooser<'_, '_> {
     }
 
     fn read_context(&self) -> Vec<u8> {
-        let bytes = context_bytes(self.space.mode());
         self.processor
             .context
-            .and_then(|gva| self.space.bytes(gva, bytes).ok())
+            .and_then(|gva| self.space.bytes(gva, context_bytes(self.space.mode())).ok())
             .unwrap_or_default()
     }
 
@@ -208,12 +215,26 @@ impl Chooser<'_, '_> {
 }
 
 /// Bytes of a `CONTEXT`.
-pub(super) const fn context_bytes(mode: PagingMode) -> usize {
+const fn context_bytes(mode: PagingMode) -> usize {
     match mode {
         PagingMode::X86 | PagingMode::X86Pae => size_of::<ContextX86>(),
         PagingMode::X64 | PagingMode::X64La57 => size_of::<ContextAmd64>(),
         PagingMode::Arm64 => size_of::<ContextArm64>(),
     }
+}
+
+/// Instruction and stack pointer that Windows saved of a processor.
+pub(super) fn saved_pointers(
+    space: &AddressSpace<'_>,
+    processor: &Processor,
+) -> Option<(Gva, Gva)> {
+    pointers_at(space, processor.context?)
+}
+
+/// Instruction and stack pointer of the `CONTEXT` at an address.
+pub(super) fn pointers_at(space: &AddressSpace<'_>, gva: Gva) -> Option<(Gva, Gva)> {
+    let context = space.bytes(gva, context_bytes(space.mode())).ok()?;
+    pointers(&context)
 }
 
 /// Instruction and stack pointer of a `CONTEXT`.

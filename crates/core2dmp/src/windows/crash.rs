@@ -4,31 +4,36 @@
 //! processor   whose saved RIP lies in KeBugCheckEx
 //!             whose stack a parameter points into (trap frame, context or exception record)
 //!             0
-//! exception   from the parameters of the stop codes that carry one, else a breakpoint where it stood
+//! exception   the parameters of the stop codes that carry one, held against the records they point to;
+//!             the machine frame on the crashed processor's stack, where the parameters name no address;
+//!             else a breakpoint where it stood
 //! ```
 //!
-//! Sources: "Bug check code reference" of Microsoft's documentation for the parameters; wdm.h for
-//! `EXCEPTION_RECORD`. Dumps that Windows writes itself carry a breakpoint (seen in builds 19041 and 22000).
+//! Sources: "Bug check code reference" of Microsoft's documentation for the parameters. Dumps that Windows
+//! writes itself carry a breakpoint (seen in builds 19041 and 22000).
+
+mod records;
 
 use super::bugcheck::Bugcheck;
-use super::contexts::ProcessorContext;
+use super::contexts::{self, ProcessorContext};
 use super::fact::{Fact, Source};
+use super::modules::Module;
 use super::pe::PeImage;
+use super::processors::Processor;
 use crate::address::Gva;
 use crate::format::dump_values::{
     EXCEPTION_NONCONTINUABLE, STATUS_ACCESS_VIOLATION, STATUS_BREAKPOINT,
 };
-use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
 
 /// Bytes of `KeBugCheckEx` in which the saved instruction pointer may stand.
 const BUGCHECK_FUNCTION: u64 = 0x200;
-/// Bytes of a kernel stack: a record on it is at most this far above the stack pointer.
-const STACK_BYTES: u64 = 0x6000;
-/// `EXCEPTION_MAXIMUM_PARAMETERS`.
-const MAX_PARAMETERS: usize = 15;
 /// The bit of the variants of stop codes that a debugger or a driver raises, such as 0x1000007E.
 const VARIANT: u32 = 0x1000_0000;
+/// `STATUS_STACK_BUFFER_OVERRUN`: what a fast failure raises, whatever its kind.
+const STATUS_STACK_BUFFER_OVERRUN: u32 = 0xc000_0409;
+/// What the parameters of a stop code are called as a source.
+const PARAMETERS: Source = Source::Rule("parameters of the stop code");
 
 /// An exception, as a dump's header holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,112 +48,202 @@ pub struct Exception {
     pub parameters: Vec<u64>,
 }
 
-/// The number of the processor that crashed; of a live guest the first one.
-pub(super) fn processor(
-    space: &AddressSpace<'_>,
-    kernel: &PeImage,
-    bugcheck: &Bugcheck,
-    contexts: &[ProcessorContext],
-) -> Fact<u32> {
-    let first = contexts.first().map_or(0, |context| context.number);
-    if !bugcheck.crashed {
-        return Fact::new(first, Source::Rule("a live guest: the first processor"));
-    }
-    let function = kernel.export(space, "KeBugCheckEx");
-    let in_function = |context: &&ProcessorContext| {
-        function.is_some_and(|function| {
-            let offset = context.rip.get().wrapping_sub(function.get());
-            offset < BUGCHECK_FUNCTION
-        })
-    };
-    if let Some(context) = contexts.iter().find(in_function) {
-        return Fact::new(
-            context.number,
-            Source::Rule("its saved instruction pointer lies in KeBugCheckEx"),
-        );
-    }
-    let on_stack = |context: &&ProcessorContext| {
-        bugcheck.parameters.iter().any(|parameter| {
-            let above = parameter.wrapping_sub(context.rsp.get());
-            above != 0 && above < STACK_BYTES
-        })
-    };
-    if let Some(context) = contexts.iter().find(on_stack) {
-        return Fact::new(
-            context.number,
-            Source::Rule("a parameter of the stop code points into its stack"),
-        );
-    }
-    Fact::new(first, Source::Rule("nothing tells: the first processor"))
+/// What a crash is judged by.
+pub(super) struct Scene<'a, 'm> {
+    pub(super) space: &'a AddressSpace<'m>,
+    pub(super) kernel: &'a PeImage,
+    pub(super) modules: &'a [Module],
+    pub(super) processors: &'a [Processor],
+    pub(super) bugcheck: &'a Bugcheck,
+    /// The registers that the processors have in the dump.
+    pub(super) contexts: &'a [ProcessorContext],
 }
 
-/// The exception that the stop code speaks of.
-pub(super) fn exception(
-    space: &AddressSpace<'_>,
-    bugcheck: &Bugcheck,
-    crashed: Option<&ProcessorContext>,
-) -> Fact<Exception> {
-    let parameters = Source::Rule("parameters of the stop code");
-    if let Some((exception, record)) = from_parameters(space, bugcheck) {
-        let source = match record {
-            Some(gva) => Source::Variable {
-                name: "EXCEPTION_RECORD",
-                gva,
-            },
-            None => parameters,
+impl Scene<'_, '_> {
+    /// The number of the processor that crashed; of a live guest the first one.
+    pub(super) fn processor(&self) -> Fact<u32> {
+        let first = self.contexts.first().map_or(0, |context| context.number);
+        if !self.bugcheck.crashed {
+            return Fact::new(first, Source::Rule("a live guest: the first processor"));
+        }
+        let places = self.places();
+        let function = self.kernel.export(self.space, "KeBugCheckEx");
+        let in_function = |rip: Gva| {
+            let offset = function.map(|function| rip.get().wrapping_sub(function.get()));
+            offset.is_some_and(|offset| offset < BUGCHECK_FUNCTION)
         };
-        return Fact::new(exception, source);
+        if let Some((number, ..)) = places.iter().find(|(_, rip, _)| in_function(*rip)) {
+            let rule = "its saved instruction pointer lies in KeBugCheckEx";
+            return Fact::new(*number, Source::Rule(rule));
+        }
+        let on_stack = |rsp: Gva| {
+            let mut parameters = self.bugcheck.parameters.iter();
+            self.space.mode().is_kernel(rsp)
+                && parameters.any(|parameter| {
+                    let above = parameter.wrapping_sub(rsp.get());
+                    above != 0 && above < records::STACK_BYTES
+                })
+        };
+        if let Some((number, ..)) = places.iter().find(|(.., rsp)| on_stack(*rsp)) {
+            let rule = "a parameter of the stop code points into its stack";
+            return Fact::new(*number, Source::Rule(rule));
+        }
+        Fact::new(first, Source::Rule("nothing tells: the first processor"))
     }
-    let breakpoint = Exception {
-        code: STATUS_BREAKPOINT,
-        flags: EXCEPTION_NONCONTINUABLE,
-        address: crashed.map_or_else(Gva::default, |context| context.rip),
-        parameters: Vec::new(),
-    };
-    Fact::new(breakpoint, Source::Rule("a breakpoint where it stood"))
+
+    /// Number, instruction and stack pointer of each processor: as Windows saved them, then as chosen, which may
+    /// be those of a vCPU that has moved on.
+    fn places(&self) -> Vec<(u32, Gva, Gva)> {
+        let saved = self.processors.iter().filter_map(|processor| {
+            let (rip, rsp) = contexts::saved_pointers(self.space, processor)?;
+            Some((processor.number, rip, rsp))
+        });
+        let chosen = self.contexts.iter();
+        saved
+            .chain(chosen.map(|context| (context.number, context.rip, context.rsp)))
+            .collect()
+    }
+
+    /// The exception that the stop code speaks of; `crashed` is the processor that crashed.
+    pub(super) fn exception(&self, crashed: u32) -> Fact<Exception> {
+        if let Some(fact) = self.stop_code(crashed) {
+            return fact;
+        }
+        let mut contexts = self.contexts.iter();
+        let stood = contexts.find(|context| context.number == crashed);
+        let breakpoint = Exception {
+            code: STATUS_BREAKPOINT,
+            flags: EXCEPTION_NONCONTINUABLE,
+            address: stood.map_or_else(Gva::default, |context| context.rip),
+            parameters: Vec::new(),
+        };
+        Fact::new(breakpoint, Source::Rule("a breakpoint where it stood"))
+    }
+
+    fn stop_code(&self, crashed: u32) -> Option<Fact<Exception>> {
+        if !self.bugcheck.crashed {
+            return None;
+        }
+        let [p1, p2, p3, p4] = self.bugcheck.parameters;
+        // NTSTATUS codes are sign-extended on 64 bit.
+        let status = u32::try_from(p1 & 0xffff_ffff).ok()?;
+        let stated = |parameters| Fact::new(raised(status, p2, parameters), PARAMETERS);
+        let violation = STATUS_ACCESS_VIOLATION;
+        match self.bugcheck.code & !VARIANT {
+            // KMODE_EXCEPTION_NOT_HANDLED: code, address, the exception's own parameters.
+            0x1e => Some(stated(vec![p3, p4])),
+            // SYSTEM_SERVICE_EXCEPTION: code, address, context.
+            0x3b => Some(self.against_context(stated(Vec::new()), p3)),
+            // KERNEL_MODE_EXCEPTION_NOT_HANDLED: code, address, trap frame.
+            0x8e => Some(self.against_trap_frame(stated(Vec::new()), p3)),
+            // SYSTEM_THREAD_EXCEPTION_NOT_HANDLED: code, address, exception record, context.
+            0x7e => {
+                let fact = self.against_record(stated(Vec::new()), p3);
+                Some(self.against_context(fact, p4))
+            }
+            // KERNEL_SECURITY_CHECK_FAILURE: kind, trap frame, exception record.
+            0x139 => self.security_check(p1, p2, p3),
+            // IRQL_NOT_LESS_OR_EQUAL and DRIVER_...: memory, IRQL, kind of access, instruction.
+            0xa | 0xd1 => self.placed(crashed, raised(violation, p4, vec![p3, p1])),
+            // PAGE_FAULT_IN_NONPAGED_AREA: memory, kind of access, instruction.
+            0x50 => self.placed(crashed, raised(violation, p3, vec![p2, p1])),
+            // UNEXPECTED_KERNEL_MODE_TRAP: vector; on x64 the instruction last.
+            0x7f => {
+                let is_address = self.space.mode().is_kernel(Gva::new(p4));
+                let address = if is_address { p4 } else { 0 };
+                self.placed(crashed, raised(trap_status(p1)?, address, Vec::new()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The exception where its parameters place it, else where the crashed processor was interrupted last.
+    fn placed(&self, crashed: u32, exception: Exception) -> Option<Fact<Exception>> {
+        if exception.address.get() != 0 {
+            return Some(Fact::new(exception, PARAMETERS));
+        }
+        let places = self.places();
+        let stacks = places.iter().filter(|(number, ..)| *number == crashed);
+        let frame = stacks
+            .map(|(.., rsp)| *rsp)
+            .find_map(|stack| records::machine_frame(self.space, self.modules, stack))?;
+        let found = Exception {
+            address: frame.instruction,
+            ..exception
+        };
+        let name = "machine frame on the stack of the processor that crashed,";
+        let gva = frame.at;
+        Some(Fact::new(found, Source::Variable { name, gva }))
+    }
+
+    /// The exception record rather than the parameters, if they agree; it knows more.
+    fn against_record(&self, stated: Fact<Exception>, at: u64) -> Fact<Exception> {
+        let Some(record) = records::exception_record(self.space, at) else {
+            return stated;
+        };
+        let source = variable("EXCEPTION_RECORD", at);
+        let says = &stated.value;
+        if record.code == says.code && record.address == says.address {
+            return Fact::new(record, source);
+        }
+        let why = format!(
+            "its code is {:#x} at {}, the stop code's parameters say {:#x} at {}",
+            record.code, record.address, says.code, says.address
+        );
+        stated.against(record, source, why)
+    }
+
+    fn against_context(&self, fact: Fact<Exception>, at: u64) -> Fact<Exception> {
+        let pointers = contexts::pointers_at(self.space, Gva::new(at));
+        let found = pointers.map(|(instruction, _)| instruction);
+        against(fact, found.filter(|_| at != 0), variable("CONTEXT", at))
+    }
+
+    fn against_trap_frame(&self, fact: Fact<Exception>, at: u64) -> Fact<Exception> {
+        let found = records::trap_frame(self.space, at);
+        against(fact, found, variable("KTRAP_FRAME", at))
+    }
+
+    fn security_check(&self, kind: u64, frame: u64, record: u64) -> Option<Fact<Exception>> {
+        let told = records::exception_record(self.space, record);
+        if let Some(told) = told.filter(|told| told.code != 0) {
+            let fact = Fact::new(told, variable("EXCEPTION_RECORD", record));
+            return Some(self.against_trap_frame(fact, frame));
+        }
+        let address = records::trap_frame(self.space, frame)?;
+        let exception = raised(STATUS_STACK_BUFFER_OVERRUN, address.get(), vec![kind]);
+        Some(Fact::new(exception, variable("KTRAP_FRAME", frame)))
+    }
 }
 
-/// The exception in the parameters, and the address of the record that was read, if one was.
-fn from_parameters(
-    space: &AddressSpace<'_>,
-    bugcheck: &Bugcheck,
-) -> Option<(Exception, Option<Gva>)> {
-    if !bugcheck.crashed {
-        return None;
-    }
-    let [p1, p2, p3, p4] = bugcheck.parameters;
-    // NTSTATUS codes are sign-extended on 64 bit.
-    let status = u32::try_from(p1 & 0xffff_ffff).ok()?;
-    let raised = |code, address, parameters| Exception {
+/// A fact, and the instruction pointer of a record that says otherwise.
+fn against(fact: Fact<Exception>, found: Option<Gva>, source: Source) -> Fact<Exception> {
+    let Some(address) = found.filter(|address| *address != fact.value.address) else {
+        return fact;
+    };
+    let why = format!(
+        "its instruction pointer is {address}, {} says {}",
+        fact.source, fact.value.address
+    );
+    let other = Exception {
+        address,
+        ..fact.value.clone()
+    };
+    fact.against(other, source, why)
+}
+
+fn variable(name: &'static str, at: u64) -> Source {
+    let gva = Gva::new(at);
+    Source::Variable { name, gva }
+}
+
+fn raised(code: u32, address: u64, parameters: Vec<u64>) -> Exception {
+    Exception {
         code,
         flags: 0,
         address: Gva::new(address),
         parameters,
-    };
-    let violation = |address, parameters| raised(STATUS_ACCESS_VIOLATION, address, parameters);
-    let plain = match bugcheck.code & !VARIANT {
-        // KMODE_EXCEPTION_NOT_HANDLED: code, address, the exception's own parameters.
-        0x1e => raised(status, p2, vec![p3, p4]),
-        // SYSTEM_SERVICE_EXCEPTION, KERNEL_MODE_EXCEPTION_NOT_HANDLED: code, address, context or trap frame.
-        0x3b | 0x8e => raised(status, p2, Vec::new()),
-        // SYSTEM_THREAD_EXCEPTION_NOT_HANDLED: code, address, exception record, context.
-        0x7e => {
-            if let Some(exception) = record(space, p3).filter(|e| e.code == status) {
-                return Some((exception, Some(Gva::new(p3))));
-            }
-            raised(status, p2, Vec::new())
-        }
-        // KERNEL_SECURITY_CHECK_FAILURE: kind, trap frame, exception record.
-        0x139 => return Some((record(space, p3)?, Some(Gva::new(p3)))),
-        // IRQL_NOT_LESS_OR_EQUAL and DRIVER_...: memory, IRQL, kind of access, instruction.
-        0xa | 0xd1 => violation(p4, vec![p3, p1]),
-        // PAGE_FAULT_IN_NONPAGED_AREA: memory, kind of access, instruction.
-        0x50 if p3 != 0 => violation(p3, vec![p2, p1]),
-        // UNEXPECTED_KERNEL_MODE_TRAP: vector; on x64 the instruction last.
-        0x7f if space.mode().is_kernel(Gva::new(p4)) => raised(trap_status(p1)?, p4, Vec::new()),
-        _ => return None,
-    };
-    Some((plain, None))
+    }
 }
 
 /// The NTSTATUS that the kernel raises for a processor trap.
@@ -160,36 +255,5 @@ fn trap_status(vector: u64) -> Option<u32> {
         6 => 0xc000_001d, // STATUS_ILLEGAL_INSTRUCTION
         0xc..=0xe => STATUS_ACCESS_VIOLATION,
         _ => return None,
-    })
-}
-
-/// The `EXCEPTION_RECORD` at an address: code, flags, chain, address, count, parameters.
-fn record(space: &AddressSpace<'_>, address: u64) -> Option<Exception> {
-    let wide = space.mode().is_64bit();
-    let word = space.mode().pointer_bytes();
-    let (at_address, at_count, at_parameters) = if wide { (16, 24, 32) } else { (12, 16, 20) };
-    let size = MAX_PARAMETERS
-        .checked_mul(word)?
-        .checked_add(at_parameters)?;
-    let raw = space.bytes(Gva::new(address), size).ok()?;
-    let read = |offset: usize| {
-        if wide {
-            u64_at(&raw, offset)
-        } else {
-            u32_at(&raw, offset).map(u64::from)
-        }
-    };
-    let count = usize::try_from(u32_at(&raw, at_count)?).ok()?;
-    if count > MAX_PARAMETERS {
-        return None;
-    }
-    let parameters = (0..count)
-        .map_while(|n| read(at_parameters.checked_add(n.checked_mul(word)?)?))
-        .collect();
-    Some(Exception {
-        code: u32_at(&raw, 0)?,
-        flags: u32_at(&raw, 4)?,
-        address: Gva::new(read(at_address)?),
-        parameters,
     })
 }

@@ -15,8 +15,10 @@ use super::fact::Source;
 use super::kernel::{self, KernelImage};
 use super::kuser;
 use crate::address::{Gpa, Gva, PAGE_BYTES, Pfn};
-use crate::container::{CpuState, Guest, Registers, X86Registers};
+use crate::container::{CpuState, Guest, HeaderHint, Registers, X86Registers};
 use crate::error::Attempt;
+use crate::format::dump_values::MACHINE_ARM64;
+use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::nt::{LAYOUT32, LAYOUT64, PCR_KERNEL_DIRECTORY_TABLE_BASE, low_stub};
 use crate::format::{u16_at, u32_at, u64_at};
 use crate::memory::{Frames, PhysicalMemory};
@@ -51,6 +53,7 @@ pub(super) fn find(guest: &Guest) -> Result<Root, Vec<Attempt>> {
     };
     search
         .vcpus(&guest.cpus)
+        .or_else(|| search.headers(&guest.hints.headers))
         .or_else(|| search.low_stub())
         .or_else(|| search.page_tables())
         .ok_or(search.tried)
@@ -124,6 +127,37 @@ impl Search<'_> {
                 };
                 self.verify(&space, source, &hints)
             })
+    }
+
+    /// The page tables that a dump's own header, or a note's, names.
+    fn headers(&mut self, hints: &[HeaderHint]) -> Option<Root> {
+        hints.iter().find_map(|hint| {
+            let width = HeaderWidth::of(&hint.bytes)?;
+            let number = |id| width.field(id)?.number(&hint.bytes);
+            let root = Gpa::new(number(FieldId::DirectoryTableBase)?);
+            let machine = number(FieldId::MachineImageType)?;
+            let modes: &[PagingMode] = match (width, machine == u64::from(MACHINE_ARM64)) {
+                (HeaderWidth::Bits32, _) if number(FieldId::PaeEnabled) == Some(0) => {
+                    &[PagingMode::X86, PagingMode::X86Pae]
+                }
+                (HeaderWidth::Bits32, _) => &[PagingMode::X86Pae, PagingMode::X86],
+                (HeaderWidth::Bits64, true) => &[PagingMode::Arm64],
+                (HeaderWidth::Bits64, false) => &[PagingMode::X64, PagingMode::X64La57],
+            };
+            let kdbg = number(FieldId::KdDebuggerDataBlock).map(|gva| EntryHint {
+                gva: Gva::new(gva),
+                what: "the header's KdDebuggerDataBlock",
+            });
+            modes.iter().find_map(|&mode| {
+                let space = AddressSpace::new(self.memory, mode, root);
+                let source = Source::Header {
+                    origin: hint.name.to_owned(),
+                    field: "DirectoryTableBase",
+                };
+                let near = kdbg.filter(|hint| space.mode().is_kernel(hint.gva));
+                self.verify(&space, source, near.as_slice())
+            })
+        })
     }
 
     fn low_stub(&mut self) -> Option<Root> {

@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use super::kernel::{KernelImage, machine};
 use super::rebuild::is_kernels_entry;
 use crate::address::{Gpa, Gva};
-use crate::format::dump_values::{MACHINE_ARM64, MACHINE_X64, MACHINE_X86, SIGNATURE};
+use crate::format::dump_values::{MACHINE_ARM64, MACHINE_X64, MACHINE_X86};
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::nt::ram_header;
 use crate::memory::{Frames, PhysicalMemory};
@@ -25,8 +25,12 @@ use crate::paging::AddressSpace;
 
 /// Headers that are kept; more are counted by nobody but a hostile guest.
 const MAX_HEADERS: usize = 64;
-/// Bytes in front of a header that tell whose it is.
-const MAX_PREFIX: usize = 24;
+/// What both headers begin with: `Signature`, and the first half of `ValidDump`.
+const TAG: &[u8; 6] = b"PAGEDU";
+/// Bytes of a header up to `MachineImageType`, of either width.
+const START_BYTES: usize = 0x34;
+/// Bytes from the start of a note's name to the header behind it.
+const NOTE_NAME_BYTES: usize = 24 - ram_header::NOTE_NAME_OFFSET;
 
 /// Where a header came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,61 +164,86 @@ fn header(origin: HeaderOrigin, bytes: &[u8]) -> Option<GuestHeader> {
         bytes,
         contradictions: Vec::new(),
     };
+    has_known_machine(width, &header.bytes).then_some(header)
+}
+
+/// Whether the header that `bytes` begin is for a machine that Windows runs on.
+fn has_known_machine(width: HeaderWidth, bytes: &[u8]) -> bool {
     let known = [MACHINE_X86, MACHINE_X64, MACHINE_ARM64].map(u64::from);
-    let machine = header.number(FieldId::MachineImageType)?;
-    known.contains(&machine).then_some(header)
+    let field = width.field(FieldId::MachineImageType);
+    field
+        .and_then(|field| field.number(bytes))
+        .is_some_and(|machine| known.contains(&machine))
 }
 
 fn search(memory: &PhysicalMemory, frames: Frames) -> Vec<GuestHeader> {
-    let finder = memchr::memmem::Finder::new(b"PAGEDU");
+    let finder = memchr::memmem::Finder::new(TAG);
     let mut headers = Vec::new();
+    let mut look_at = |gpa: Gpa| {
+        headers.extend(in_memory(memory, gpa));
+        if headers.len() < MAX_HEADERS {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    // The last bytes of a block: a tag may begin in them and end in the next.
+    let mut before = (Gpa::new(0), [0; TAG.len() - 1]);
     memory.scan(frames, |gpa, block| {
-        for at in finder.find_iter(block) {
-            let gpa = gpa.saturating_add(at as u64);
-            if headers.len() >= MAX_HEADERS {
-                return ControlFlow::Break(());
+        let (end, tail) = before;
+        if end == gpa {
+            let mut seam = tail.to_vec();
+            seam.extend(block.iter().take(tail.len()));
+            for at in finder.find_iter(&seam) {
+                let back = tail.len().saturating_sub(at) as u64;
+                look_at(Gpa::new(gpa.get().saturating_sub(back)))?;
             }
-            headers.extend(in_memory(memory, gpa));
+        }
+        for at in finder.find_iter(block) {
+            look_at(gpa.saturating_add(at as u64))?;
+        }
+        if let Some(tail) = block.last_chunk() {
+            before = (gpa.saturating_add(block.len() as u64), *tail);
         }
         ControlFlow::Continue(())
     });
     headers
 }
 
-/// The header at `gpa`, if one stands there whole.
+/// The header at `gpa`, if one stands there whole. What costs least is looked at first: a hostile guest may hold
+/// millions of tags.
 fn in_memory(memory: &PhysicalMemory, gpa: Gpa) -> Option<GuestHeader> {
-    debug_assert_eq!(SIGNATURE, *b"PAGE");
-    let mut tags = [0; 8];
-    memory.read(gpa, &mut tags).ok()?;
-    let mut bytes = vec![0; HeaderWidth::of(&tags)?.bytes()];
-    memory.read(gpa, &mut bytes).ok()?;
     let kind = kind_of(memory, gpa);
     // A copy of a header file in a cache is page aligned too; anything else is chance.
-    let aligned = gpa.page_offset() == 0;
-    if kind == HeaderKind::Plain && !aligned {
+    if kind == HeaderKind::Plain && gpa.page_offset() != 0 {
         return None;
     }
+    let mut start = [0; START_BYTES];
+    memory.read(gpa, &mut start).ok()?;
+    let width = HeaderWidth::of(&start).filter(|width| has_known_machine(*width, &start))?;
+    let mut bytes = vec![0; width.bytes()];
+    memory.read(gpa, &mut bytes).ok()?;
     header(HeaderOrigin::Memory { gpa, kind }, &bytes)
 }
 
 /// Whose header it is, by what stands in front of it.
 fn kind_of(memory: &PhysicalMemory, gpa: Gpa) -> HeaderKind {
-    let mut prefix = [0; MAX_PREFIX];
-    let read = gpa
-        .checked_sub(MAX_PREFIX as u64)
-        .is_some_and(|start| memory.read(start, &mut prefix).is_ok());
-    if !read {
-        return HeaderKind::Plain;
-    }
-    let (_, tail) = prefix.split_at(MAX_PREFIX - ram_header::GPLPV_PREFIX_BYTES);
-    let (_, note) = prefix.split_at(ram_header::NOTE_NAME_OFFSET);
-    if tail.starts_with(ram_header::GPLPV_PREFIX) {
+    // Each reads no more than it needs: the frame before may not be there.
+    if follows::<{ ram_header::GPLPV_PREFIX_BYTES }>(memory, gpa, ram_header::GPLPV_PREFIX) {
         HeaderKind::Gplpv
-    } else if note.starts_with(ram_header::NOTE_NAME) {
+    } else if follows::<NOTE_NAME_BYTES>(memory, gpa, ram_header::NOTE_NAME) {
         HeaderKind::Fwcfg
     } else {
         HeaderKind::Plain
     }
+}
+
+/// Whether the `N` bytes in front of `gpa` begin so.
+fn follows<const N: usize>(memory: &PhysicalMemory, gpa: Gpa, beginning: &[u8]) -> bool {
+    let mut prefix = [0; N];
+    let start = gpa.checked_sub(N as u64);
+    start.is_some_and(|start| memory.read(start, &mut prefix).is_ok())
+        && prefix.starts_with(beginning)
 }
 
 /// What in the header the memory contradicts.

@@ -112,12 +112,16 @@ impl Windows {
         contexts: &[ProcessorContext],
     ) -> (Fact<u32>, Fact<Exception>) {
         let space = self.space(memory);
-        let bugcheck = &self.bugcheck.value;
-        let processor = crash::processor(&space, &self.kernel.image, bugcheck, contexts);
-        let crashed = contexts
-            .iter()
-            .find(|context| context.number == processor.value);
-        let exception = crash::exception(&space, bugcheck, crashed);
+        let scene = crash::Scene {
+            space: &space,
+            kernel: &self.kernel.image,
+            modules: &self.modules,
+            processors: &self.processors,
+            bugcheck: &self.bugcheck.value,
+            contexts,
+        };
+        let processor = scene.processor();
+        let exception = scene.exception(processor.value);
         (processor, exception)
     }
 

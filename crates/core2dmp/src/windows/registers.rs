@@ -1,9 +1,10 @@
 //! A hypervisor's registers in Windows' own structures.
 
+use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::address::Gva;
-use crate::container::{Arm64Registers, Registers, X86Registers};
+use crate::container::{Arm64Registers, Registers, TableRegister, X86Registers};
 use crate::format::context::{
     ContextAmd64, ContextArm64, ContextX86, FLAGS_AMD64_ALL, FLAGS_ARM64_ALL, FLAGS_X86_ALL,
     FXSAVE_MXCSR, SpecialAmd64, SpecialX86,
@@ -152,13 +153,16 @@ fn classify(number: &[u8]) -> u32 {
     }
 }
 
-/// `KSPECIAL_REGISTERS`: `stored` with a vCPU's control and debug registers over it. Descriptor tables are
-/// filled only where they are zero: from the vCPU, or from the addresses (GDT, IDT) in the PCR.
+/// `KSPECIAL_REGISTERS`: `stored` with a vCPU's control and debug registers over it. What only some containers
+/// have (descriptor tables, TR, LDTR) is filled only where it is zero: from the vCPU, or from the addresses
+/// (GDT, IDT) in the PCR.
 pub(super) fn special_of(
     mut stored: Vec<u8>,
     registers: Option<&X86Registers>,
     tables: (Option<Gva>, Option<Gva>),
 ) -> Vec<u8> {
+    let gdt = table(registers.and_then(|registers| registers.gdtr), tables.0);
+    let idt = table(registers.and_then(|registers| registers.idtr), tables.1);
     if let Ok(special) = SpecialAmd64::mut_from_bytes(&mut stored) {
         if let Some(registers) = registers {
             special.cr0.set(registers.cr0);
@@ -166,51 +170,52 @@ pub(super) fn special_of(
             special.cr3.set(registers.cr3);
             special.cr4.set(registers.cr4);
             special.dr = registers.dr.map(Into::into);
+            fill(&mut special.tr, registers.tr);
+            fill(&mut special.ldtr, registers.ldtr);
         }
-        let vcpu = registers.map(|registers| (registers.gdtr, registers.idtr));
-        let (gdtr, idtr) = vcpu.unwrap_or_default();
-        for (slot, vcpu, pcr) in [
-            (&mut special.gdtr, gdtr, tables.0),
-            (&mut special.idtr, idtr, tables.1),
-        ] {
+        for (slot, table) in [(&mut special.gdtr, gdt), (&mut special.idtr, idt)] {
             if slot.base.get() == 0 {
-                slot.base
-                    .set(vcpu.map_or_else(|| pcr.unwrap_or_default().get(), |table| table.base));
-                slot.limit.set(vcpu.map_or(u16::MAX, |table| table.limit));
+                slot.base.set(table.base);
+                slot.limit.set(table.limit);
             }
         }
-        return stored;
-    }
-    if let Ok(special) = SpecialX86::mut_from_bytes(&mut stored) {
+    } else if let Ok(special) = SpecialX86::mut_from_bytes(&mut stored) {
         if let Some(registers) = registers {
             special.cr0.set(low(registers.cr0));
             special.cr2.set(low(registers.cr2));
             special.cr3.set(low(registers.cr3));
             special.cr4.set(low(registers.cr4));
             special.dr = registers.dr.map(|register| low(register).into());
+            fill(&mut special.tr, registers.tr);
+            fill(&mut special.ldtr, registers.ldtr);
         }
-        let vcpu = registers.map(|registers| (registers.gdtr, registers.idtr));
-        let (gdtr, idtr) = vcpu.unwrap_or_default();
-        for (base, limit, vcpu, pcr) in [
-            (
-                &mut special.gdtr_base,
-                &mut special.gdtr_limit,
-                gdtr,
-                tables.0,
-            ),
-            (
-                &mut special.idtr_base,
-                &mut special.idtr_limit,
-                idtr,
-                tables.1,
-            ),
-        ] {
+        let gdtr = (&mut special.gdtr_base, &mut special.gdtr_limit, gdt);
+        let idtr = (&mut special.idtr_base, &mut special.idtr_limit, idt);
+        for (base, limit, table) in [gdtr, idtr] {
             if base.get() == 0 {
-                let from_pcr = pcr.unwrap_or_default().get();
-                base.set(low(vcpu.map_or(from_pcr, |table| table.base)));
-                limit.set(vcpu.map_or(u16::MAX, |table| table.limit));
+                base.set(low(table.base));
+                limit.set(table.limit);
             }
         }
     }
     stored
 }
+
+/// A descriptor table: the vCPU's, else the one at the address in the PCR, of unknown size.
+fn table(vcpu: Option<TableRegister>, pcr: Option<Gva>) -> TableRegister {
+    vcpu.filter(|table| table.base != 0)
+        .unwrap_or_else(|| TableRegister {
+            base: pcr.unwrap_or_default().get(),
+            limit: u16::MAX,
+        })
+}
+
+/// A selector that is null takes the vCPU's.
+fn fill(slot: &mut U16, vcpu: Option<u16>) {
+    if let Some(selector) = vcpu.filter(|_| slot.get() == 0) {
+        slot.set(selector);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,11 @@ use crate::source::{ReadAt, fill_at};
 
 /// Bytes of hole in the source from `offset` on; 0 if data stands there, or nobody knows.
 pub(super) fn hole_at(source: &dyn ReadAt, offset: u64) -> u64 {
-    let Some(file) = source.as_file() else {
+    let Some((file, at)) = source.file_at(offset) else {
         return 0;
     };
-    match next_data(file, offset) {
-        Some(data) => data.saturating_sub(offset),
+    match next_data(file, at) {
+        Some(data) => data.saturating_sub(at),
         None => 0,
     }
 }
@@ -20,9 +20,9 @@ pub(super) fn hole_at(source: &dyn ReadAt, offset: u64) -> u64 {
 /// Bytes of data in the source from `offset` on; all of them if nobody knows.
 pub(super) fn data_at(source: &dyn ReadAt, offset: u64) -> u64 {
     source
-        .as_file()
-        .and_then(|file| next_hole(file, offset))
-        .map_or(u64::MAX, |hole| hole.saturating_sub(offset))
+        .file_at(offset)
+        .and_then(|(file, at)| Some(next_hole(file, at)?.saturating_sub(at)))
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(target_os = "linux")]
@@ -62,8 +62,8 @@ pub(super) fn copy_range(
     bytes: u64,
     buffer: &mut Vec<u8>,
 ) -> Result<u64, Failure> {
-    if let Some(file) = source.as_file()
-        && let Some(copied) = kernel_copy(file, from, to_file, to, bytes)
+    if let Some((file, at)) = source.file_at(from)
+        && let Some(copied) = kernel_copy(file, at, to_file, to, bytes)
     {
         return Ok(copied);
     }

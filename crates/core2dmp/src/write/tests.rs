@@ -11,9 +11,13 @@ use core2dmp_synth::GuestSpec;
 use tempfile::TempDir;
 
 use super::{Progress, Silent, WriteOptions, to_file, to_stream};
+use crate::address::Pfn;
 use crate::container::{self, OpenOptions};
 use crate::dump::{self, Plan, PlanOptions, Segment, SegmentData};
 use crate::error::{Error, Result};
+use crate::memory::{
+    Backing, DecodeError, Frames, PageDecoder, PhysicalMemory, RunBuilder, SortedRuns,
+};
 use crate::source::{FileSource, ReadAt};
 use crate::windows;
 
@@ -29,7 +33,7 @@ const FORCE: WriteOptions = WriteOptions {
 /// A small guest's core on disk, and the plan of its dump.
 struct Case {
     folder: TempDir,
-    source: FileSource,
+    memory: PhysicalMemory,
     plan: Plan,
 }
 
@@ -44,10 +48,9 @@ impl Case {
         let opened = container::open(source, OpenOptions::default()).unwrap();
         let windows = windows::identify(&opened).unwrap();
         let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
-        let source = FileSource::open(&core).unwrap();
         Self {
             folder,
-            source,
+            memory: opened.memory,
             plan,
         }
     }
@@ -65,7 +68,7 @@ impl Case {
     }
 
     fn write(&self, options: WriteOptions) -> Result<()> {
-        to_file(&self.plan, &self.source, &self.output(), options, &Silent)
+        to_file(&self.plan, &self.memory, &self.output(), options, &Silent).map(drop)
     }
 
     /// The names in the folder.
@@ -141,6 +144,11 @@ impl Progress for Steps {
     }
 }
 
+/// Memory without runs: plans of the tests' own speak of the source alone.
+fn memory_of(source: impl ReadAt + 'static) -> PhysicalMemory {
+    PhysicalMemory::new(Arc::new(source), SortedRuns::default())
+}
+
 fn source_segment(offset: u64, bytes: u64) -> Segment {
     Segment {
         bytes,
@@ -156,10 +164,11 @@ fn file_stream_and_a_source_without_a_name_give_the_same_bytes() {
     assert_eq!(file.len() as u64, case.plan.size);
     let watch = Steps::new(u64::MAX);
     let mut stream = Vec::new();
-    to_stream(&case.plan, &case.source, &mut stream, &watch).unwrap();
+    to_stream(&case.plan, &case.memory, &mut stream, &watch).unwrap();
     assert!(stream == file);
     assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.size);
-    let nameless = Nameless(FileSource::open(&case.folder.path().join("guest.core")).unwrap());
+    let core = case.folder.path().join("guest.core");
+    let nameless = memory_of(Nameless(FileSource::open(&core).unwrap()));
     let watch = Steps::new(u64::MAX);
     to_file(&case.plan, &nameless, &case.output(), FORCE, &watch).unwrap();
     assert!(fs::read(case.output()).unwrap() == file);
@@ -213,7 +222,7 @@ fn folders_links_and_devices_are_no_place_for_it() {
 
     let case = Case::new();
     let refused = |path: &Path| {
-        let error = to_file(&case.plan, &case.source, path, FORCE, &Silent).unwrap_err();
+        let error = to_file(&case.plan, &case.memory, path, FORCE, &Silent).unwrap_err();
         let name = path.display();
         let line =
             format!("cannot write {name}: it is not a regular file: invalid input parameter");
@@ -230,7 +239,7 @@ fn folders_links_and_devices_are_no_place_for_it() {
     refused(&case.output());
     refused(Path::new("/dev/null"));
     let nowhere = case.folder.path().join("none/out.dmp");
-    let error = to_file(&case.plan, &case.source, &nowhere, QUICK, &Silent).unwrap_err();
+    let error = to_file(&case.plan, &case.memory, &nowhere, QUICK, &Silent).unwrap_err();
     let line = error.to_string();
     assert!(
         line.starts_with(&format!("cannot create {}: ", nowhere.display())),
@@ -243,13 +252,13 @@ fn folders_links_and_devices_are_no_place_for_it() {
 fn an_interruption_leaves_nothing() {
     let case = Case::new();
     let watch = Steps::new(u64::MAX);
-    to_file(&case.plan, &case.source, &case.output(), QUICK, &watch).unwrap();
+    to_file(&case.plan, &case.memory, &case.output(), QUICK, &watch).unwrap();
     let steps = u64::MAX - watch.left.load(Ordering::Relaxed);
     assert!(steps > 3);
     fs::write(case.output(), "precious").unwrap();
     for step in 1..=steps {
         let watch = Steps::new(step);
-        let stopped = to_file(&case.plan, &case.source, &case.output(), FORCE, &watch);
+        let stopped = to_file(&case.plan, &case.memory, &case.output(), FORCE, &watch);
         assert_eq!(
             stopped.unwrap_err().to_string(),
             "interrupted; no output was left behind"
@@ -257,7 +266,7 @@ fn an_interruption_leaves_nothing() {
         assert_eq!(case.names(), ["guest.core", "out.dmp"]);
         assert_eq!(fs::read(case.output()).unwrap(), b"precious");
     }
-    let stopped = to_stream(&case.plan, &case.source, &mut Vec::new(), &Steps::new(2));
+    let stopped = to_stream(&case.plan, &case.memory, &mut Vec::new(), &Steps::new(2));
     assert!(matches!(stopped, Err(Error::Interrupted)));
 }
 
@@ -273,7 +282,7 @@ fn a_source_that_fails_leaves_nothing_and_names_the_place() {
     let core = case.folder.path().join("guest.core");
     for at in [offset, offset + 0x1800, offset + bytes - 1] {
         let inner = FileSource::open(&core).unwrap();
-        let broken = Broken { inner, at };
+        let broken = memory_of(Broken { inner, at });
         let error = to_file(&case.plan, &broken, &case.output(), QUICK, &Silent).unwrap_err();
         assert_eq!(case.names(), ["guest.core"]);
         assert_bad_sector(&error, at);
@@ -296,13 +305,13 @@ fn assert_bad_sector(error: &Error, at: u64) {
 #[test]
 fn a_source_that_ends_too_soon_is_told() {
     let mut case = Case::of(vec![source_segment(0x1000, 0x5000)]);
-    let short = vec![7; 0x2800];
+    let short = memory_of(vec![7; 0x2800]);
     let error = to_file(&case.plan, &short, &case.output(), QUICK, &Silent).unwrap_err();
     let line = error.to_string();
     assert!(line.ends_with("the container ends at 0x2800"), "{line}");
     // The same file, open by name: it shrank since it was opened.
     let path = case.folder.path().join("guest.core");
-    case.source = FileSource::open(&path).unwrap();
+    case.memory = memory_of(FileSource::open(&path).unwrap());
     File::options()
         .write(true)
         .open(&path)
@@ -333,7 +342,7 @@ fn a_stream_that_closes_is_told_with_its_place() {
         }
     }
     let case = Case::new();
-    let error = to_stream(&case.plan, &case.source, &mut Pipe(0x1000), &Silent).unwrap_err();
+    let error = to_stream(&case.plan, &case.memory, &mut Pipe(0x1000), &Silent).unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot write the stream at offset 0x0: broken pipe"
@@ -362,7 +371,7 @@ fn holes_of_the_source_stay_holes() {
         file.write_all_at(&[byte; 4096], at).unwrap();
     }
     file.sync_all().unwrap();
-    let source = FileSource::open(&path).unwrap();
+    let source = memory_of(FileSource::open(&path).unwrap());
     let (out, watch) = (case.output(), Steps::new(u64::MAX));
     to_file(&case.plan, &source, &out, FORCE, &watch).unwrap();
     assert_eq!(watch.bytes.load(Ordering::Relaxed), 200 * MIB);
@@ -390,4 +399,114 @@ fn holes_of_the_source_stay_holes() {
     let mut stream = Vec::new();
     to_stream(&case.plan, &source, &mut stream, &Silent).unwrap();
     assert!(stream == fs::read(&out).unwrap());
+}
+
+/// Makes pages of their number's low byte; every fourth is zero, and some are broken.
+#[derive(Debug)]
+struct Maker {
+    broken: Vec<u64>,
+}
+
+impl PageDecoder for Maker {
+    fn decode(&self, index: u64, page: &mut [u8; 4096]) -> Result<(), DecodeError> {
+        if self.broken.contains(&index) {
+            page.fill(0xcc);
+            return Err(DecodeError::corrupt(index << 4, "no page"));
+        }
+        page.fill(if index % 4 == 0 { 0 } else { index as u8 });
+        Ok(())
+    }
+}
+
+/// A plan of so many decoded pages, between bytes of its own; its memory, and what its file holds.
+fn encoded(pages: u64, broken: Vec<u64>) -> (Case, Vec<u8>) {
+    let segment = |bytes, data| Segment { bytes, data };
+    let mut case = Case::of(vec![
+        segment(3, SegmentData::Bytes(vec![1, 2, 3])),
+        segment(pages * 4096, SegmentData::Encoded { index: 1000 }),
+        segment(2, SegmentData::Bytes(vec![4, 5])),
+    ]);
+    let mut runs = RunBuilder::default();
+    runs.push(
+        Frames::new(Pfn::new(0x50), pages),
+        Backing::Encoded { index: 1000 },
+    )
+    .unwrap();
+    let mut wanted = vec![1, 2, 3];
+    for index in 1000..1000 + pages {
+        let byte = if index % 4 == 0 || broken.contains(&index) {
+            0
+        } else {
+            index as u8
+        };
+        wanted.extend([byte; 4096]);
+    }
+    wanted.extend([4, 5]);
+    case.memory = PhysicalMemory::new(Arc::new(Vec::new()), runs.finish().unwrap())
+        .with_decoder(Arc::new(Maker { broken }));
+    (case, wanted)
+}
+
+#[test]
+fn decoded_pages_arrive_in_order() {
+    for pages in [1, 63, 64, 65, 128, 4000] {
+        let (case, wanted) = encoded(pages, Vec::new());
+        let watch = Steps::new(u64::MAX);
+        to_file(&case.plan, &case.memory, &case.output(), FORCE, &watch).unwrap();
+        assert!(fs::read(case.output()).unwrap() == wanted, "{pages} pages");
+        assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.size);
+        let mut stream = Vec::new();
+        to_stream(&case.plan, &case.memory, &mut stream, &Silent).unwrap();
+        assert!(stream == wanted, "{pages} pages");
+        for steps in [1, 2, 3] {
+            let stopped = to_stream(
+                &case.plan,
+                &case.memory,
+                &mut Vec::new(),
+                &Steps::new(steps),
+            );
+            assert!(matches!(stopped, Err(Error::Interrupted)));
+        }
+    }
+}
+
+#[test]
+fn a_corrupt_page_stops_unless_salvaged() {
+    let (mut case, wanted) = encoded(4000, vec![1777, 4001, 4002]);
+    let error = case.write(QUICK).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the page of physical address 0x359000 cannot be decoded: file offset 0x6f10: no page"
+    );
+    assert_eq!(case.names(), ["guest.core"]);
+    case.plan.salvage = true;
+    let written = to_file(&case.plan, &case.memory, &case.output(), QUICK, &Silent).unwrap();
+    assert_eq!(written.corrupt, 3);
+    let places: Vec<u64> = written
+        .corrupt_pages
+        .iter()
+        .map(|page| page.gpa.get())
+        .collect();
+    assert_eq!(places, [0x359000, 0xc09000, 0xc0a000]);
+    assert!(fs::read(case.output()).unwrap() == wanted);
+    let all = (1000..5000).collect();
+    let (mut case, wanted) = encoded(4000, all);
+    case.plan.salvage = true;
+    let mut stream = Vec::new();
+    let written = to_stream(&case.plan, &case.memory, &mut stream, &Silent).unwrap();
+    assert_eq!((written.corrupt, written.corrupt_pages.len()), (4000, 64));
+    assert!(stream == wanted);
+}
+
+#[cfg(unix)]
+#[test]
+fn decoded_zero_pages_are_holes() {
+    use std::os::unix::fs::MetadataExt;
+    let all = (1000..9000).collect();
+    let (mut case, _) = encoded(8000, all);
+    case.plan.salvage = true;
+    to_file(&case.plan, &case.memory, &case.output(), QUICK, &Silent).unwrap();
+    let meta = fs::metadata(case.output()).unwrap();
+    assert_eq!(meta.len(), 8000 * 4096 + 5);
+    assert!(meta.blocks() <= 64, "{} blocks", meta.blocks());
 }

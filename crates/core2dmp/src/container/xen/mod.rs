@@ -37,7 +37,7 @@ pub(super) fn probe(probe: &Probe<'_>) -> bool {
     layout::is_xen_core(probe.head, probe.source)
 }
 
-pub(super) fn open(source: Arc<dyn ReadAt>, options: OpenOptions) -> Result<Guest> {
+pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
     let layout = Layout::read(&*source)?;
     let notes = layout.notes(&*source)?;
     let header = header(&notes, layout.notes.offset)?;

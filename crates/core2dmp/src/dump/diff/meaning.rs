@@ -54,6 +54,9 @@ fn is_flavour(value: &FieldValue) -> bool {
     matches!(value, FieldValue::Number(0 | 0xc | 0xf))
 }
 
+/// What the rest of the table of runs is worth.
+pub(super) const UNCOUNTED_RUNS: &str = "only what stands behind the runs that NumberOfRuns counts";
+
 /// One sentence on what the difference means.
 pub(super) fn sentence(id: FieldId, old: &FieldValue, new: &FieldValue) -> String {
     match id {

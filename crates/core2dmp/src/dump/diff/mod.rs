@@ -11,7 +11,9 @@
 mod listing;
 mod meaning;
 
+use crate::container::dmp::{DeclaredRun, declared_runs};
 use crate::format::context::{REGISTERS_AMD64, REGISTERS_X86, RegisterPlace};
+use crate::format::dump_values::MACHINE_ARM64;
 use crate::format::header_fields::{Field, FieldId, FieldValue, HeaderWidth};
 
 pub use listing::{ByteDifference, ListingError, apply, byte_differences, parse_listing};
@@ -32,6 +34,19 @@ pub struct Difference {
     pub meaning: String,
     /// Of a context: the registers that differ, with both values.
     pub registers: Vec<RegisterDifference>,
+    /// Of the table of runs: the runs that differ.
+    pub runs: Vec<RunDifference>,
+}
+
+/// A run that differs, among those that `NumberOfRuns` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunDifference {
+    /// Its place in the table.
+    pub index: usize,
+    /// First frame and number of frames in the first header; `None` if it has no such run.
+    pub old: Option<(u64, u64)>,
+    /// The same in the second header.
+    pub new: Option<(u64, u64)>,
 }
 
 /// A register of the context that differs.
@@ -109,19 +124,47 @@ fn is_damaged(header: &[u8]) -> bool {
 
 fn difference(width: HeaderWidth, field: &'static Field, old: &[u8], new: &[u8]) -> Difference {
     let (before, after) = (field.value(old), field.value(new));
-    let registers = if field.id == FieldId::ContextRecord {
-        registers(width, field.raw(old), field.raw(new))
-    } else {
-        Vec::new()
-    };
-    Difference {
+    let mut difference = Difference {
         field,
         weight: weight(field.id, &before, &after),
         meaning: meaning::sentence(field.id, &before, &after),
         old: before,
         new: after,
-        registers,
+        registers: Vec::new(),
+        runs: Vec::new(),
+    };
+    match field.id {
+        FieldId::ContextRecord if !is_arm64(width, old) && !is_arm64(width, new) => {
+            difference.registers = registers(width, field.raw(old), field.raw(new));
+        }
+        FieldId::Runs => {
+            difference.runs = runs(width, old, new);
+            if difference.runs.is_empty() {
+                difference.weight = Weight::Cosmetic;
+                difference.meaning = meaning::UNCOUNTED_RUNS.to_owned();
+            }
+        }
+        _ => {}
     }
+    difference
+}
+
+/// Whether the context is laid out as no table here says.
+fn is_arm64(width: HeaderWidth, header: &[u8]) -> bool {
+    let field = width.field(FieldId::MachineImageType);
+    field.and_then(|field| field.number(header)) == Some(MACHINE_ARM64.into())
+}
+
+/// The runs that differ, as far as one of the headers counts them.
+fn runs(width: HeaderWidth, old: &[u8], new: &[u8]) -> Vec<RunDifference> {
+    let (old, new) = (declared_runs(width, old), declared_runs(width, new));
+    (0..old.len().max(new.len()))
+        .filter_map(|index| {
+            let run = |runs: &[_]| runs.get(index).map(|run: &DeclaredRun| (run.first, run.count));
+            let (old, new) = (run(&old), run(&new));
+            (old != new).then_some(RunDifference { index, old, new })
+        })
+        .collect()
 }
 
 /// The registers of two contexts that differ.

@@ -1,9 +1,10 @@
 //! Variables of the kernel, found by what they must contain.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::layout::PrcbLayout;
-use crate::address::{Gva, Pfn};
+use super::layout::{PrcbLayout, Region};
+use crate::address::Gva;
 use crate::container::Guest;
 use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
@@ -12,8 +13,47 @@ use crate::windows::modules::layout;
 use crate::windows::processes;
 use crate::windows::runs::read_descriptor;
 
-/// Link pairs that are looked at: each costs a few reads, and a hostile kernel could be full of them.
-const MAX_CANDIDATES: usize = 200_000;
+/// Words of the kernel's data that are looked at: its image has 24 MiB at most.
+const MAX_WORDS: usize = 8 << 20;
+/// Words that are followed into memory, and how often what they lead to is read at length: a hostile kernel could
+/// be full of either.
+const MAX_FOLLOWED: usize = 1 << 20;
+const MAX_EXAMINED: usize = 1024;
+
+/// What a search may still cost.
+struct Budget {
+    followed: usize,
+    examined: usize,
+}
+
+impl Budget {
+    const fn new() -> Self {
+        Self {
+            followed: MAX_FOLLOWED,
+            examined: MAX_EXAMINED,
+        }
+    }
+
+    /// One more read; ends the search when there were too many.
+    fn follow(&mut self) -> ControlFlow<()> {
+        spend(&mut self.followed)
+    }
+
+    /// One more look at length.
+    fn examine(&mut self) -> ControlFlow<()> {
+        spend(&mut self.examined)
+    }
+}
+
+fn spend(left: &mut usize) -> ControlFlow<()> {
+    match left.checked_sub(1) {
+        Some(rest) => {
+            *left = rest;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    }
+}
 
 /// Heads of lists.
 #[derive(Debug, Default)]
@@ -25,12 +65,14 @@ pub(super) struct Lists {
 /// Looks through the kernel's data for the two lists that every debugger walks.
 pub(super) fn search(space: &AddressSpace<'_>, kernel: &KernelImage) -> Lists {
     let mut lists = Lists::default();
+    let mut budget = Budget::new();
     let word = space.mode().pointer_bytes() as u64;
     each_word(space, kernel, |gva, flink| {
         let flink = Gva::new(flink);
         if !space.mode().is_kernel(flink) || flink == gva {
             return ControlFlow::Continue(());
         }
+        budget.follow()?;
         let leads_back = flink
             .checked_add(word)
             .and_then(|blink| space.pointer(blink).ok())
@@ -41,8 +83,11 @@ pub(super) fn search(space: &AddressSpace<'_>, kernel: &KernelImage) -> Lists {
         if lists.module_list.is_none() && is_kernels_entry(space, kernel, flink) {
             lists.module_list = Some(gva);
         }
-        if lists.process_list.is_none() && is_system(space, kernel, gva, flink) {
-            lists.process_list = Some(gva);
+        if lists.process_list.is_none() && may_be_system(space, flink) {
+            budget.examine()?;
+            if !processes::read(space, &kernel.image, gva).0.is_empty() {
+                lists.process_list = Some(gva);
+            }
         }
         match (&lists.module_list, &lists.process_list) {
             (Some(_), Some(_)) => ControlFlow::Break(()),
@@ -65,36 +110,59 @@ pub(in crate::windows) fn is_kernels_entry(
         && space.u32(size).ok() == Some(kernel.image.size)
 }
 
-/// Whether the list that starts here is that of processes: its first entry is System.
-fn is_system(space: &AddressSpace<'_>, kernel: &KernelImage, head: Gva, entry: Gva) -> bool {
+/// Whether the links at `entry` may be System's: its process id stands before them.
+fn may_be_system(space: &AddressSpace<'_>, entry: Gva) -> bool {
     let word = space.mode().pointer_bytes() as u64;
     let pid = entry.checked_sub(word).and_then(|gva| space.word(gva).ok());
-    pid == Some(processes::SYSTEM_PID) && !processes::read(space, &kernel.image, head).0.is_empty()
+    pid == Some(processes::SYSTEM_PID)
+}
+
+/// The processors' control blocks, and the array of their addresses.
+pub(super) struct Processors {
+    pub(super) array: Gva,
+    pub(super) prcbs: Vec<Gva>,
 }
 
 /// The array whose entries are the control blocks of processors 0, 1, 2 ..., followed by none.
 pub(super) fn processor_block(
     space: &AddressSpace<'_>,
     kernel: &KernelImage,
-    first: Gva,
+    regions: &[Region],
     prcb_layout: &PrcbLayout,
-) -> Option<Gva> {
+) -> Option<Processors> {
     let word = space.mode().pointer_bytes() as u64;
+    let known: BTreeMap<u8, Gva> = regions
+        .iter()
+        .filter_map(|region| Some((prcb_layout.number(space, region.prcb)?, region.prcb)))
+        .collect();
+    let first = known.get(&0)?;
     let mut found = None;
+    let mut budget = Budget::new();
     each_word(space, kernel, |gva, value| {
         if value != first.get() {
             return ControlFlow::Continue(());
         }
-        let slot = |number: u64| gva.checked_add(number.saturating_mul(word));
+        budget.examine()?;
+        let entry = |number: u8| {
+            let slot = gva.checked_add(u64::from(number).saturating_mul(word))?;
+            space.pointer(slot).ok()
+        };
         // The array has at least 32 slots; behind the processors they are null.
-        let all_plausible = (0_u8..32).all(|number| {
-            let entry = slot(u64::from(number)).and_then(|slot| space.pointer(slot).ok());
-            entry.is_some_and(|prcb| {
+        let all_plausible = (0..32).all(|number| {
+            entry(number).is_some_and(|prcb| {
                 prcb.get() == 0 || prcb_layout.is_processor(space, prcb, number)
             })
         });
-        if all_plausible {
-            found = Some(gva);
+        if all_plausible
+            && known
+                .iter()
+                .all(|(number, prcb)| entry(*number) == Some(*prcb))
+        {
+            let prcbs = (0..32).map_while(entry).filter(|prcb| prcb.get() != 0);
+            found = Some(Processors {
+                array: gva,
+                prcbs: prcbs.collect(),
+            });
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -108,24 +176,25 @@ pub(super) fn memory_block(
     kernel: &KernelImage,
     guest: &Guest,
 ) -> Option<Gva> {
-    let end = guest
-        .memory
-        .runs()
-        .last()
-        .map_or(Pfn::new(0), |run| run.frames.end());
+    let present = guest.memory.runs();
+    let end = present.last().map_or(0, |run| run.frames.end().get());
+    let word = space.mode().pointer_bytes() as u64;
     let mut found = None;
+    let mut budget = Budget::new();
     each_word(space, kernel, |gva, value| {
         let block = Gva::new(value);
         if !space.mode().is_kernel(block) {
             return ControlFlow::Continue(());
         }
-        let Ok(runs) = read_descriptor(space, block) else {
+        budget.follow()?;
+        // Its total, before its runs. Anything smaller is chance: no Windows runs in a mebibyte.
+        let pages = block.checked_add(word).and_then(|gva| space.word(gva).ok());
+        if pages.is_none_or(|pages| pages <= 0x100 || pages > end) {
             return ControlFlow::Continue(());
-        };
-        let in_container = runs.last().is_some_and(|run| run.end() <= end)
-            // Anything smaller is chance: no Windows runs in a mebibyte.
-            && runs.iter().fold(0_u64, |sum, run| sum.saturating_add(run.count)) > 0x100;
-        if in_container {
+        }
+        budget.examine()?;
+        let runs = read_descriptor(space, block).unwrap_or_default();
+        if runs.last().is_some_and(|run| run.end().get() <= end) {
             found = Some(gva);
             return ControlFlow::Break(());
         }
@@ -142,28 +211,26 @@ fn each_word(
 ) {
     let wide = space.mode().is_64bit();
     let word = space.mode().pointer_bytes();
-    let mut budget = MAX_CANDIDATES;
+    let mut left = MAX_WORDS;
     for section in kernel.image.sections.iter().filter(|s| s.writable) {
-        let mut ended = false;
+        let mut ended = ControlFlow::Continue(());
         kernel.image.scan_section(space, section, |gva, bytes| {
             for at in (0..bytes.len()).step_by(word) {
+                ended = spend(&mut left);
+                ended?;
                 let value = if wide {
                     u64_at(bytes, at)
                 } else {
                     u32_at(bytes, at).map(u64::from)
                 };
-                let Some(value) = value.filter(|value| *value != 0) else {
-                    continue;
-                };
-                budget = budget.saturating_sub(1);
-                if budget == 0 || visit(gva.saturating_add(at as u64), value).is_break() {
-                    ended = true;
-                    return ControlFlow::Break(());
+                if let Some(value) = value.filter(|value| *value != 0) {
+                    ended = visit(gva.saturating_add(at as u64), value);
+                    ended?;
                 }
             }
             ControlFlow::Continue(())
         });
-        if ended {
+        if ended.is_break() {
             return;
         }
     }

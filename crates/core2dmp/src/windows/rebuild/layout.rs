@@ -21,6 +21,8 @@ use crate::windows::modules::layout;
 
 /// Bytes of a PRCB in which the saved registers stand.
 const SEARCHED: usize = PAGE_BYTES;
+/// Bytes of a PRCB in which a pointer to them may stand: that of Windows 11 has 0xc000.
+const PRCB_BYTES: usize = 16 * PAGE_BYTES;
 /// Bytes of a KTHREAD in which the pointer to its process stands.
 const THREAD_BYTES: u64 = 0x300;
 /// Processes that the pointer is compared with.
@@ -44,6 +46,8 @@ pub(super) struct PrcbLayout {
     pub(super) special: u16,
     pub(super) special_why: &'static str,
     pub(super) context: u16,
+    /// The pointer to the context, of Windows 7 and later.
+    pub(super) context_pointer: Option<u16>,
     pub(super) thread_process: Option<u16>,
     pub(super) process_dtb: u16,
 }
@@ -91,12 +95,12 @@ fn number(space: &AddressSpace<'_>, prcb: Gva, offset: u16) -> Option<u8> {
     Some(byte[0])
 }
 
-/// Reads the layout off the control blocks; also tells that of processor 0.
+/// Reads the layout off the control blocks.
 pub(super) fn read(
     space: &AddressSpace<'_>,
     regions: &[Region],
     process_list: Gva,
-) -> Option<(PrcbLayout, Gva)> {
+) -> Option<PrcbLayout> {
     let known = layout(space);
     let narrow = |offset: usize| u16::try_from(offset).ok();
     // Every processor has another number, and one has 0.
@@ -114,20 +118,28 @@ pub(super) fn read(
     if object_type(space, thread) != Some(THREAD_OBJECT) {
         return None;
     }
-    let (special, context, special_why) = saved_registers(space, known, first)?;
-    let layout = PrcbLayout {
+    let saved = saved_registers(space, known, first)?;
+    Some(PrcbLayout {
         pcr_self: narrow(known.pcr_self)?,
         pcr_current_prcb: narrow(known.pcr_current_prcb)?,
         pcr_prcb: narrow(known.pcr_prcb)?,
         current_thread: narrow(known.prcb_current_thread)?,
         number,
-        special: narrow(special)?,
-        special_why,
-        context: narrow(context)?,
+        special: narrow(saved.special)?,
+        special_why: saved.special_why,
+        context: narrow(saved.context)?,
+        context_pointer: saved.context_pointer.and_then(narrow),
         thread_process: thread_process(space, thread, process_list),
         process_dtb: narrow(known.process_dtb)?,
-    };
-    Some((layout, first.prcb))
+    })
+}
+
+/// Where a PRCB keeps registers.
+struct SavedRegisters {
+    special: usize,
+    special_why: &'static str,
+    context: usize,
+    context_pointer: Option<usize>,
 }
 
 /// Where special registers and `CONTEXT` are saved: found by the descriptor tables, or as this line of kernels
@@ -136,39 +148,75 @@ fn saved_registers(
     space: &AddressSpace<'_>,
     known: &Layout,
     first: &Region,
-) -> Option<(usize, usize, &'static str)> {
+) -> Option<SavedRegisters> {
     let table = |offset: usize| space.pointer(first.pcr.checked_add(offset as u64)?).ok();
     let (gdt, idt) = (table(known.pcr_gdt)?.get(), table(known.pcr_idt)?.get());
     let prcb = space.bytes_to_page_end(first.prcb, SEARCHED);
-    let proven = "its descriptor tables are those of the control region";
-    let assumed = "as kernels of this line have it; nothing was saved there";
-    if space.mode().is_64bit() {
-        let found = (0..SEARCHED).step_by(8).find(|at| {
-            u64_at(&prcb, at.saturating_add(0x58)) == Some(gdt)
-                && u64_at(&prcb, at.saturating_add(0x68)) == Some(idt)
-        });
-        let special = found.unwrap_or(PROCESSOR_STATE_X64.special);
-        // The special registers grew with Windows 8; a saved context tells by its flags.
-        let saved = |context: &usize| {
-            let flags = u32_at(&prcb, context.saturating_add(0x30));
-            flags.is_some_and(|flags| flags & 0xffff_0000 == 0x0010_0000)
-        };
-        let candidates = PROCESSOR_STATE_X64
-            .context_after
-            .map(|gap| special.saturating_add(gap));
-        let context = candidates.iter().copied().find(saved);
-        let [default, ..] = candidates;
-        let why = if found.is_some() { proven } else { assumed };
-        return Some((special, context.unwrap_or(default), why));
-    }
-    let found = (0..SEARCHED).step_by(4).find(|at| {
-        let at32 = |offset: usize| u32_at(&prcb, at.saturating_add(offset)).map(u64::from);
-        at32(0x2c) == Some(gdt) && at32(0x34) == Some(idt)
+    let wide = space.mode().is_64bit();
+    let word = space.mode().pointer_bytes();
+    let read = |offset: usize| {
+        if wide {
+            u64_at(&prcb, offset)
+        } else {
+            u32_at(&prcb, offset).map(u64::from)
+        }
+    };
+    // Bases in KSPECIAL_REGISTERS.
+    let (gdt_at, idt_at) = if wide { (0x58, 0x68) } else { (0x2c, 0x34) };
+    let found = (0..SEARCHED).step_by(word).find(|at| {
+        gdt != 0
+            && read(at.saturating_add(gdt_at)) == Some(gdt)
+            && read(at.saturating_add(idt_at)) == Some(idt)
     });
-    let special = found.unwrap_or(PROCESSOR_STATE_X86);
-    let context = special.checked_sub(size_of::<ContextX86>())?;
-    let why = if found.is_some() { proven } else { assumed };
-    Some((special, context, why))
+    let usual = if wide {
+        PROCESSOR_STATE_X64.special
+    } else {
+        PROCESSOR_STATE_X86
+    };
+    let special = found.unwrap_or(usual);
+    let context = if wide {
+        context_x64(space, first, special, &prcb)
+    } else {
+        special.checked_sub(size_of::<ContextX86>())?
+    };
+    Some(SavedRegisters {
+        special,
+        special_why: if found.is_some() {
+            "its descriptor tables are those of the control region"
+        } else {
+            "as kernels of this line have it; nothing was saved there"
+        },
+        context,
+        context_pointer: pointer_to(space, first, context),
+    })
+}
+
+/// The special registers of x64 grew with Windows 8. A saved context tells by its flags, or a pointer leads to it.
+fn context_x64(space: &AddressSpace<'_>, first: &Region, special: usize, prcb: &[u8]) -> usize {
+    let candidates = PROCESSOR_STATE_X64
+        .context_after
+        .map(|gap| special.saturating_add(gap));
+    let is_saved = |context: &usize| {
+        let flags = u32_at(prcb, context.saturating_add(0x30));
+        flags.is_some_and(|flags| flags & 0xffff_0000 == 0x0010_0000)
+    };
+    let is_pointed_to = |context: &usize| pointer_to(space, first, *context).is_some();
+    let [default, ..] = candidates;
+    let saved = candidates.into_iter().find(is_saved);
+    saved
+        .or_else(|| candidates.into_iter().find(is_pointed_to))
+        .unwrap_or(default)
+}
+
+/// Where in the PRCB a pointer to its own `offset` stands.
+fn pointer_to(space: &AddressSpace<'_>, first: &Region, offset: usize) -> Option<usize> {
+    let wanted = first.prcb.checked_add(offset as u64)?;
+    let word = space.mode().pointer_bytes();
+    let read = |at: usize| space.pointer(first.prcb.checked_add(at as u64)?).ok();
+    (0..PRCB_BYTES)
+        .step_by(word)
+        .map_while(|at| Some((at, read(at)?)))
+        .find_map(|(at, found)| (found == wanted).then_some(at))
 }
 
 /// Where a thread points to its process: the first pointer to an entry of the process list.
@@ -185,6 +233,37 @@ fn thread_process(space: &AddressSpace<'_>, thread: Gva, process_list: Gva) -> O
     })
 }
 
+/// Where a thread points to its environment block in user memory: at a segment base of the vCPU that runs it.
+pub(super) fn thread_teb(
+    space: &AddressSpace<'_>,
+    prcbs: &[Gva],
+    cpus: &[CpuState],
+) -> Option<u16> {
+    let known = layout(space);
+    let word = space.mode().pointer_bytes();
+    let threads: Vec<Gva> = prcbs
+        .iter()
+        .filter_map(|prcb| {
+            let slot = prcb.checked_add(known.prcb_current_thread as u64)?;
+            space.pointer(slot).ok()
+        })
+        .collect();
+    let blocks: BTreeSet<Gva> = cpus
+        .iter()
+        .filter_map(|cpu| cpu.registers.x86())
+        .flat_map(|registers| [registers.fs_base, registers.gs_base_user].map(Gva::new))
+        .filter(|teb| teb.get() != 0 && !space.mode().is_kernel(*teb))
+        .collect();
+    (0..THREAD_BYTES).step_by(word).find_map(|offset| {
+        let mut threads = threads.iter();
+        let leads = threads.any(|thread| {
+            let field = thread.checked_add(offset).map(|gva| space.pointer(gva));
+            field.is_some_and(|teb| teb.is_ok_and(|teb| blocks.contains(&teb)))
+        });
+        leads.then(|| u16::try_from(offset).ok())?
+    })
+}
+
 fn object_type(space: &AddressSpace<'_>, object: Gva) -> Option<u8> {
     let mut kind = [0];
     space.read(object, &mut kind).ok()?;
@@ -192,10 +271,15 @@ fn object_type(space: &AddressSpace<'_>, object: Gva) -> Option<u8> {
 }
 
 impl PrcbLayout {
+    /// The number of the processor whose control block is at `prcb`.
+    pub(super) fn number(&self, space: &AddressSpace<'_>, prcb: Gva) -> Option<u8> {
+        number(space, prcb, self.number)
+    }
+
     /// Whether the control block of processor `wanted` stands at `prcb`.
     pub(super) fn is_processor(&self, space: &AddressSpace<'_>, prcb: Gva, wanted: u8) -> bool {
         let pcr = prcb.checked_sub(u64::from(self.pcr_prcb));
         pcr.is_some_and(|pcr| region(space, pcr).is_some())
-            && number(space, prcb, self.number) == Some(wanted)
+            && self.number(space, prcb) == Some(wanted)
     }
 }

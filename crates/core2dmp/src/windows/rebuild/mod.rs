@@ -27,16 +27,76 @@ use crate::error::Attempt;
 use crate::format::header_fields::FieldId;
 use crate::format::kdbg::{
     KERN_BASE, KI_BUGCHECK_DATA, KI_PROCESSOR_BLOCK, LIST, MM_PHYSICAL_MEMORY_BLOCK,
-    OFFSET_EPROCESS_DIRECTORY_TABLE_BASE, OFFSET_KTHREAD_APC_PROCESS, OFFSET_PCR_CONTAINED_PRCB,
-    OFFSET_PCR_CURRENT_PRCB, OFFSET_PCR_SELF_PCR, OFFSET_PRCB_CURRENT_THREAD, OFFSET_PRCB_NUMBER,
-    OFFSET_PRCB_PROC_STATE_CONTEXT, OFFSET_PRCB_PROC_STATE_SPECIAL_REG, OWNER_TAG, PAE_ENABLED,
-    PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST, SIZE, TAG,
+    OFFSET_EPROCESS_DIRECTORY_TABLE_BASE, OFFSET_KTHREAD_APC_PROCESS, OFFSET_KTHREAD_TEB,
+    OFFSET_PCR_CONTAINED_PRCB, OFFSET_PCR_CURRENT_PRCB, OFFSET_PCR_SELF_PCR, OFFSET_PRCB_CONTEXT,
+    OFFSET_PRCB_CURRENT_THREAD, OFFSET_PRCB_NUMBER, OFFSET_PRCB_PROC_STATE_CONTEXT,
+    OFFSET_PRCB_PROC_STATE_SPECIAL_REG, OWNER_TAG, PAE_ENABLED, PS_ACTIVE_PROCESS_HEAD,
+    PS_LOADED_MODULE_LIST, SIZE, TAG,
 };
 use crate::format::put_at;
 use crate::paging::{AddressSpace, PagingMode};
 
 /// Bytes of a rebuilt block: as Windows 7 has it, which every debugger since knows.
 const BLOCK_BYTES: usize = 0x340;
+
+/// Offsets in a rebuilt block: where, name, and what proves them.
+const OFFSETS: [(usize, &str, &str); 11] = [
+    (
+        OFFSET_PCR_SELF_PCR,
+        "OffsetPcrSelfPcr",
+        "it equals the control region's own pointer",
+    ),
+    (
+        OFFSET_PCR_CURRENT_PRCB,
+        "OffsetPcrCurrentPrcb",
+        "it points to the control block",
+    ),
+    (
+        OFFSET_PCR_CONTAINED_PRCB,
+        "OffsetPcrContainedPrcb",
+        "the control region's pointer leads there",
+    ),
+    (
+        OFFSET_PRCB_CURRENT_THREAD,
+        "OffsetPrcbCurrentThread",
+        "it points to a thread",
+    ),
+    (
+        OFFSET_PRCB_NUMBER,
+        "OffsetPrcbNumber",
+        "it counts the control blocks",
+    ),
+    (
+        OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
+        "OffsetPrcbProcStateSpecialReg",
+        "",
+    ),
+    (
+        OFFSET_PRCB_PROC_STATE_CONTEXT,
+        "OffsetPrcbProcStateContext",
+        "it stands beside the special registers",
+    ),
+    (
+        OFFSET_PRCB_CONTEXT,
+        "OffsetPrcbContext",
+        "it points to those registers",
+    ),
+    (
+        OFFSET_KTHREAD_APC_PROCESS,
+        "OffsetKThreadApcProcess",
+        "it points to a process of the list",
+    ),
+    (
+        OFFSET_KTHREAD_TEB,
+        "OffsetKThreadTeb",
+        "a vCPU's segment base in user mode is there",
+    ),
+    (
+        OFFSET_EPROCESS_DIRECTORY_TABLE_BASE,
+        "OffsetEprocessDirectoryTableBase",
+        "System's maps this kernel",
+    ),
+];
 
 /// A field of a rebuilt block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,38 +116,13 @@ pub(super) fn rebuild(
     guest: &Guest,
     headers: &[GuestHeader],
 ) -> Result<Fact<DebuggerData>, Attempt> {
-    let fail = |outcome: &str| Attempt {
+    let proof = Proof::find(space, kernel, guest, headers).map_err(|outcome| Attempt {
         way: "rebuild from what memory proves".to_owned(),
         outcome: outcome.to_owned(),
-    };
-    let place = place(space, kernel.image.base)
-        .ok_or_else(|| fail("the kernel's header page has no room for a block"))?;
-    let data = data::search(space, kernel);
-    let confirmed = |id| {
-        headers
-            .iter()
-            .filter(|header| header.is_confirmed())
-            .find_map(|header| header.pointer(id))
-    };
-    let modules = data
-        .module_list
-        .or_else(|| confirmed(FieldId::PsLoadedModuleList))
-        .ok_or_else(|| fail("no list of modules that begins with the kernel"))?;
-    let processes = data
-        .process_list
-        .or_else(|| confirmed(FieldId::PsActiveProcessHead))
-        .ok_or_else(|| fail("no list of processes that holds System"))?;
-    let regions = layout::regions(space, &guest.cpus);
-    if regions.is_empty() {
-        return Err(fail("no vCPU leads to a processor's control region"));
-    }
-    let (layout, first) = layout::read(space, &regions, processes)
-        .ok_or_else(|| fail("the control block's layout was not recognised"))?;
-    let array = data::processor_block(space, kernel, first, &layout)
-        .ok_or_else(|| fail("no array of the processors' control blocks"))?;
-
+    })?;
     let mut block = Block::new(space.mode());
     block.pointer(KERN_BASE, "KernBase", kernel.image.base, &kernel.source);
+    let (modules, processes) = (proof.modules, proof.processes);
     let list = "its first entry describes this kernel, and leads back";
     block.proven(PS_LOADED_MODULE_LIST, "PsLoadedModuleList", modules, list);
     let list = "its entries are processes, System among them";
@@ -97,6 +132,7 @@ pub(super) fn rebuild(
         processes,
         list,
     );
+    let array = proof.processors.array;
     let array_is = "it holds the address of each processor's control block";
     block.proven(KI_PROCESSOR_BLOCK, "KiProcessorBlock", array, array_is);
     if let Some(gva) = kernel.image.export(space, "KiBugCheckData") {
@@ -107,8 +143,64 @@ pub(super) fn rebuild(
         let is = "it points to runs that add up and lie in the container";
         block.proven(MM_PHYSICAL_MEMORY_BLOCK, "MmPhysicalMemoryBlock", gva, is);
     }
-    block.layout(&layout);
-    Ok(block.finish(place))
+    let teb = layout::thread_teb(space, &proof.processors.prcbs, &guest.cpus);
+    block.layout(&proof.layout, teb);
+    if block.mode == PagingMode::X86Pae {
+        block.offset(PAE_ENABLED, "PaeEnabled", 1, "the page tables");
+    }
+    Ok(block.finish(proof.place))
+}
+
+/// What a debugger cannot do without.
+struct Proof {
+    place: Gva,
+    modules: Gva,
+    processes: Gva,
+    layout: layout::PrcbLayout,
+    processors: data::Processors,
+}
+
+impl Proof {
+    /// Finds all of it; `Err` names what is missing.
+    fn find(
+        space: &AddressSpace<'_>,
+        kernel: &KernelImage,
+        guest: &Guest,
+        headers: &[GuestHeader],
+    ) -> Result<Self, &'static str> {
+        let place = place(space, kernel.image.base)
+            .ok_or("the kernel's header page has no room for a block")?;
+        let lists = data::search(space, kernel);
+        let confirmed = |id| {
+            headers
+                .iter()
+                .filter(|header| header.is_confirmed())
+                .find_map(|header| header.pointer(id))
+        };
+        let modules = lists
+            .module_list
+            .or_else(|| confirmed(FieldId::PsLoadedModuleList))
+            .ok_or("no list of modules that begins with the kernel")?;
+        let processes = lists
+            .process_list
+            .or_else(|| confirmed(FieldId::PsActiveProcessHead))
+            .ok_or("no list of processes that holds System")?;
+        let regions = layout::regions(space, &guest.cpus);
+        if regions.is_empty() {
+            return Err("no vCPU leads to a processor's control region");
+        }
+        let layout = layout::read(space, &regions, processes)
+            .ok_or("the control block's layout was not recognised")?;
+        let processors = data::processor_block(space, kernel, &regions, &layout)
+            .ok_or("no array of the processors' control blocks")?;
+        Ok(Self {
+            place,
+            modules,
+            processes,
+            layout,
+            processors,
+        })
+    }
 }
 
 /// The block while it is made.
@@ -163,72 +255,28 @@ impl Block {
         debug_assert!(fits, "every field that is rebuilt lies in the block");
     }
 
-    fn layout(&mut self, layout: &layout::PrcbLayout) {
-        let own = "it equals the control region's own pointer";
-        self.offset(
-            OFFSET_PCR_SELF_PCR,
-            "OffsetPcrSelfPcr",
-            layout.pcr_self,
-            own,
-        );
-        let own = "it points to the control block";
-        self.offset(
-            OFFSET_PCR_CURRENT_PRCB,
-            "OffsetPcrCurrentPrcb",
-            layout.pcr_current_prcb,
-            own,
-        );
-        self.offset(
-            OFFSET_PCR_CONTAINED_PRCB,
-            "OffsetPcrContainedPrcb",
-            layout.pcr_prcb,
-            own,
-        );
-        let thread = "it points to a thread";
-        self.offset(
-            OFFSET_PRCB_CURRENT_THREAD,
-            "OffsetPrcbCurrentThread",
-            layout.current_thread,
-            thread,
-        );
-        let number = "it counts the control blocks";
-        self.offset(
-            OFFSET_PRCB_NUMBER,
-            "OffsetPrcbNumber",
-            layout.number,
-            number,
-        );
-        self.offset(
-            OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
-            "OffsetPrcbProcStateSpecialReg",
-            layout.special,
-            layout.special_why,
-        );
-        let beside = "it stands beside the special registers";
-        self.offset(
-            OFFSET_PRCB_PROC_STATE_CONTEXT,
-            "OffsetPrcbProcStateContext",
-            layout.context,
-            beside,
-        );
-        if let Some(offset) = layout.thread_process {
-            let process = "it points to a process of the list";
-            self.offset(
-                OFFSET_KTHREAD_APC_PROCESS,
-                "OffsetKThreadApcProcess",
-                offset,
-                process,
-            );
-        }
-        let system = "System's maps this kernel";
-        self.offset(
-            OFFSET_EPROCESS_DIRECTORY_TABLE_BASE,
-            "OffsetEprocessDirectoryTableBase",
-            layout.process_dtb,
-            system,
-        );
-        if self.mode == PagingMode::X86Pae {
-            self.put(PAE_ENABLED, &1_u16.to_le_bytes());
+    fn layout(&mut self, layout: &layout::PrcbLayout, thread_teb: Option<u16>) {
+        let values = [
+            Some(layout.pcr_self),
+            Some(layout.pcr_current_prcb),
+            Some(layout.pcr_prcb),
+            Some(layout.current_thread),
+            Some(layout.number),
+            Some(layout.special),
+            Some(layout.context),
+            layout.context_pointer,
+            layout.thread_process,
+            thread_teb,
+            Some(layout.process_dtb),
+        ];
+        for ((offset, name, usual), value) in OFFSETS.into_iter().zip(values) {
+            let why = match offset {
+                OFFSET_PRCB_PROC_STATE_SPECIAL_REG => layout.special_why,
+                _ => usual,
+            };
+            if let Some(value) = value {
+                self.offset(offset, name, value, why);
+            }
         }
     }
 

@@ -1,0 +1,261 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use core2dmp::windows::ContextPolicy;
+
+/// Turn the memory of a virtual machine into a Windows crash dump that WinDbg opens.
+///
+/// It needs no agent in the guest, no symbols and no network. Start with `core2dmp demo`.
+#[derive(Debug, Parser)]
+#[command(name = "core2dmp", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Convert(ConvertArgs),
+    Info(InfoArgs),
+    Check(CheckArgs),
+    Diff(DiffArgs),
+    Repair(RepairArgs),
+    Demo(DemoArgs),
+}
+
+impl Command {
+    /// Whether an error is told with everything that was tried.
+    pub(crate) const fn is_verbose(&self) -> bool {
+        match self {
+            Self::Convert(args) => args.verbose,
+            Self::Info(args) => args.verbose,
+            Self::Check(args) => args.verbose,
+            Self::Repair(args) => args.verbose,
+            Self::Diff(_) | Self::Demo(_) => false,
+        }
+    }
+}
+
+/// Turn a guest's memory into a dump that WinDbg opens
+///
+/// All its memory, every processor where it stood, the true stop code. The dump appears whole or not at all, readable by its owner alone. The source is never changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  core2dmp convert guest.core                writes guest.dmp beside it
+  core2dmp convert guest.core dumps/          writes dumps/guest.dmp
+  core2dmp convert guest.core - | ssh analyst 'cat > guest.dmp'
+  core2dmp convert --dry-run guest.core      says what would be written")]
+pub(crate) struct ConvertArgs {
+    /// The guest's memory, as the hypervisor wrote it: `xl dump-core`
+    pub(crate) source: PathBuf,
+    /// The dump, or the folder for it; `-` is standard output [default: SOURCE with .dmp for its
+    /// extension]
+    #[arg(value_name = "OUT.dmp")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Do not wait until the dump is on the disk
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+    /// Stop before writing, and say what would be written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Refuse if frames that Windows counts are missing, instead of writing them as zeros
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Read a core that was cut short, numbering the frames by rule; the dump says so
+    #[arg(long)]
+    pub(crate) salvage: bool,
+    /// Whose registers each processor gets
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "SOURCE",
+        ignore_case = true
+    )]
+    pub(crate) context: Context,
+    /// Weigh the header of this dump, or a bare header, as one more source; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) header: Vec<PathBuf>,
+    /// Report as JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say more: every fact with its source, and on an error everything that was tried
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Print errors and warnings alone
+    #[arg(long, short, conflicts_with_all = ["verbose", "json"])]
+    pub(crate) quiet: bool,
+}
+
+/// Say what is in a file, every fact with its source
+#[derive(Debug, clap::Args)]
+pub(crate) struct InfoArgs {
+    /// The guest's memory, as the hypervisor wrote it, or a dump, or the header of one
+    pub(crate) file: PathBuf,
+    /// Read a core that was cut short, numbering the frames by rule
+    #[arg(long)]
+    pub(crate) salvage: bool,
+    /// Whose registers each processor would get
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "SOURCE",
+        ignore_case = true
+    )]
+    pub(crate) context: Context,
+    /// Weigh the header of this dump, or a bare header, as one more source; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) header: Vec<PathBuf>,
+    /// List every field of the dump's header: its value, its source, and what other sources say
+    #[arg(long)]
+    pub(crate) facts: bool,
+    /// List all modules
+    #[arg(long)]
+    pub(crate) modules: bool,
+    /// List all processes
+    #[arg(long)]
+    pub(crate) processes: bool,
+    /// Print JSON (docs/json.md), which has everything
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say more: all registers, all ranges, and on an error everything that was tried
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// Say whether WinDbg would open a dump, and whether it would show the truth
+///
+/// The header is judged against the body and the memory behind it. Each finding says what should stand there, what stands there, and what the debugger prints. Exit code: 0 clean, 1 findings, 2 not a dump.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  core2dmp check MEMORY.DMP
+  core2dmp check MEMORY.DMP && windbg -z MEMORY.DMP")]
+pub(crate) struct CheckArgs {
+    /// The dump
+    #[arg(value_name = "FILE.dmp")]
+    pub(crate) file: PathBuf,
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say more: what was tried to find Windows in the memory
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// Compare two dumps, headers or cores, field by field, with what each difference means
+///
+/// Of a core the header is compared that `convert` would write. Exit code: 0 alike, 1 differences, 2 error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  core2dmp diff good.dmp converted.dmp
+  core2dmp diff converted.dmp guest.core     the header that convert would write
+  core2dmp diff --bytes good.dmp new.dmp > listing.txt
+  core2dmp diff --listing listing.txt --with good.dmp")]
+pub(crate) struct DiffArgs {
+    /// A dump, the first bytes of one, or a core
+    #[arg(value_name = "A", required_unless_present = "listing")]
+    pub(crate) old: Option<PathBuf>,
+    /// What to compare it with
+    #[arg(value_name = "B", required_unless_present = "listing")]
+    pub(crate) new: Option<PathBuf>,
+    /// Print the bytes that differ, `offset: old new`, instead of the fields
+    #[arg(long, conflicts_with_all = ["listing", "memory"])]
+    pub(crate) bytes: bool,
+    /// Read such a listing, and lay it over the fields of a header
+    #[arg(long, value_name = "FILE", requires = "with", conflicts_with_all = ["old", "new", "memory"])]
+    pub(crate) listing: Option<PathBuf>,
+    /// One of the two dumps or headers that the listing compares
+    #[arg(long, value_name = "HEADER", requires = "listing")]
+    pub(crate) with: Option<PathBuf>,
+    /// Compare the contents of all pages, too
+    #[arg(long)]
+    pub(crate) memory: bool,
+    /// Print JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Make a dump's header agree with the memory behind it
+///
+/// Writes a new file, which shares its pages with the old one where the file system can. What the memory or the body does not prove is left, and said. Exit code: 0 repaired or nothing to do, 1 something is left that WinDbg would stumble over, 2 error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  core2dmp repair new.dmp                    writes new.repaired.dmp beside it
+  core2dmp repair --dry-run new.dmp          says what would be changed
+  core2dmp repair --in-place new.dmp         keeps the old bytes in new.dmp.core2dmp-undo
+  core2dmp repair --undo new.dmp             puts them back
+  core2dmp repair --from guest.core new.dmp  writes the header anew, from the core")]
+pub(crate) struct RepairArgs {
+    /// The dump
+    #[arg(value_name = "FILE.dmp")]
+    pub(crate) file: PathBuf,
+    /// The repaired dump, or the folder for it [default: FILE.repaired.dmp beside it]
+    #[arg(value_name = "OUT.dmp", conflicts_with_all = ["in_place", "undo"])]
+    pub(crate) output: Option<PathBuf>,
+    /// Change the dump itself, after its old bytes are saved beside it
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Put back what stood in the dump before --in-place
+    #[arg(long, conflicts_with_all = ["in_place", "from", "dry_run", "force"])]
+    pub(crate) undo: bool,
+    /// The core that the dump was made of: its header is written anew from there
+    #[arg(long, value_name = "CORE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Stop before writing, and say what would be changed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace an existing file
+    #[arg(long, conflicts_with = "in_place")]
+    pub(crate) force: bool,
+    /// Do not wait until the dump is on the disk
+    #[arg(long, conflicts_with_all = ["in_place", "undo"])]
+    pub(crate) no_sync: bool,
+    /// Report as JSON (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say more: on an error everything that was tried
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// Try it: make a small crashed guest, dump it as Xen would, convert it, check it, repair it
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Where the files go; those of an earlier demo are replaced
+    #[arg(long, default_value = "core2dmp-demo")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Whose registers each processor gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Context {
+    /// Windows' own after a crash, where they are sound; else the vCPU's
+    #[default]
+    Auto,
+    /// The vCPU's, where a processor has one
+    Vcpu,
+    /// What Windows last saved in memory
+    Memory,
+}
+
+impl From<Context> for ContextPolicy {
+    fn from(context: Context) -> Self {
+        match context {
+            Context::Auto => Self::Auto,
+            Context::Vcpu => Self::Vcpu,
+            Context::Memory => Self::Memory,
+        }
+    }
+}

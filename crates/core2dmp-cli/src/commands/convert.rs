@@ -1,0 +1,145 @@
+//! `core2dmp convert`: the main job.
+//!
+//! ```text
+//! open -> identify -> plan -> [dry run: stop] -> write -> report
+//! ```
+
+use std::io;
+
+use core2dmp::container::Guest;
+use core2dmp::dump::{self, Plan, PlanOptions};
+use core2dmp::windows::{self, HeaderSearch, Windows};
+use core2dmp::write::{self, WriteOptions};
+
+use super::output::Output;
+use super::{identify, open};
+use crate::args::ConvertArgs;
+use crate::interrupt::Interrupt;
+use crate::message::{self, Failure, to_stderr, to_stdout};
+use crate::progress::Bar;
+use crate::render::{json, text};
+
+/// What a conversion found and planned.
+struct Conversion {
+    guest: Guest,
+    found: Windows,
+    plan: Plan,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
+    run_with(args, &Interrupt::install()?)
+}
+
+/// The same, with signal handlers that are installed already.
+pub(super) fn run_with(args: &ConvertArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    if !args.json {
+        let (output, conversion) = convert(args, interrupt, &mut None)?;
+        return report(args, &output, &conversion);
+    }
+    let mut document = json::Convert::new(args.source.to_string_lossy().into_owned());
+    let result = convert(args, interrupt, &mut Some(&mut document)).map(|_| ());
+    document.written = result.is_ok() && !args.dry_run;
+    document.error = result.as_ref().err().map(Into::into);
+    // The stream, if there is one, is the dump.
+    let json = json::render(&document);
+    if document.output.as_deref() == Some("-") {
+        to_stderr(&json);
+    } else {
+        to_stdout(&json)?;
+    }
+    result
+}
+
+/// Does the work; `document` learns of it step by step.
+fn convert(
+    args: &ConvertArgs,
+    interrupt: &Interrupt,
+    document: &mut Option<&mut json::Convert>,
+) -> Result<(Output, Conversion), Failure> {
+    let output = Output::of(args)?;
+    if let Some(document) = document {
+        document.output = Some(output.name());
+    }
+    let guest = open(&args.source, args.salvage)?;
+    if let Some(document) = document {
+        document.container = Some(json::Container::new(&guest));
+        document.warnings.clone_from(&guest.container.warnings);
+    }
+    let found = identify(&guest, &args.header, HeaderSearch::default())?;
+    if let Some(document) = document {
+        let contexts = windows::contexts(&guest, &found, args.context.into());
+        document.windows = Some(json::Windows::new(&guest, &found, &contexts));
+        document.warnings.clone_from(&found.warnings);
+    }
+    let options = PlanOptions {
+        strict: args.strict,
+        contexts: args.context.into(),
+        salvage: args.salvage,
+    };
+    let mut plan = dump::plan(&guest, &found, &options)?;
+    if let Some(document) = document {
+        document.header = Some(json::fields(&found, &plan));
+        document.dump = Some(json::Dump::new(&plan));
+    }
+    if !args.dry_run {
+        let corrupt = execute(args, &output, &guest, &plan, interrupt)?;
+        plan.warnings.extend(corrupt);
+    }
+    if let Some(document) = document {
+        document.warnings.extend_from_slice(&plan.warnings);
+    }
+    Ok((output, Conversion { guest, found, plan }))
+}
+
+/// Writes the dump; what could not be written as it was.
+fn execute(
+    args: &ConvertArgs,
+    output: &Output,
+    guest: &Guest,
+    plan: &Plan,
+    interrupt: &Interrupt,
+) -> Result<Vec<String>, Failure> {
+    let memory = &guest.memory;
+    let bar = Bar::new(plan.size, args.quiet, interrupt.clone());
+    let result = match output {
+        // Nothing to clean up: a signal ends it at once, even where the reader does not read.
+        Output::Stream => write::to_stream(plan, memory, &mut io::stdout().lock(), &bar),
+        Output::File(path) => {
+            let options = WriteOptions {
+                force: args.force,
+                sync: !args.no_sync,
+            };
+            let _guard = interrupt.guard();
+            write::to_file(plan, memory, path, options, &bar)
+        }
+    };
+    bar.clear();
+    let corrupt = result?.corrupt_pages;
+    Ok(corrupt
+        .iter()
+        .map(|page| format!("the page at {} is zeros: {}", page.gpa, page.why))
+        .collect())
+}
+
+/// The report, on stdout unless the dump is there.
+fn report(args: &ConvertArgs, output: &Output, conversion: &Conversion) -> Result<(), Failure> {
+    let Conversion { guest, found, plan } = conversion;
+    if args.quiet {
+        message::warnings(found.warnings.iter().chain(&plan.warnings));
+        return Ok(());
+    }
+    let name = output.name();
+    let written = text::Written {
+        source: &args.source.to_string_lossy(),
+        output: (*output != Output::Stream).then_some(&name),
+        is_dry_run: args.dry_run,
+        verbose: args.verbose,
+    };
+    let text = text::convert(written, guest, found, plan);
+    if *output == Output::Stream {
+        to_stderr(&text);
+        return Ok(());
+    }
+    to_stdout(&text)
+}

@@ -1,0 +1,155 @@
+//! `core2dmp repair`: makes a dump's header agree with the memory behind it.
+//!
+//! ```text
+//! open -> repair (from memory, or --from a core) -> [dry run: stop]
+//!      -> a new file, sharing what did not change   (default)
+//!      -> the file itself, its old bytes beside it  (--in-place; --undo puts them back)
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use core2dmp::container::dmp::DumpFile;
+use core2dmp::dump::check::Severity;
+use core2dmp::dump::repair::{self, Repair};
+use core2dmp::windows::HeaderSearch;
+use core2dmp::write::{self, WriteOptions, in_place};
+
+use super::{identify, open, open_dump, output};
+use crate::args::RepairArgs;
+use crate::interrupt::Interrupt;
+use crate::message::{Failure, Outcome, to_stdout};
+use crate::progress::Bar;
+use crate::render::{json, text};
+
+/// What became of a dump.
+#[derive(Debug)]
+struct Done {
+    dump: DumpFile,
+    repair: Repair,
+    written: Written,
+}
+
+/// Where the changes went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Nowhere: there are none, or it was a dry run.
+    Nothing,
+    /// Into a new file.
+    File(PathBuf),
+    /// Into the dump; the old bytes are in this file.
+    InPlace(PathBuf),
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &RepairArgs) -> Result<Outcome, Failure> {
+    run_with(args, &Interrupt::install()?)
+}
+
+/// The same, with signal handlers that are installed already.
+pub(super) fn run_with(args: &RepairArgs, interrupt: &Interrupt) -> Result<Outcome, Failure> {
+    let mut document = json::Repair::new(args);
+    let result = if args.undo {
+        undo(args, interrupt, &mut document)
+    } else {
+        mend(args, interrupt, &mut document)
+    };
+    if args.json {
+        document.error = result.as_ref().err().map(Into::into);
+        to_stdout(&json::render(&document))?;
+        return result.map(|(outcome, _)| outcome);
+    }
+    let (outcome, text) = result?;
+    to_stdout(&text)?;
+    Ok(outcome)
+}
+
+fn undo(
+    args: &RepairArgs,
+    interrupt: &Interrupt,
+    document: &mut json::Repair,
+) -> Result<(Outcome, String), Failure> {
+    let _guard = interrupt.guard();
+    let places = in_place::undo(&args.file)?;
+    document.undone = Some(places);
+    Ok((Outcome::Done, text::undone(&args.file, places)))
+}
+
+fn mend(
+    args: &RepairArgs,
+    interrupt: &Interrupt,
+    document: &mut json::Repair,
+) -> Result<(Outcome, String), Failure> {
+    let dump = open_dump(&args.file)?;
+    let repair = match &args.from {
+        None => repair::repair(&dump)?,
+        Some(core) => from_core(&dump, core)?,
+    };
+    document.fill(&repair);
+    let written = if args.dry_run || repair.changes.is_empty() {
+        Written::Nothing
+    } else {
+        apply(args, &dump, &repair, interrupt)?
+    };
+    document.written(&written);
+    let done = Done {
+        dump,
+        repair,
+        written,
+    };
+    Ok((done.outcome(), done.text(args)))
+}
+
+fn from_core(dump: &DumpFile, core: &Path) -> Result<Repair, Failure> {
+    let guest = open(core, false)?;
+    let windows = identify(&guest, &[], HeaderSearch::default())?;
+    Ok(repair::repair_from(dump, &guest, &windows)?)
+}
+
+fn apply(
+    args: &RepairArgs,
+    dump: &DumpFile,
+    repair: &Repair,
+    interrupt: &Interrupt,
+) -> Result<Written, Failure> {
+    if args.in_place {
+        // Small, and half of it is worse than all of it.
+        let _guard = interrupt.guard();
+        let undo = in_place::apply(&args.file, &repair.changes)?;
+        return Ok(Written::InPlace(undo));
+    }
+    let path = output::repaired(args)?;
+    let segments = repair.segments(dump)?;
+    let options = WriteOptions {
+        force: args.force,
+        sync: !args.no_sync,
+    };
+    let bar = Bar::new(repair.size(), false, interrupt.clone());
+    let result = {
+        let _guard = interrupt.guard();
+        write::segments_to_file(&segments, &dump.memory(), &path, options, &bar)
+    };
+    bar.clear();
+    result?;
+    Ok(Written::File(path))
+}
+
+impl Done {
+    /// Cosmetic findings that cannot be mended are no reason to stop a script.
+    fn outcome(&self) -> Outcome {
+        let hurts = |severity| severity != Severity::Cosmetic;
+        if self.repair.left.iter().any(|left| hurts(left.severity)) {
+            Outcome::Findings
+        } else {
+            Outcome::Done
+        }
+    }
+
+    fn text(&self, args: &RepairArgs) -> String {
+        text::repair(&text::Repaired {
+            file: &args.file,
+            dump: &self.dump,
+            repair: &self.repair,
+            written: &self.written,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! One of the two files that `diff` compares: its header, and the memory behind it.
+//!
+//! ```text
+//! dump, or the first bytes of one   its own header
+//! core                              the header that `convert` would write
+//! ```
+
+use std::path::Path;
+
+use core2dmp::container::Guest;
+use core2dmp::dump::{self, PlanOptions};
+use core2dmp::windows::HeaderSearch;
+
+use super::{identify, open, open_if_dump};
+use crate::message::Failure;
+
+/// A file.
+#[derive(Debug)]
+pub(super) struct Side {
+    /// As it was given.
+    pub(super) name: String,
+    /// What was compared, in words.
+    pub(super) what: &'static str,
+    pub(super) header: Vec<u8>,
+    pub(super) guest: Guest,
+}
+
+impl Side {
+    /// Reads what there is to compare.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let name = path.to_string_lossy().into_owned();
+        if let Some(dump) = open_if_dump(path)? {
+            return Ok(Self {
+                name,
+                what: "its header",
+                guest: dump.guest(),
+                header: dump.header,
+            });
+        }
+        let guest = open(path, false)?;
+        let windows = identify(&guest, &[], HeaderSearch::default())?;
+        let plan = dump::plan(&guest, &windows, &PlanOptions::default())?;
+        Ok(Self {
+            name,
+            what: "the header that convert would write",
+            header: plan.header().to_vec(),
+            guest,
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! Headers: the fields of the one that is written, and those that were found.
+
+use serde::Serialize;
+
+use core2dmp::dump::{FieldFact, Plan, RejectedValue, field_facts};
+use core2dmp::format::header_fields::{FieldValue, HeaderWidth};
+use core2dmp::windows::{GuestHeader, Windows};
+
+use super::hex;
+
+/// A field of the header that is written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Field {
+    name: &'static str,
+    offset: String,
+    bytes: usize,
+    value: Option<String>,
+    kind: &'static str,
+    source: String,
+    rejected: Vec<RejectedField>,
+}
+
+/// What another source says.
+#[derive(Debug, Serialize)]
+struct RejectedField {
+    value: Option<String>,
+    source: String,
+    why: String,
+}
+
+/// All fields of a planned header.
+pub(crate) fn fields(windows: &Windows, plan: &Plan) -> Vec<Field> {
+    field_facts(windows, plan).iter().map(field).collect()
+}
+
+fn field(fact: &FieldFact) -> Field {
+    Field {
+        name: fact.field.name,
+        offset: hex(fact.field.offset as u64),
+        bytes: fact.field.bytes,
+        value: value(&fact.value),
+        kind: kind(&fact.value),
+        source: fact.source.clone(),
+        rejected: fact.rejected.iter().map(rejected).collect(),
+    }
+}
+
+fn rejected(rejected: &RejectedValue) -> RejectedField {
+    RejectedField {
+        value: value(&rejected.value),
+        source: rejected.source.clone(),
+        why: rejected.why.clone(),
+    }
+}
+
+/// What a field holds.
+pub(super) const fn kind(value: &FieldValue) -> &'static str {
+    match value {
+        FieldValue::Missing => "missing",
+        FieldValue::NotSet => "not_set",
+        FieldValue::Number(_) => "number",
+        FieldValue::Text(_) => "text",
+        FieldValue::Bytes(_) => "bytes",
+    }
+}
+
+/// Numbers and text; other bytes are in the dump.
+pub(super) fn value(value: &FieldValue) -> Option<String> {
+    match value {
+        FieldValue::Number(number) => Some(hex(*number)),
+        FieldValue::Text(text) => Some(text.clone()),
+        FieldValue::Missing | FieldValue::NotSet | FieldValue::Bytes(_) => None,
+    }
+}
+
+/// A header that was made inside the guest.
+#[derive(Debug, Serialize)]
+pub(super) struct Found {
+    origin: String,
+    bits: u32,
+    confirmed: bool,
+    contradictions: Vec<String>,
+}
+
+impl From<&GuestHeader> for Found {
+    fn from(header: &GuestHeader) -> Self {
+        Self {
+            origin: header.origin.to_string(),
+            bits: match header.width {
+                HeaderWidth::Bits32 => 32,
+                HeaderWidth::Bits64 => 64,
+            },
+            confirmed: header.is_confirmed(),
+            contradictions: header.contradictions.clone(),
+        }
+    }
+}

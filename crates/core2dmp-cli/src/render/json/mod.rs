@@ -1,0 +1,215 @@
+//! JSON: the structures here are the contract that docs/json.md describes.
+//!
+//! Addresses, codes, masks and times are hex strings, since JSON's numbers lose bits; counts are numbers. A key is
+//! never left out: what is not known is null. Guest strings are escaped to ASCII.
+
+mod check;
+mod container;
+mod crash;
+mod diff;
+mod dump;
+mod dump_file;
+mod header;
+mod repair;
+mod windows;
+
+use serde::Serialize;
+
+use core2dmp::memory::Frames;
+use core2dmp::windows::Fact;
+
+use crate::escape::ascii_json;
+use crate::message::Failure;
+
+pub(crate) use check::Check;
+pub(crate) use container::Container;
+pub(crate) use diff::Diff;
+pub(crate) use dump::Dump;
+pub(crate) use dump_file::DumpFile;
+pub(crate) use header::{Field, fields};
+pub(crate) use repair::Repair;
+pub(crate) use windows::Windows;
+
+/// Is raised when a key goes away or changes its meaning.
+const SCHEMA: u32 = 1;
+const PROGRAM: &str = concat!("core2dmp ", env!("CARGO_PKG_VERSION"));
+
+/// What every document starts with.
+#[derive(Debug, Serialize)]
+struct Head {
+    schema: u32,
+    program: &'static str,
+    command: &'static str,
+}
+
+impl Head {
+    const fn of(command: &'static str) -> Self {
+        Self {
+            schema: SCHEMA,
+            program: PROGRAM,
+            command,
+        }
+    }
+}
+
+/// `core2dmp info --json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Info {
+    #[serde(flatten)]
+    head: Head,
+    pub(crate) file: String,
+    pub(crate) container: Option<Container>,
+    pub(crate) dump_file: Option<DumpFile>,
+    pub(crate) windows: Option<Windows>,
+    pub(crate) header: Option<Vec<Field>>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) error: Option<Error>,
+}
+
+impl Info {
+    pub(crate) const fn new(file: String) -> Self {
+        Self {
+            head: Head::of("info"),
+            file,
+            container: None,
+            dump_file: None,
+            windows: None,
+            header: None,
+            warnings: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+/// `core2dmp convert --json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Convert {
+    #[serde(flatten)]
+    head: Head,
+    pub(crate) source: String,
+    pub(crate) output: Option<String>,
+    pub(crate) written: bool,
+    pub(crate) container: Option<Container>,
+    pub(crate) windows: Option<Windows>,
+    pub(crate) header: Option<Vec<Field>>,
+    pub(crate) dump: Option<Dump>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) error: Option<Error>,
+}
+
+impl Convert {
+    pub(crate) const fn new(source: String) -> Self {
+        Self {
+            head: Head::of("convert"),
+            source,
+            output: None,
+            written: false,
+            container: None,
+            windows: None,
+            header: None,
+            dump: None,
+            warnings: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Error {
+    message: String,
+    hint: Option<&'static str>,
+    tried: Vec<Attempt>,
+}
+
+#[derive(Debug, Serialize)]
+struct Attempt {
+    way: String,
+    outcome: String,
+}
+
+impl From<&Failure> for Error {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            message: failure.message(),
+            hint: failure.hint(),
+            tried: failure
+                .attempts()
+                .iter()
+                .map(|attempt| Attempt {
+                    way: attempt.way.clone(),
+                    outcome: attempt.outcome.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A value with its source.
+#[derive(Debug, Serialize)]
+struct FactOf<T> {
+    value: T,
+    source: String,
+    rejected: Vec<Rejected<T>>,
+}
+
+/// A value that another source says, and why it is not believed.
+#[derive(Debug, Serialize)]
+struct Rejected<T> {
+    value: T,
+    source: String,
+    why: String,
+}
+
+impl<T> FactOf<T> {
+    fn new<U>(fact: &Fact<U>, convert: impl Fn(&U) -> T) -> Self {
+        Self {
+            value: convert(&fact.value),
+            source: fact.source.to_string(),
+            rejected: fact
+                .rejected
+                .iter()
+                .map(|rejected| Rejected {
+                    value: convert(&rejected.value),
+                    source: rejected.source.to_string(),
+                    why: rejected.why.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Consecutive frames.
+#[derive(Debug, Serialize)]
+struct Run {
+    first: String,
+    frames: u64,
+}
+
+fn runs<'a>(frames: impl IntoIterator<Item = &'a Frames>) -> Vec<Run> {
+    frames
+        .into_iter()
+        .map(|frames| Run {
+            first: hex(frames.first.get()),
+            frames: frames.count,
+        })
+        .collect()
+}
+
+/// Frames that Windows counts and the container lacks.
+#[derive(Debug, Serialize)]
+struct Missing {
+    frames: u64,
+    first_runs: Vec<Run>,
+}
+
+fn hex(value: impl Into<u64>) -> String {
+    format!("{:#x}", value.into())
+}
+
+/// The document's text.
+pub(crate) fn render(document: &impl Serialize) -> String {
+    // Strings, numbers and lists of them cannot fail to serialise.
+    let json = serde_json::to_string_pretty(document).unwrap_or_default();
+    ascii_json(&json) + "\n"
+}

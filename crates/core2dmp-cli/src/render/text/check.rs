@@ -1,0 +1,98 @@
+//! What a debugger would stumble over.
+
+use std::path::Path;
+
+use core2dmp::dump::check::{CheckReport, Finding, Mend, Severity};
+
+use super::{Table, count};
+use crate::escape::{self, printable};
+use crate::render::verdict;
+
+/// Columns of the keys under a finding.
+const KEYS: usize = 8;
+
+/// The verdict, and each finding under its severity.
+pub(crate) fn check(file: &Path, report: &CheckReport, verbose: bool) -> String {
+    let name = escape::path(file);
+    let mut out = format!("{name}: {}\n", verdict(report.worst()));
+    for severity in [Severity::Refused, Severity::Broken, Severity::Cosmetic] {
+        let found = report.findings.iter();
+        let found: Vec<&Finding> = found.filter(|f| f.severity == severity).collect();
+        findings(&mut out, heading(severity), &found);
+    }
+    match &report.windows {
+        Ok(_) => {}
+        Err(error) => {
+            out.push_str(&format!(
+                "\nThe memory behind the header could not be looked at: {}\n",
+                printable(&error.to_string())
+            ));
+            for attempt in error.attempts().iter().filter(|_| verbose) {
+                out.push_str(&format!("  tried: {}\n", printable(&attempt.to_string())));
+            }
+        }
+    }
+    summary(&mut out, &name, &report.findings);
+    out
+}
+
+/// The heading of the findings of a severity.
+pub(super) const fn heading(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Refused => "Refused",
+        Severity::Broken => "Opens broken",
+        Severity::Cosmetic => "Cosmetic",
+    }
+}
+
+/// Findings under a heading; nothing if there are none.
+pub(super) fn findings(out: &mut String, heading: &str, findings: &[&Finding]) {
+    if findings.is_empty() {
+        return;
+    }
+    out.push_str(&format!("\n{heading}\n"));
+    for finding in findings {
+        let place = finding
+            .offset
+            .map_or_else(String::new, |offset| format!(" at {offset:#x}"));
+        out.push_str(&format!("  {}{place}\n", printable(finding.field)));
+        let mut table = Table::default();
+        table.row(&indented("expected"), &finding.expected);
+        table.row(&indented("found"), &finding.found);
+        if let Some(words) = finding.debugger {
+            table.row(&indented("WinDbg"), words);
+        }
+        table.row(&indented("repair"), mended(finding));
+        table.write(out, "");
+    }
+}
+
+fn indented(key: &str) -> String {
+    format!("  {key:KEYS$}")
+}
+
+/// Whether `repair` helps, in words.
+pub(super) fn mended(finding: &Finding) -> String {
+    match finding.mend {
+        Mend::Yes => "mends it".to_owned(),
+        Mend::No(missing) => format!("cannot: it needs {missing}"),
+    }
+}
+
+fn summary(out: &mut String, name: &str, findings: &[Finding]) {
+    if findings.is_empty() {
+        return;
+    }
+    let mendable = findings
+        .iter()
+        .filter(|finding| finding.mend == Mend::Yes)
+        .count();
+    let all = count(findings.len() as u64, "finding");
+    out.push_str(&match mendable {
+        0 => format!("\n{all}; none of it can be mended from this file alone\n"),
+        _ if mendable == findings.len() => {
+            format!("\n{all}, all of which can be mended: core2dmp repair {name}\n")
+        }
+        _ => format!("\n{all}, {mendable} of which can be mended: core2dmp repair {name}\n"),
+    });
+}

@@ -1,0 +1,122 @@
+//! What was converted into what.
+
+use core2dmp::container::Guest;
+use core2dmp::dump::Plan;
+use core2dmp::windows::Windows;
+
+use super::{Table, container, count, crash, header, size, warnings, windows};
+use crate::escape::printable;
+use crate::render::Bytes;
+
+/// Ranges of missing frames that are shown.
+const RANGES: usize = 8;
+
+/// What became of the plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written<'a> {
+    /// The source's name.
+    pub(crate) source: &'a str,
+    /// The output's name; `None` if it is a stream.
+    pub(crate) output: Option<&'a str>,
+    /// Nothing was written.
+    pub(crate) is_dry_run: bool,
+    /// Everything that was found, too.
+    pub(crate) verbose: bool,
+}
+
+/// The report.
+pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan: &Plan) -> String {
+    let mut out = String::new();
+    if written.verbose {
+        container::container(&mut out, written.source, guest);
+        windows::facts(&mut out, guest, found, &plan.contexts);
+        windows::memory(&mut out, guest, found, true);
+        windows::processors(&mut out, found, &plan.contexts, true);
+    } else {
+        source(&mut out, written, guest, found);
+    }
+    header::found(&mut out, found);
+    header::rebuilt(&mut out, found);
+    if written.verbose {
+        header::fields(&mut out, found, plan);
+    }
+    dump(&mut out, written, plan);
+    changes(&mut out, written, plan);
+    warnings(&mut out, found.warnings.iter().chain(&plan.warnings));
+    if let Some(output) = written.output.filter(|_| !written.is_dry_run) {
+        out.push_str(&format!("\nopen it: windbg -z {}\n", printable(output)));
+    }
+    out
+}
+
+/// In short what was found; `--verbose` and `info` say more.
+fn source(out: &mut String, written: Written<'_>, guest: &Guest, found: &Windows) {
+    let info = &guest.container;
+    let mut table = Table::default();
+    table.row("file", written.source);
+    table.row("format", format!("{}, {}", info.title, size(info.size)));
+    if let Some(salvaged) = &info.salvaged {
+        table.row("salvaged", salvaged);
+    }
+    table.row("guest", windows::title(found));
+    table.row("state", crash::state(&found.bugcheck.value));
+    table.write(out, "Found");
+}
+
+fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
+    let mut table = Table::default();
+    table.row("file", written.output.unwrap_or("standard output"));
+    table.row("size", windows::exact_size(plan.size));
+    table.row("memory", count(plan.runs.len() as u64, "run"));
+    if plan.missing.frames == 0 {
+        table.row("missing", "none");
+    } else {
+        let lacks = "that the container lacks, zeros in the dump";
+        table.row(
+            "missing",
+            format!("{} {lacks}", count(plan.missing.frames, "frame")),
+        );
+        for range in plan.missing.ranges.iter().take(RANGES) {
+            table.noted("", range.to_string(), count(range.count, "frame"));
+        }
+        if plan.missing.ranges.len() > RANGES {
+            table.row("", "and more");
+        }
+    }
+    if written.is_dry_run || written.verbose {
+        let bytes = Bytes::of(plan);
+        table.row("copied", windows::exact_size(bytes.copied));
+        table.row("changed", windows::exact_size(bytes.patched));
+        table.row("zeros", windows::exact_size(bytes.zeros));
+        table.row("segments", plan.segments.len().to_string());
+    }
+    for context in &plan.contexts {
+        let key = format!("processor {}", context.number);
+        table.row(&key, windows::chosen(context));
+        table.row("", format!("rip {}  rsp {}", context.rip, context.rsp));
+    }
+    let heading = if written.is_dry_run {
+        "Would write"
+    } else {
+        "Wrote"
+    };
+    table.write(out, heading);
+}
+
+/// Where the dump differs from the guest's memory.
+fn changes(out: &mut String, written: Written<'_>, plan: &Plan) {
+    let mut table = Table::default();
+    for patch in &plan.patches {
+        table.noted(
+            &patch.what,
+            patch.gva.to_string(),
+            count(patch.bytes, "byte"),
+        );
+    }
+    let heading = if written.is_dry_run {
+        "Would change, in the dump alone"
+    } else {
+        "Changed, in the dump alone"
+    };
+    table.write(out, heading);
+}

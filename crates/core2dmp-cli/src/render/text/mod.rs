@@ -1,0 +1,154 @@
+//! Text for people: aligned tables, one idea a line.
+//!
+//! ```text
+//! Windows
+//!   page tables  0x1ad000   process System at 0xffffe0..
+//!                not 0x1cf7000   vCPU 1 CR3: page tables of process 1234, as good to read with
+//! ```
+//!
+//! Everything that enters a table is escaped here, whoever said it.
+
+mod check;
+mod container;
+mod convert;
+mod crash;
+mod diff;
+mod dump_file;
+mod header;
+mod info;
+mod repair;
+mod windows;
+
+use core2dmp::windows::Fact;
+
+use crate::escape::printable;
+
+pub(crate) use check::check;
+pub(crate) use convert::{Written, convert};
+pub(crate) use diff::{byte_listing, diff};
+pub(crate) use info::{File, container_alone, dump_alone, info};
+pub(crate) use repair::{Repaired, repair, undone};
+
+/// Values wider than this do not push their neighbours to the right.
+const MAX_VALUE_WIDTH: usize = 36;
+
+/// Rows of a key, a value and a note.
+#[derive(Debug, Default)]
+struct Table {
+    rows: Vec<[String; 3]>,
+}
+
+impl Table {
+    fn row(&mut self, key: &str, value: impl AsRef<str>) {
+        self.noted(key, value, "");
+    }
+
+    fn noted(&mut self, key: &str, value: impl AsRef<str>, note: impl AsRef<str>) {
+        self.rows
+            .push([key, value.as_ref(), note.as_ref()].map(printable));
+    }
+
+    /// A fact, its source, and what was not believed.
+    fn fact<T>(&mut self, key: &str, fact: &Fact<T>, show: impl Fn(&T) -> String) {
+        self.noted(key, show(&fact.value), fact.source.to_string());
+        self.rejected(fact, show);
+    }
+
+    fn rejected<T>(&mut self, fact: &Fact<T>, show: impl Fn(&T) -> String) {
+        for rejected in &fact.rejected {
+            let value = format!("not {}", show(&rejected.value));
+            self.noted("", value, format!("{}: {}", rejected.source, rejected.why));
+        }
+    }
+
+    /// Appends the table under a heading; nothing if there are no rows.
+    fn write(&self, out: &mut String, heading: &str) {
+        if self.rows.is_empty() {
+            return;
+        }
+        if !heading.is_empty() {
+            if !out.is_empty() {
+                out.push('\n');
+            }
+            out.push_str(heading);
+            out.push('\n');
+        }
+        let width = |column: fn(&[String; 3]) -> &String, rows: &mut dyn Iterator<Item = _>| {
+            rows.map(|row| column(row).chars().count())
+                .filter(|width| *width <= MAX_VALUE_WIDTH)
+                .max()
+                .unwrap_or(0)
+        };
+        let keys = width(|[key, _, _]| key, &mut self.rows.iter());
+        let noted = |row: &&[String; 3]| matches!(row, [_, _, note] if !note.is_empty());
+        let values = width(|[_, value, _]| value, &mut self.rows.iter().filter(noted));
+        for [key, value, note] in &self.rows {
+            let line = if note.is_empty() {
+                format!("  {key:keys$}  {value}")
+            } else {
+                format!("  {key:keys$}  {value:values$}  {note}")
+            };
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+    }
+}
+
+/// A number of things, with the plural.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// A size in the largest unit of 1024 that leaves a number above 1.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match UNITS.iter().find(|(shift, _)| bytes >> shift > 0) {
+        None => count(bytes, "byte"),
+        Some((shift, unit)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// Warnings, each on a line.
+fn warnings<'a>(out: &mut String, warnings: impl IntoIterator<Item = &'a String>) {
+    let mut first = true;
+    for warning in warnings {
+        if std::mem::take(&mut first) {
+            out.push('\n');
+        }
+        out.push_str(&format!("warning: {}\n", printable(warning)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_long_values_do_not_push() {
+        let mut table = Table::default();
+        table.noted("a", "1", "one");
+        table.noted("long key", "22", "two");
+        table.noted("", "x".repeat(40), "far");
+        table.row("b", "evil\x1b[2J");
+        let mut out = String::new();
+        table.write(&mut out, "Heading");
+        let far = format!("            {}  far\n", "x".repeat(40));
+        let expected = "Heading\n  a         1   one\n  long key  22  two\n".to_owned()
+            + &far
+            + "  b         evil\\u{1b}[2J\n";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size(0), "0 bytes");
+        assert_eq!(size(1), "1 byte");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(151_302_199), "144.2 MiB");
+        assert_eq!(size(u64::MAX), "16777215.9 TiB");
+    }
+}

@@ -1,0 +1,27 @@
+//! The built program, run as a user runs it.
+//!
+//! ```text
+//! corpus     real containers with known contents, where the corpus is present
+//! roundtrip  synthetic guests: dump, convert, read back by a reader that nobody here wrote, compare page by page
+//! schema     the JSON of all of these is what docs/json-schema says
+//! hostile    a guest's names never reach a terminal raw
+//! whole      interrupted, full disks, existing files: the output appears whole or not at all
+//! ```
+
+#![cfg(test)]
+#![cfg(unix)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "files are read at offsets of known size"
+)]
+
+mod bytes;
+mod core_file;
+mod corpus;
+mod dump_file;
+mod expected;
+mod hostile;
+mod roundtrip;
+mod run;
+mod schema;
+mod whole;

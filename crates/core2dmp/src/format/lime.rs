@@ -1,0 +1,58 @@
+//! The header in front of each range of LiME and AVML files.
+//!
+//! ```text
+//! LiME  "EMiL" version 1 | first | last | 0 |  the bytes
+//! AVML  "AVML" version 2 | first | last | 0 |  the bytes as a Snappy stream | u64: bytes of that stream
+//! ```
+//!
+//! Sources: LiME, `doc/README.md`; AVML, `README.md` and `src/image.rs`.
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// `RangeHeader::magic` of LiME.
+pub const MAGIC_LIME: u32 = u32::from_le_bytes(*b"EMiL");
+/// Its version.
+pub const VERSION_LIME: u32 = 1;
+/// `RangeHeader::magic` of AVML.
+pub const MAGIC_AVML: u32 = u32::from_le_bytes(*b"AVML");
+/// Its version.
+pub const VERSION_AVML: u32 = 2;
+
+/// Stands in front of each range.
+#[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct RangeHeader {
+    /// [`MAGIC_LIME`] or [`MAGIC_AVML`].
+    pub magic: U32,
+    /// [`VERSION_LIME`] or [`VERSION_AVML`].
+    pub version: U32,
+    /// Physical address of the first byte.
+    pub first: U64,
+    /// Physical address of the last byte, which is included.
+    pub last: U64,
+    reserved: U64,
+}
+
+/// Bytes of the length behind a range of AVML.
+pub const AVML_LENGTH: u64 = 8;
+
+/// A chunk of a Snappy stream: a type, and a length of three bytes.
+///
+/// Source: `framing_format.txt` of Snappy.
+pub mod snappy {
+    /// Bytes of a chunk's header.
+    pub const HEADER: usize = 4;
+    /// Bytes of the checksum that data chunks begin with.
+    pub const CHECKSUM: u64 = 4;
+    /// Bytes that a chunk holds at most.
+    pub const MAX_DATA: u64 = 1 << 16;
+    /// Chunk type: compressed data.
+    pub const COMPRESSED: u8 = 0x00;
+    /// Chunk type: data as it is.
+    pub const PLAIN: u8 = 0x01;
+    /// The first chunk type that a reader may pass over; those before must be known.
+    pub const SKIPPABLE: u8 = 0x80;
+}
+
+const _: () = assert!(size_of::<RangeHeader>() == 32);

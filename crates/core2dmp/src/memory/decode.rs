@@ -1,0 +1,144 @@
+//! Pages that have to be made before they can be read, one at a time.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::MemoryError;
+use crate::address::{Gpa, PAGE_BYTES};
+
+/// Decoded pages that are kept, 1 MiB of them: page tables and lists are read a word at a time.
+const SLOTS: u64 = 256;
+
+/// Makes a container's pages.
+pub trait PageDecoder: fmt::Debug + Send + Sync {
+    /// Writes page `index` to `page`, which holds anything after an error. Threads call it at the same time.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the file cannot be read, or holds no such page.
+    fn decode(&self, index: u64, page: &mut [u8; PAGE_BYTES]) -> Result<(), DecodeError>;
+}
+
+/// Why a page cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The file could not be read there.
+    #[error("file offset {offset:#x}: {source}")]
+    Unreadable {
+        /// Where its bytes should be.
+        offset: u64,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What stands there makes no page.
+    #[error("file offset {offset:#x}: {what}")]
+    Corrupt {
+        /// Where it stands.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl DecodeError {
+    /// The file ends before the bytes that should stand at `offset`.
+    #[must_use]
+    pub fn ended(offset: u64) -> Self {
+        Self::Unreadable {
+            offset,
+            source: io::ErrorKind::UnexpectedEof.into(),
+        }
+    }
+
+    /// What stands at `offset` makes no page.
+    pub fn corrupt(offset: u64, what: impl Into<String>) -> Self {
+        Self::Corrupt {
+            offset,
+            what: what.into(),
+        }
+    }
+
+    fn at(self, gpa: Gpa) -> MemoryError {
+        match self {
+            Self::Unreadable { offset, source } => MemoryError::Unreadable {
+                gpa,
+                offset,
+                source: Arc::new(source),
+            },
+            Self::Corrupt { .. } => MemoryError::Corrupt {
+                gpa,
+                what: self.to_string(),
+            },
+        }
+    }
+}
+
+type Page = Box<[u8; PAGE_BYTES]>;
+
+/// A decoder, and the pages that it made lately.
+pub(super) struct DecodedPages {
+    decoder: Arc<dyn PageDecoder>,
+    /// A page lies in the slot of its number modulo [`SLOTS`].
+    slots: Mutex<Vec<Option<(u64, Page)>>>,
+}
+
+impl fmt::Debug for DecodedPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.decoder.fmt(f)
+    }
+}
+
+impl DecodedPages {
+    pub(super) fn new(decoder: Arc<dyn PageDecoder>) -> Self {
+        Self {
+            decoder,
+            slots: Mutex::new(vec![None; usize::try_from(SLOTS).unwrap_or(0)]),
+        }
+    }
+
+    pub(super) fn decoder(&self) -> &dyn PageDecoder {
+        &*self.decoder
+    }
+
+    /// Fills `buf` with what stands at `gpa`, the page's number there being `index`, and in the pages behind it.
+    pub(super) fn read(&self, index: u64, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
+        let (mut index, mut at) = (index, gpa);
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let start = usize::try_from(at.page_offset()).unwrap_or(0);
+            let bytes = rest.len().min(PAGE_BYTES.saturating_sub(start));
+            let (now, later) = rest.split_at_mut(bytes);
+            // Whole pages are read once, by a scan.
+            let made = match <&mut [u8; PAGE_BYTES]>::try_from(&mut *now) {
+                Ok(page) => self.decoder.decode(index, page),
+                Err(_) => self.part(index, start, now),
+            };
+            made.map_err(|error| error.at(at))?;
+            at = at.saturating_add(bytes as u64);
+            index = index.saturating_add(1);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Part of a page, by way of the cache.
+    fn part(&self, index: u64, start: usize, buf: &mut [u8]) -> Result<(), DecodeError> {
+        let slot = usize::try_from(index % SLOTS).unwrap_or(0);
+        let end = start.saturating_add(buf.len());
+        let lock = || self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Some((kept, page))) = lock().get(slot)
+            && *kept == index
+        {
+            buf.copy_from_slice(page.get(start..end).unwrap_or_default());
+            return Ok(());
+        }
+        let mut page = Box::new([0; PAGE_BYTES]);
+        self.decoder.decode(index, &mut page)?;
+        buf.copy_from_slice(page.get(start..end).unwrap_or_default());
+        if let Some(entry) = lock().get_mut(slot) {
+            *entry = Some((index, page));
+        }
+        Ok(())
+    }
+}
