@@ -21,7 +21,10 @@ pub(crate) fn of_header(dump: &DumpFile) -> Vec<(&'static str, u64)> {
     let Some(FieldValue::Bytes(bytes)) = dump.value(FieldId::ContextRecord) else {
         return Vec::new();
     };
-    let size = match dump.machine().and_then(|machine| u32::try_from(machine).ok()) {
+    let size = match dump
+        .machine()
+        .and_then(|machine| u32::try_from(machine).ok())
+    {
         Some(MACHINE_X64) => size_of::<ContextAmd64>(),
         Some(MACHINE_ARM64) => size_of::<ContextArm64>(),
         Some(MACHINE_X86) => size_of::<ContextX86>(),

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use core2dmp_synth::{CrashRecord, Frames, Guest, GuestSpec};
+use core2dmp_synth::{CrashRecord, Frames, Guest, GuestSpec, dump};
 
 /// The files that the transcripts speak of.
 fn guests(folder: &Path) {
@@ -34,6 +34,42 @@ fn guests(folder: &Path) {
     std::fs::write(folder.join("cut.core"), cut).unwrap();
     std::fs::write(folder.join("notes.txt"), "not a container\n").unwrap();
     std::fs::write(folder.join("there.dmp"), "precious\n").unwrap();
+    dumps(folder);
+}
+
+/// Dumps, good ones and broken ones.
+fn dumps(folder: &Path) {
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).unwrap();
+    let spec = GuestSpec::windows7().memory_mib(20).processors(2);
+    let guest = spec.crash_record(CrashRecord::DriverIrql).build();
+    guest
+        .xen_core()
+        .write_file(folder.join("good.core"))
+        .unwrap();
+    let good = dump::full(&guest);
+    write("good.dmp", &good.bytes);
+    write("header.bin", &good.bytes[..0x2000]);
+    write("cut-header.bin", &good.bytes[..0x100]);
+    write("triage.dmp", &dump::triage(&guest).bytes);
+    write("bitmap.dmp", &dump::bitmap(&guest, true).bytes);
+    // The thread: a header of another type, made in another boot.
+    let mut stale = good.clone();
+    stale.set_type(2);
+    stale.put_u64(0x10, 0x7eec_1000);
+    stale.put_u64(0x18, 0xffff_fadf_c920_0000);
+    for name in ["stale.dmp", "in-place.dmp", "kept.dmp"] {
+        write(name, &stale.bytes);
+    }
+    write(
+        "listing.txt",
+        b"Comparing good and new\n00000011: 60 10\n00000f98: 01 02\n",
+    );
+    let mut cut = good.clone();
+    cut.truncate(good.bytes.len() - 0x5000);
+    write("cut.dmp", &cut.bytes);
+    let mut encrypted = good;
+    encrypted.put_u32(0x1050, 0x100);
+    write("encrypted.dmp", &encrypted.bytes);
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! A finished guest: its memory, its vCPUs, and what a correct reader finds in it.
 
 use crate::expected::Expected;
+use crate::kdump::Kdump;
+use crate::lime;
 use crate::memory::{Frames, PAGE};
 use crate::paging::AddressSpace;
+use crate::qemu_elf::QemuElf;
+use crate::raw;
 use crate::registers::Registers;
 use crate::xen::XenCore;
 
@@ -95,5 +99,41 @@ impl Guest {
     #[must_use]
     pub fn xen_core(&self) -> XenCore<'_> {
         XenCore::new(self)
+    }
+
+    /// The guest as QEMU's `dump-guest-memory` writes it.
+    #[must_use]
+    pub fn qemu_elf(&self) -> QemuElf<'_> {
+        QemuElf::new(self)
+    }
+
+    /// The guest as a kdump-compressed dump.
+    #[must_use]
+    pub fn kdump(&self) -> Kdump<'_> {
+        Kdump::new(self)
+    }
+
+    /// The guest's memory as LiME writes it, its ranges cut at these physical addresses.
+    #[must_use]
+    pub fn lime(&self, cuts: &[u64]) -> Vec<u8> {
+        lime::lime(self, cuts)
+    }
+
+    /// The guest's memory as AVML writes it, its ranges cut at these physical addresses.
+    #[must_use]
+    pub fn avml(&self, cuts: &[u64]) -> Vec<u8> {
+        lime::avml(self, cuts)
+    }
+
+    /// The guest's memory by address up to a frame, with `filler` where there is none.
+    #[must_use]
+    pub fn raw(&self, filler: u8, until_frame: u64) -> Vec<u8> {
+        raw::by_address(self, filler, until_frame)
+    }
+
+    /// The guest's memory as its hypervisor's RAM file has it: without the hole below 4 GiB.
+    #[must_use]
+    pub fn raw_without_hole(&self) -> Vec<u8> {
+        raw::without_hole(self)
     }
 }

@@ -14,6 +14,7 @@
 mod copy;
 mod decode;
 pub mod in_place;
+mod stream;
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -26,6 +27,9 @@ use crate::address::{Gpa, PAGE_SIZE};
 use crate::dump::{Plan, Segment, SegmentData};
 use crate::error::{Error, Place, Result};
 use crate::memory::PhysicalMemory;
+use crate::source::{data_at, hole_at};
+
+pub use stream::to_stream;
 
 /// Bytes that are moved between two looks at the interruption flag.
 const STEP: u64 = 32 << 20;
@@ -145,7 +149,8 @@ fn file(
         .prefix(&prefix)
         .suffix(".core2dmp-part")
         .tempfile_in(folder)
-        .map_err(failed("create"))?;
+        // The library's own text names the temporary file, which the user never asked for.
+        .map_err(|e| failed("create")(e.kind().into()))?;
     let mut writer = FileWriter {
         memory,
         file: temporary.as_file(),
@@ -159,7 +164,8 @@ fn file(
         written.map_err(|failure| failure.tell(&format!("{name} at offset {:#x}", writer.at)))?;
     }
     let (written, size) = (writer.damage.written, writer.at);
-    finish(temporary, path, &name, size, options)?;
+    let stopped = || progress.advance(0).is_break();
+    finish(temporary, path, &name, size, options, &stopped)?;
     if options.sync {
         // The name is durable only with its folder. Not every file system can flush one: then it is as good
         // as it gets.
@@ -190,12 +196,17 @@ fn finish(
     name: &str,
     size: u64,
     options: WriteOptions,
+    stopped: &dyn Fn() -> bool,
 ) -> Result<()> {
     let failed = |what: &str, e| Error::io(format!("cannot {what} {name}"), e);
     let file = temporary.as_file();
     file.set_len(size).map_err(|e| failed("extend", e))?;
     if options.sync {
         file.sync_all().map_err(|e| failed("flush", e))?;
+    }
+    // Flushing may have taken minutes.
+    if stopped() {
+        return Err(Error::Interrupted);
     }
     let named = if options.force {
         temporary.persist(path)
@@ -209,35 +220,6 @@ fn finish(
         }),
         Err(e) => Err(failed("rename the finished file to", e.error)),
     }
-}
-
-/// Writes the planned file into a stream, from its first byte to its last.
-///
-/// # Errors
-/// [`Error::Io`], a closed pipe among them, [`Error::CorruptPage`] and [`Error::Interrupted`].
-pub fn to_stream(
-    plan: &Plan,
-    memory: &PhysicalMemory,
-    out: &mut dyn Write,
-    progress: &dyn Progress,
-) -> Result<Written> {
-    let mut writer = StreamWriter {
-        memory,
-        out,
-        at: 0,
-        progress,
-        buffer: vec![0; BUFFER],
-        damage: decode::Damage::new(memory, plan.salvage),
-    };
-    for segment in &plan.segments {
-        let written = writer.segment(segment);
-        written
-            .map_err(|failure| failure.tell(&format!("the stream at offset {:#x}", writer.at)))?;
-    }
-    let written = writer.damage.written;
-    out.flush()
-        .map_err(|e| Error::io("cannot write the stream", e))?;
-    Ok(written)
 }
 
 /// Why bytes did not move.
@@ -317,13 +299,13 @@ impl FileWriter<'_> {
         let source = &**self.memory.source();
         let mut from = from;
         while from < end {
-            let hole = copy::hole_at(source, from).min(end.saturating_sub(from));
+            let hole = hole_at(source, from).min(end.saturating_sub(from));
             if hole > 0 {
                 from = from.saturating_add(hole);
                 self.moved(hole)?;
                 continue;
             }
-            let data = copy::data_at(source, from).min(end.saturating_sub(from));
+            let data = data_at(source, from).min(end.saturating_sub(from));
             let step = data.min(STEP);
             let moved = copy::copy_range(source, from, self.file, self.at, step, &mut self.buffer)?;
             from = from.saturating_add(moved);
@@ -343,50 +325,6 @@ fn advance(progress: &dyn Progress, at: &mut u64, bytes: u64) -> Result<(), Fail
     match progress.advance(bytes) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Failure::Stopped),
-    }
-}
-
-struct StreamWriter<'a> {
-    memory: &'a PhysicalMemory,
-    out: &'a mut dyn Write,
-    at: u64,
-    progress: &'a dyn Progress,
-    buffer: Vec<u8>,
-    damage: decode::Damage<'a>,
-}
-
-impl StreamWriter<'_> {
-    fn segment(&mut self, segment: &Segment) -> Result<(), Failure> {
-        if let SegmentData::Encoded { index } = segment.data {
-            let (out, progress, at) = (&mut *self.out, self.progress, &mut self.at);
-            let pages = segment.bytes / PAGE_SIZE;
-            return decode::in_order(&mut self.damage, index, pages, &mut |block| {
-                out.write_all(block)?;
-                advance(progress, at, block.len() as u64)
-            });
-        }
-        let source = &**self.memory.source();
-        let mut done = 0;
-        while done < segment.bytes {
-            let step = segment.bytes.saturating_sub(done).min(BUFFER as u64);
-            let bytes = usize::try_from(step).unwrap_or(BUFFER);
-            let block = match &segment.data {
-                SegmentData::Bytes(bytes) => bytes.as_slice(),
-                SegmentData::Source { offset } => {
-                    let offset = offset.saturating_add(done);
-                    copy::read_block(source, offset, &mut self.buffer, bytes)?
-                }
-                SegmentData::Zeros | SegmentData::Encoded { .. } => {
-                    self.buffer.fill(0);
-                    self.buffer.get(..bytes).unwrap_or_default()
-                }
-            };
-            self.out.write_all(block)?;
-            let moved = block.len() as u64;
-            done = done.saturating_add(moved);
-            advance(self.progress, &mut self.at, moved)?;
-        }
-        Ok(())
     }
 }
 

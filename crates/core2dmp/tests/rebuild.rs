@@ -124,7 +124,7 @@ fn assert_placed(case: &Case) {
     assert_eq!(
         case.windows.warnings,
         [format!(
-            "the guest has no debugger data block; one of {} proven fields is put at {place:#x}",
+            "the guest has no debugger data block; one made of {} proven fields is put at {place:#x}",
             kdbg.value.rebuilt.len()
         )]
     );
@@ -245,6 +245,22 @@ fn registers_that_were_never_saved_are_found_by_the_pointer_to_them() {
         assert_placed(&case);
         assert_fields(&case, &[]);
         assert_read_through(&case);
+    }
+}
+
+#[test]
+fn a_saved_register_that_holds_the_contexts_address_is_no_pointer_to_it() {
+    for (spec, register) in [
+        (GuestSpec::windows2003_x86(), 0xa0),
+        (GuestSpec::windows2003_x64(), 0xa8),
+        (GuestSpec::windows7(), 0xa8),
+    ] {
+        let mut guest = destroy(spec.build());
+        let context = guest.expected.processors[0].context;
+        let width = if guest.expected.arch.is_64() { 8 } else { 4 };
+        guest.write_va(context + register, &context.to_le_bytes()[..width]);
+        // With one processor, its number may stand in two places.
+        assert_fields(&Case::of(guest), &["OffsetPrcbNumber"]);
     }
 }
 

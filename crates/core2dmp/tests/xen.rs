@@ -354,16 +354,23 @@ fn what_is_not_xens_is_not_claimed() {
     assert_eq!(found(vec![0; 8192]), r"\x00\x00\x00\x00\x00\x00\x00\x00");
     let elf = r"\x7fELF\x02\x01\x01\x00";
     let plain = Hand::new(&[0]);
-    // Somebody else's notes; another kind of ELF; one with program headers.
+    // Somebody else's notes; another kind of ELF.
     let mut other = plain.bytes();
     let name = usize::try_from(plain.offset(".note.Xen")).unwrap() + 12;
     other[name..name + 4].copy_from_slice(b"CORE");
     assert_eq!(found(other), elf);
-    for (at, value) in [(16, 2), (56, 1), (58, 56), (60, 0)] {
+    for (at, value) in [(16, 2), (58, 56), (60, 0)] {
         let mut other = plain.bytes();
         other[at] = value;
         assert_eq!(found(other), elf, "byte {at}");
     }
+    // With program headers it is the other kind of core, and has no memory.
+    let mut other = plain.bytes();
+    other[56] = 1;
+    assert_eq!(
+        open(other).unwrap_err().to_string(),
+        "program headers at file offset 0x0: expected memory (PT_LOAD), found none"
+    );
     let mut without = plain;
     without.part(".xen_pfn").name = ".xen_pfx";
     assert_eq!(

@@ -5,7 +5,8 @@
 //!                                       \-> check:       refused | opens broken | cosmetic | nothing
 //! ```
 //!
-//! What the engine refuses has to be called refused, and nothing that it opens clean may be. The table that is printed
+//! What the engine refuses has to be called refused, and nothing that it opens clean may be; what it finds has to be
+//! found, and the words that are predicted have to be its words. The table that is printed
 //! is docs/formats/dmp-rows.md.
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use crate::run::{Outcome, have, root, target_dir};
 
 /// Judges that run at the same time.
 const AT_ONCE: usize = 2;
+/// Lines of the engine that a row shows.
+const MAX_WORDS: usize = 3;
 /// The table in the repository.
 const PAGE: &str = "docs/formats/dmp-rows.md";
 /// What the page begins with.
@@ -31,7 +34,7 @@ const HEAD: &str = "\
 
 Made by `cargo xtask judge rows`; do not edit. Each row breaks one thing of a good synthetic dump
 (`core2dmp_synth::broken`). The engine is dbgeng 10.0.10240. `core2dmp check` has to call refused whatever the engine
-refuses, and nothing that it opens clean.
+refuses, and nothing that it opens clean; what it finds wrong has to be found, and the words have to be its words.
 
 | dump | broken | the engine | its words | check | in | and expects the words |
 |---|---|---|---|---|---|---|
@@ -64,6 +67,8 @@ struct Line {
     name: &'static str,
     engine: Opinion,
     words: String,
+    /// Whether it said what was predicted.
+    said: bool,
     /// The worst finding.
     ours: Option<Finding>,
     wrong: bool,
@@ -142,29 +147,32 @@ fn judge(
     let dump = row.map_or_else(|| good.dump.clone(), |row| row.broken(good));
     let file = folder.join(format!("{}-{}.dmp", body.name(), name.replace(' ', "-")));
     std::fs::write(&file, &dump.bytes)?;
-    let (engine, words) = ask(script, &file)?;
+    let (engine, text) = ask(script, &file)?;
     std::fs::remove_file(&file)?;
     let ours = DumpFile::open(Arc::new(dump.bytes))
         .map(|dump| check(&dump).findings.into_iter().next())?;
     let refused = ours
         .as_ref()
         .is_some_and(|finding| finding.severity == Severity::Refused);
+    let predicted = ours.as_ref().and_then(|finding| finding.debugger);
+    let said = said(&text, predicted.unwrap_or_default());
     let wrong = match engine {
         Opinion::Refused => !refused,
-        Opinion::Findings => false,
+        Opinion::Findings => ours.is_none(),
         Opinion::Clean => refused,
     };
     Ok(Line {
         body,
         name,
         engine,
-        words,
+        words: words(&text),
+        said,
         ours,
-        wrong: wrong || row.is_none() && engine != Opinion::Clean,
+        wrong: wrong || !said || row.is_none() && engine != Opinion::Clean,
     })
 }
 
-/// The engine's opinion, and its words.
+/// The engine's opinion, and all that it said.
 fn ask(script: &Path, file: &PathBuf) -> Outcome<(Opinion, String)> {
     let mut command = if have("timeout") {
         let mut command = Command::new("timeout");
@@ -183,27 +191,74 @@ fn ask(script: &Path, file: &PathBuf) -> Outcome<(Opinion, String)> {
         Some(1) => Opinion::Findings,
         _ => return Err(format!("the judge is not set up, or failed: {text}").into()),
     };
-    Ok((opinion, words(&text)))
+    Ok((opinion, text))
 }
 
-/// What the engine complained of.
+/// What the engine complained of, once each, without the name of the file.
 fn words(text: &str) -> String {
-    let said = text.split("--- facts").next().unwrap_or(text);
-    let marks = [
-        "Could not", "Unable to", "WARNING", "CORRUPT", "not available", "can not", "Unknown", "ERROR",
-        "=8", "=D0", "=d0",
+    const MARKS: [&str; 17] = [
+        "Could not match",
+        "Could not open dump",
+        "CORRUPT",
+        "Invalid number",
+        "Invalid directory",
+        "KernBase <",
+        "Dump file",
+        "Dump header",
+        "Unable to initialize",
+        "Unable to read PsLoaded",
+        "can not determine",
+        "could not be read",
+        "is NULL",
+        "not available!",
+        "partially valid",
+        "Unknown exception",
+        "is wrong",
     ];
-    let mut lines: Vec<&str> = said
-        .lines()
-        .map(str::trim)
-        .filter(|line| marks.iter().any(|mark| line.contains(mark)))
-        .collect();
-    if lines.is_empty() {
-        let failed = text.lines().filter(|line| line.starts_with("FAIL="));
-        lines = failed.map(|line| line.trim_start_matches("FAIL=")).collect();
+    let mut said: Vec<String> = Vec::new();
+    let facts = ["OpenDumpFile=", "WaitForEvent="];
+    for line in text.lines().map(str::trim) {
+        let failed = facts.iter().any(|fact| {
+            let code = line.strip_prefix(fact);
+            code.is_some_and(|code| code != "00000000")
+        });
+        if !failed && (line.starts_with("FAIL=") || !MARKS.iter().any(|mark| line.contains(mark))) {
+            continue;
+        }
+        let line = without_name(line);
+        if !said.contains(&line) {
+            said.push(line);
+        }
     }
-    lines.dedup();
-    lines.join("; ")
+    if said.is_empty() {
+        let failed = text.lines().filter_map(|line| line.strip_prefix("FAIL="));
+        said = failed.map(without_name).collect();
+        said.dedup();
+    }
+    said.truncate(MAX_WORDS);
+    said.join("; ")
+}
+
+/// A line without the `[file]` in it.
+fn without_name(line: &str) -> String {
+    match (line.find(" ["), line.find(']')) {
+        (Some(start), Some(end)) if start < end => {
+            format!("{}{}", &line[..start], &line[end + 1..])
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// Whether the engine said what was predicted. Texts of error codes are the operating system's.
+fn said(text: &str, predicted: &str) -> bool {
+    let text = text.lines().map(without_name).collect::<Vec<_>>();
+    let text = text.join("\n").to_lowercase();
+    let predicted = predicted.to_lowercase();
+    predicted
+        .split(['.', ';', ':', ','])
+        .map(str::trim)
+        .filter(|part| !part.starts_with("the ") && !part.ends_with(" failed"))
+        .all(|part| text.contains(part))
 }
 
 fn render(lines: &[Line]) -> String {
@@ -212,7 +267,7 @@ fn render(lines: &[Line]) -> String {
         let ours = line.ours.as_ref();
         let cell = |text: &str| text.replace('|', "\\|");
         page.push_str(&format!(
-            "| {} | {} | {}{} | {} | {} | {} | {} |\n",
+            "| {} | {} | {}{} | {} | {} | {} | {}{} |\n",
             line.body.name(),
             line.name,
             if line.wrong { "**WRONG** " } else { "" },
@@ -221,6 +276,7 @@ fn render(lines: &[Line]) -> String {
             ours.map_or_else(|| "nothing".to_owned(), |f| f.severity.to_string()),
             ours.map_or("", |finding| finding.field),
             cell(ours.and_then(|finding| finding.debugger).unwrap_or("")),
+            if line.said { "" } else { " (not said)" },
         ));
     }
     page

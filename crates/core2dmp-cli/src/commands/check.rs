@@ -22,8 +22,9 @@ use crate::render::{json, text};
 /// Runs the command.
 pub(crate) fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
     if !args.json {
-        let report = check::check(&open_dump(&args.file)?);
-        to_stdout(&text::check(&args.file, &report, args.verbose))?;
+        let dump = open_dump(&args.file)?;
+        let report = check::check(&dump);
+        to_stdout(&text::check(args, &dump, &report))?;
         return Ok(outcome(&report));
     }
     let mut document = json::Check::new(args.file.to_string_lossy().into_owned());

@@ -1,26 +1,41 @@
 //! `core2dmp demo`: the whole way with a guest of our own, without a hypervisor.
 //!
 //! ```text
-//! core2dmp-synth -> a guest that has crashed -> demo.core, as `xl dump-core` writes it -> convert -> demo.dmp
+//! core2dmp-synth -> a guest that has crashed -> demo.core, as `xl dump-core` writes it -> convert -> demo.dmp -> check
+//!     demo.dmp behind a header of another boot -> stale.dmp -> check -> diff -> repair -> stale.repaired.dmp
 //! ```
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use core2dmp::container::dmp::DumpFile;
+use core2dmp::dump::check;
+use core2dmp::dump::diff;
+use core2dmp::dump::{Segment, SegmentData};
 use core2dmp::error::Error;
+use core2dmp::format::dump_values::DUMP_TYPE_SUMMARY;
+use core2dmp::format::header_fields::FieldId;
+use core2dmp::format::put_at;
+use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
-use super::convert;
-use crate::args::{Context, ConvertArgs, DemoArgs};
+use super::{convert, open_dump, repair};
+use crate::args::{CheckArgs, Context, ConvertArgs, DemoArgs, RepairArgs};
 use crate::escape;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stdout};
+use crate::render::text;
 
 /// Of the guest, in MiB.
 const MEMORY: u64 = 64;
 /// Of a hundred frames, how many are zero.
 const ZEROS: u8 = 70;
+
+/// Page tables of another boot: there are none at this address.
+const OTHER_ROOT: u64 = 0x3ec_1000;
+/// The PFN database of another boot.
+const OTHER_PFN_DATABASE: u64 = 0xffff_fadf_c920_0000;
 
 /// Runs the command.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
@@ -43,9 +58,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         return Err(Error::Interrupted.into());
     }
     to_stdout(&story(&guest, &core, &dump))?;
-    let args = ConvertArgs {
+    let convert_args = ConvertArgs {
         source: core.clone(),
-        output: Some(dump),
+        output: Some(dump.clone()),
         force: true,
         no_sync: false,
         dry_run: false,
@@ -57,11 +72,99 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         verbose: false,
         quiet: false,
     };
-    convert::run_with(&args, &interrupt)?;
+    convert::run_with(&convert_args, &interrupt)?;
     to_stdout(&format!(
-        "what is in it: core2dmp info {}\n",
+        "what is in it: core2dmp info {}\n\nWould WinDbg open it?\n",
         escape::path(&core)
+    ))?;
+    judge(&dump)?;
+    stale(&args.dir, &dump, &interrupt)
+}
+
+/// What `core2dmp check` says.
+fn judge(dump: &Path) -> Result<(), Failure> {
+    let args = CheckArgs {
+        file: dump.to_path_buf(),
+        json: false,
+        verbose: false,
+    };
+    let opened = open_dump(dump)?;
+    let report = text::check(&args, &opened, &check::check(&opened));
+    to_stdout(&format!(
+        "  $ core2dmp check {}\n{report}",
+        escape::path(dump)
     ))
+}
+
+/// The same dump behind a header that the guest made in another boot: refused, explained, repaired.
+fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
+    let path = dir.join("stale.dmp");
+    let good = open_dump(dump)?;
+    let header = stale_header(&good);
+    let header_bytes = header.len() as u64;
+    let segments = [
+        Segment {
+            bytes: header_bytes,
+            data: SegmentData::Bytes(header),
+        },
+        Segment {
+            bytes: good.size.saturating_sub(header_bytes),
+            data: SegmentData::Source {
+                offset: header_bytes,
+            },
+        },
+    ];
+    let options = WriteOptions {
+        force: true,
+        sync: false,
+    };
+    {
+        let _guard = interrupt.guard();
+        write::segments_to_file(&segments, &good.memory(), &path, options, &Silent)?;
+    }
+    let bad = open_dump(&path)?;
+    let verdict = diff::diff_headers(&good.header, &bad.header).map(|diff| diff.verdict());
+    to_stdout(
+        "\nThe same memory behind a header that a driver made in another boot, of another type:\n",
+    )?;
+    judge(&path)?;
+    let (good, bad) = (escape::path(dump), escape::path(&path));
+    to_stdout(&format!(
+        "  $ core2dmp diff {good} {bad}\nverdict: {}\n  $ core2dmp repair {bad}\n",
+        verdict.unwrap_or_default()
+    ))?;
+    let args = RepairArgs {
+        file: path,
+        output: None,
+        in_place: false,
+        undo: false,
+        from: None,
+        dry_run: false,
+        force: true,
+        no_sync: true,
+        json: false,
+        verbose: false,
+    };
+    repair::run_with(&args, interrupt).map(|_| ())
+}
+
+/// The header with another type, and the addresses of another boot.
+fn stale_header(dump: &DumpFile) -> Vec<u8> {
+    let mut header = dump.header.clone();
+    for (id, change) in [
+        (FieldId::DumpType, u64::from(DUMP_TYPE_SUMMARY)),
+        (FieldId::DirectoryTableBase, OTHER_ROOT),
+        (FieldId::PfnDataBase, OTHER_PFN_DATABASE),
+    ] {
+        let Some(field) = dump.width.field(id) else {
+            continue;
+        };
+        let bytes = change.to_le_bytes();
+        let (value, _) = bytes.split_at(field.bytes.min(bytes.len()));
+        let fits = put_at(&mut header, field.offset, value);
+        debug_assert!(fits, "a header has all its fields");
+    }
+    header
 }
 
 /// Replaces the core of an earlier demo; an interruption leaves that one.

@@ -33,10 +33,14 @@ pub(crate) struct Comparison {
     pub(crate) old: String,
     /// What of it.
     pub(crate) old_what: &'static str,
+    /// What stands behind its header.
+    pub(crate) old_body: Option<String>,
     /// The second file.
     pub(crate) new: String,
     /// What of it.
     pub(crate) new_what: &'static str,
+    /// What stands behind its header.
+    pub(crate) new_body: Option<String>,
     /// The fields.
     pub(crate) fields: HeaderDiff,
     /// The bytes.
@@ -92,8 +96,10 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
         bytes: diff::byte_differences(&old.header, &new.header),
         old: old.name,
         old_what: old.what,
+        old_body: old.body,
         new: new.name,
         new_what: new.what,
+        new_body: new.body,
         fields,
         memory,
         behind: 0,
@@ -133,8 +139,10 @@ fn lay_over(listing: &Path, with: &Path) -> Result<Comparison, Failure> {
     Ok(Comparison {
         old,
         old_what,
+        old_body: None,
         new,
         new_what,
+        new_body: None,
         fields: fields.map_err(|e| not_comparable(&e))?,
         behind: differences.len().saturating_sub(inside.len()),
         bytes: inside,

@@ -78,7 +78,10 @@ fn dump_alone(args: &InfoArgs, dump: &DumpFile, guest: &Guest, failure: &Failure
 }
 
 fn not_understood(failure: &Failure) -> String {
-    format!("the memory behind the header says nothing: {}", failure.message())
+    format!(
+        "the memory behind the header says nothing: {}",
+        failure.message()
+    )
 }
 
 /// The dump that would be written, for its header; if there can be none that is a warning.

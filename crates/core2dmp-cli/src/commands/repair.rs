@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::check::Severity;
 use core2dmp::dump::repair::{self, Repair};
+use core2dmp::error::Error;
 use core2dmp::windows::HeaderSearch;
 use core2dmp::write::{self, WriteOptions, in_place};
 
@@ -69,6 +70,17 @@ fn undo(
     document: &mut json::Repair,
 ) -> Result<(Outcome, String), Failure> {
     let _guard = interrupt.guard();
+    let undo = in_place::undo_path(&args.file);
+    if undo.symlink_metadata().is_err() {
+        return Err(Failure::Refused {
+            message: format!(
+                "{} was not repaired in place: there is no {}",
+                args.file.display(),
+                undo.display()
+            ),
+            hint: "the old bytes stand beside the dump, under its name; were they moved?",
+        });
+    }
     let places = in_place::undo(&args.file)?;
     document.undone = Some(places);
     Ok((Outcome::Done, text::undone(&args.file, places)))
@@ -114,8 +126,14 @@ fn apply(
     if args.in_place {
         // Small, and half of it is worse than all of it.
         let _guard = interrupt.guard();
-        let undo = in_place::apply(&args.file, &repair.changes)?;
-        return Ok(Written::InPlace(undo));
+        let applied = in_place::apply(&args.file, &repair.changes);
+        return applied.map(Written::InPlace).map_err(|error| match error {
+            Error::OutputExists { path } => Failure::Refused {
+                message: format!("{path} exists: an earlier repair was not undone"),
+                hint: "undo it with --undo, or move that file away to keep both repairs",
+            },
+            error => error.into(),
+        });
     }
     let path = output::repaired(args)?;
     let segments = repair.segments(dump)?;

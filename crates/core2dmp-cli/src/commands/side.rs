@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use core2dmp::container::Guest;
+use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::{self, PlanOptions};
 use core2dmp::windows::HeaderSearch;
 
@@ -21,6 +22,8 @@ pub(super) struct Side {
     pub(super) name: String,
     /// What was compared, in words.
     pub(super) what: &'static str,
+    /// What stands behind the header, if anything does that is known.
+    pub(super) body: Option<String>,
     pub(super) header: Vec<u8>,
     pub(super) guest: Guest,
 }
@@ -33,6 +36,7 @@ impl Side {
             return Ok(Self {
                 name,
                 what: "its header",
+                body: body(&dump),
                 guest: dump.guest(),
                 header: dump.header,
             });
@@ -43,8 +47,16 @@ impl Side {
         Ok(Self {
             name,
             what: "the header that convert would write",
+            body: None,
             header: plan.header().to_vec(),
             guest,
         })
     }
+}
+
+/// What the bytes behind the header are, whatever the header says.
+fn body(dump: &DumpFile) -> Option<String> {
+    let guess = dump.guess_body();
+    let kind = guess.dump_type()?;
+    Some(format!("{}, which is type {kind}", guess.name()))
 }

@@ -71,9 +71,10 @@ pub(crate) fn both(field: &Field, old: &FieldValue, new: &FieldValue) -> (String
     };
     let (before, after) = (shown(old), shown(new));
     match (old, new) {
-        (FieldValue::Number(old), FieldValue::Number(new)) if before == after => {
-            (format!("{before} ({old:#x})"), format!("{after} ({new:#x})"))
-        }
+        (FieldValue::Number(old), FieldValue::Number(new)) if before == after => (
+            format!("{before} ({old:#x})"),
+            format!("{after} ({new:#x})"),
+        ),
         _ => (before, after),
     }
 }
@@ -157,7 +158,10 @@ mod tests {
 
     #[test]
     fn bits_have_names_or_numbers() {
-        assert_eq!(bits(ATTRIBUTES, 0x30).as_deref(), Some("live dump, made offline"));
+        assert_eq!(
+            bits(ATTRIBUTES, 0x30).as_deref(),
+            Some("live dump, made offline")
+        );
         assert_eq!(bits(SUITES, 1 << 40).as_deref(), Some("bit 40"));
         assert_eq!(bits(SUITES, 0), None);
     }
@@ -168,7 +172,10 @@ mod tests {
         let at = |ticks| FieldValue::Number(610_000_000 + ticks);
         assert_eq!(
             both(field, &at(1), &at(2)),
-            ("1m 1s (0x245bdc81)".to_owned(), "1m 1s (0x245bdc82)".to_owned())
+            (
+                "1m 1s (0x245bdc81)".to_owned(),
+                "1m 1s (0x245bdc82)".to_owned()
+            )
         );
         let field = HeaderWidth::Bits64.field(FieldId::DumpType).unwrap();
         let (old, new) = both(field, &FieldValue::Number(1), &FieldValue::NotSet);

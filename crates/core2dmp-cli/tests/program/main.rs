@@ -4,6 +4,8 @@
 //! corpus     real containers with known contents, where the corpus is present
 //! roundtrip  synthetic guests: dump, convert, read back by a reader that nobody here wrote, compare page by page
 //! schema     the JSON of all of these is what docs/json-schema says
+//! dumps      what is said of dumps, compared and mended in them
+//! thread     the thread that this program comes from
 //! hostile    a guest's names never reach a terminal raw
 //! whole      interrupted, full disks, existing files: the output appears whole or not at all
 //! ```
@@ -19,9 +21,11 @@ mod bytes;
 mod core_file;
 mod corpus;
 mod dump_file;
+mod dumps;
 mod expected;
 mod hostile;
 mod roundtrip;
 mod run;
 mod schema;
+mod thread;
 mod whole;

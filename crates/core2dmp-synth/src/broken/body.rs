@@ -10,11 +10,11 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "cut in the middle" [Full64 Full32 Bitmap64] |case| case.dump.truncate(case.dump.bytes.len() / 2)
         => Broken "file" "Dump file has been truncated" No;
     "cut behind the header" [Full64 Full32] |case| case.dump.truncate(case.dump.header_bytes)
-        => Broken "file" "" No;
+        => Broken "body" "Dump file has been truncated" No;
     "cut behind its header" [Bitmap64 Summary64] |case| case.dump.truncate(0x2000)
-        => Refused "DumpType" "Win32 error 0n1392" No;
+        => Refused "body" "Win32 error 0n1392" No;
     "cut in the header" [Full64 Full32 Bitmap64 Summary64] |case| case.dump.truncate(0x800)
-        => Refused "header" "" No;
+        => Refused "header" "Could not match Dump File signature" No;
     "bytes appended" [Full64 Full32 Bitmap64 Summary64] |case| case.dump.bytes.extend([0xa5; 0x2000])
         => Silent "" "" Nothing;
 
@@ -50,42 +50,48 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "bitmap options" [Bitmap64 Summary64] |case| case.put_u32(0x2008, 0xff)
         => Silent "" "" Nothing;
     "first page later" [Bitmap64] |case| case.add_word(0x2020, 0x1000)
-        => Broken "bitmap" "" No;
+        => Broken "offset of the first page" "PARTIALLY CORRUPT" Whole;
     "first page at 0" [Bitmap64] |case| case.put_u64(0x2020, 0)
-        => Broken "bitmap" "" No;
+        => Broken "offset of the first page" "PARTIALLY CORRUPT" Whole;
     "bit count too high" [Bitmap64] |case| case.add_word(0x2028, 1)
-        => Broken "bitmap" "inconsistent set-bit count" Whole;
+        => Broken "pages of the bitmap" "inconsistent set-bit count" Whole;
     "bit count 0" [Bitmap64] |case| case.put_u64(0x2028, 0)
-        => Broken "bitmap" "inconsistent set-bit count" Whole;
+        => Broken "pages of the bitmap" "inconsistent set-bit count" Whole;
     "half the bits" [Bitmap64] |case| case.put_u64(0x2030, case.word(0x2030) / 2)
-        => Broken "bitmap" "inconsistent set-bit count" No;
+        => Broken "bits of the bitmap" "PARTIALLY CORRUPT" Whole;
     "twice the bits" [Bitmap64] |case| case.put_u64(0x2030, case.word(0x2030) * 2)
         => Silent "" "" Nothing;
     "no bits" [Bitmap64] |case| case.put_u64(0x2030, 0)
-        => Broken "bitmap" "" No;
+        => Broken "bits of the bitmap" "PARTIALLY CORRUPT" Whole;
     "a bit too many" [Bitmap64] |case| case.put(0x2038, &[case.dump.bytes[0x2038] | 1])
-        => Broken "bitmap" "inconsistent set-bit count" No;
+        => Broken "pages of the bitmap" "inconsistent set-bit count" No;
     "a bit too few" [Bitmap64] |case| case.put(0x2038, &[case.dump.bytes[0x2038] & !4])
-        => Broken "bitmap" "inconsistent set-bit count" No;
+        => Broken "pages of the bitmap" "inconsistent set-bit count" No;
 
     "first page later" [Summary64] |case| case.add_u32(0x200c, 0x1000)
-        => Broken "bitmap" "" No;
+        => Broken "offset of the first page" "PARTIALLY CORRUPT" Whole;
     "first page at 0" [Summary64] |case| case.put_u32(0x200c, 0)
-        => Broken "bitmap" "" No;
+        => Broken "offset of the first page" "PARTIALLY CORRUPT" Whole;
     "half the bits" [Summary64] |case| case.put_u32(0x2010, case.get_u32(0x2010) / 2)
-        => Broken "bitmap" "inconsistent set-bit count" No;
+        => Broken "bits of the bitmap" "PARTIALLY CORRUPT" Whole;
     "no bits" [Summary64] |case| case.put_u32(0x2010, 0)
-        => Broken "bitmap" "" No;
+        => Broken "bits of the bitmap" "PARTIALLY CORRUPT" Whole;
     "bit count too high" [Summary64] |case| case.add_u32(0x2014, 1)
-        => Broken "bitmap" "inconsistent set-bit count" Whole;
+        => Broken "pages of the bitmap" "inconsistent set-bit count" Whole;
     "bit count 0" [Summary64] |case| case.put_u32(0x2014, 0)
-        => Broken "bitmap" "inconsistent set-bit count" Whole;
+        => Broken "pages of the bitmap" "inconsistent set-bit count" Whole;
     "other bits halved" [Summary64] |case| case.put_u32(0x2018, case.get_u32(0x2018) / 2)
         => Silent "" "" Nothing;
     "other bits 0" [Summary64] |case| case.put_u32(0x2018, 0)
         => Silent "" "" Nothing;
     "a bit too many" [Summary64] |case| case.put(0x2028, &[case.dump.bytes[0x2028] | 1])
-        => Broken "bitmap" "inconsistent set-bit count" No;
+        => Broken "pages of the bitmap" "inconsistent set-bit count" No;
     "no runs" [Summary64] |case| case.put_u32(0x88, 0)
-        => Refused "PhysicalMemoryBlock.NumberOfRuns" "" Whole;
+        => Refused "PhysicalMemoryBlock.NumberOfRuns" "Dump file is too large to map" Whole;
+    "dump type 2" [Kernel64] |case| case.put_u32(0xf98, 2)
+        => Broken "DumpType" "PARTIALLY CORRUPT" Whole;
+    "dump type 6" [Summary64] |case| case.put_u32(0xf98, 6)
+        => Broken "DumpType" "PARTIALLY CORRUPT" Whole;
+    "dump type 4" [Bitmap64 Summary64] |case| case.put_u32(0xf98, 4)
+        => Refused "DumpType" "Win32 error 0n1392" Whole;
 };

@@ -21,7 +21,7 @@ pub(super) static ROWS: &[&[Row]] = table! {
         => Cosmetic "MinorVersion" "" Whole;
 
     "page tables 0" [Full64 Full32 Bitmap64 Summary64] |case| case.put_word(0x10, 0)
-        => Refused "DirectoryTableBase" "Win32 error 0n1392" Whole;
+        => Refused "DirectoryTableBase" "Invalid directory table base value 0x0" Whole;
     "page tables elsewhere" [Full64 Full32 Bitmap64 Summary64] |case| case.add_word(0x10, 0x3000)
         => Broken "DirectoryTableBase" "PARTIALLY CORRUPT" Whole;
     "page tables outside memory" [Full64 Full32] |case| case.put_word(0x10, 0x7eec_1000)
@@ -51,11 +51,15 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "machine 0" [Full64 Full32] |case| case.put_u32(case.at().machine, 0)
         => Refused "MachineImageType" "Unable to initialize target machine information" Whole;
     "machine x86" [Full64] |case| case.put_u32(0x30, 0x14c)
-        => Broken "MachineImageType" "" Whole;
+        => Broken "MachineImageType" "PARTIALLY CORRUPT" Whole;
     "machine x64" [Full32] |case| case.put_u32(0x20, 0x8664)
-        => Broken "MachineImageType" "" Whole;
+        => Broken "MachineImageType" "PARTIALLY CORRUPT" Whole;
     "machine ARM64" [Full64 Full32] |case| case.put_u32(case.at().machine, 0xaa64)
-        => Broken "MachineImageType" "" Whole;
+        => Broken "MachineImageType" "PARTIALLY CORRUPT" Whole;
+    "machine Itanium" [Full64] |case| case.put_u32(0x30, 0x200)
+        => Broken "MachineImageType" "PARTIALLY CORRUPT" Whole;
+    "machine ARM" [Full64 Full32] |case| case.put_u32(case.at().machine, 0x1c4)
+        => Broken "MachineImageType" "PARTIALLY CORRUPT" Whole;
     "machine PAGE" [Full64 Full32] |case| case.unset(case.at().machine, 4)
         => Refused "MachineImageType" "Unable to initialize target machine information" Whole;
 
@@ -64,7 +68,9 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "a processor too many" [Full64 Full32] |case| case.put_u32(case.at().processors, 3)
         => Refused "NumberProcessors" "80004005" Whole;
     "processors PAGE" [Full64 Full32] |case| case.unset(case.at().processors, 4)
-        => Refused "NumberProcessors" "80004005" Whole;
+        => Refused "NumberProcessors" "Invalid number of processors" Whole;
+    "4096 processors" [Full64 Full32] |case| case.put_u32(case.at().processors, 4096)
+        => Refused "NumberProcessors" "Invalid number of processors" Whole;
     "a processor too few" [Full64 Full32] |case| case.put_u32(case.at().processors, 1)
         => Broken "NumberProcessors" "" Whole;
 
@@ -80,8 +86,10 @@ pub(super) static ROWS: &[&[Row]] = table! {
     } => Broken "KdDebuggerDataBlock" "PARTIALLY CORRUPT" Whole;
     "debugger data of another boot" [Full64 Full32] |case| case.add_word(case.at().kdbg, -0x4c20_0000)
         => Broken "KdDebuggerDataBlock" "PARTIALLY CORRUPT" Whole;
-    "debugger data PAGE" [Full64 Full32] |case| case.unset(case.at().kdbg, if case.is_wide() { 8 } else { 4 })
+    "debugger data PAGE" [Full64] |case| case.unset(0x80, 8)
         => Broken "KdDebuggerDataBlock" "PARTIALLY CORRUPT" Whole;
+    "debugger data PAGE" [Full32] |case| case.unset(0x60, 4)
+        => Broken "KdDebuggerDataBlock" "KdDebuggerDataBlock not available!" Whole;
     "debugger data not sign-extended" [Full64] |case| case.put_u32(0x84, 0)
         => Broken "KdDebuggerDataBlock" "PARTIALLY CORRUPT" Whole;
 
@@ -96,21 +104,21 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "87 runs" [Full32] |case| case.put_u32(0x64, 87)
         => Broken "PhysicalMemoryBlock.NumberOfRuns" "physical memory block has been truncated" Whole;
     "runs PAGE" [Full64 Full32] |case| case.unset(case.at().runs, 4)
-        => Broken "PhysicalMemoryBlock.NumberOfRuns" "" Whole;
+        => Broken "PhysicalMemoryBlock.NumberOfRuns" "physical memory block has been truncated" Whole;
     "a page too many" [Full64 Full32] |case| case.add_word(case.at().pages, 1)
         => Broken "PhysicalMemoryBlock.NumberOfPages" "Dump file has been truncated" Whole;
     "no pages" [Full64 Full32] |case| case.put_word(case.at().pages, 0)
         => Cosmetic "PhysicalMemoryBlock.NumberOfPages" "" Whole;
     "first run a frame later" [Full64 Full32] |case| case.add_word(case.at().first_run, 1)
-        => Cosmetic "PhysicalMemoryBlock.Run" "" Whole;
+        => Broken "PhysicalMemoryBlock.Run" "" Whole;
     "first run a frame shorter" [Full64 Full32] |case| {
         case.add_word(case.at().first_run + if case.is_wide() { 8 } else { 4 }, -1);
     } => Broken "PhysicalMemoryBlock.Run" "PARTIALLY CORRUPT" Whole;
 
     "context 0" [Full64 Full32] |case| case.put(case.at().context, &[0; 0x2cc])
-        => Silent "" "" Nothing;
-    "context PAGE" [Full64 Full32] |case| case.unset(case.at().context, 0x2cc)
-        => Silent "" "" Nothing;
+        => Cosmetic "ContextRecord" "" Whole;
+    "context PAGE" [Full64 Full32] |case| case.unset(case.at().context, if case.is_wide() { 3000 } else { 1200 })
+        => Cosmetic "ContextRecord" "" Whole;
     "exception 0" [Full64 Full32] |case| case.put_u32(case.at().exception, 0)
         => Cosmetic "Exception.ExceptionCode" "Unknown exception - code 00000000" Whole;
     "exception PAGE" [Full64 Full32] |case| case.unset(case.at().exception, 0x50)
@@ -138,7 +146,7 @@ pub(super) static ROWS: &[&[Row]] = table! {
         => Refused "DumpType" "Could not match Dump File signature" Whole;
 
     "dump space 0" [Full64 Full32] |case| case.put_u64(0xfa0, 0)
-        => Cosmetic "RequiredDumpSpace" "" Whole;
+        => Silent "" "" Nothing;
     "dump space of another dump" [Full64 Full32] |case| case.put_u64(0xfa0, 0x2862_5000)
         => Cosmetic "RequiredDumpSpace" "" Whole;
     "time 0" [Full64 Full32] |case| case.put_u64(case.at().time, 0)
@@ -163,5 +171,5 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "PAE the other way" [Full32] |case| case.put(0x5c, &[0])
         => Broken "PaeEnabled" "PARTIALLY CORRUPT" Whole;
     "PAE PAGE" [Full32] |case| case.put(0x5c, b"P")
-        => Cosmetic "PaeEnabled" "" Whole;
+        => Broken "PaeEnabled" "PARTIALLY CORRUPT" Whole;
 };

@@ -79,10 +79,7 @@ impl Body {
         };
         let guest = match self {
             Self::Full32 | Self::Summary32 => stop(GuestSpec::windows7_pae()),
-            Self::Live64 => GuestSpec::windows10()
-                .memory_mib(20)
-                .processors(2)
-                .build(),
+            Self::Live64 => GuestSpec::windows10().memory_mib(20).processors(2).build(),
             _ => stop(GuestSpec::windows7()),
         };
         let dump = match self {

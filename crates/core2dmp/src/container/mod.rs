@@ -204,6 +204,6 @@ static NOTHING: Vec<u8> = Vec::new();
 fn describe(head: &[u8]) -> String {
     match head.get(..8.min(head.len())) {
         None | Some([]) => "an empty file".to_owned(),
-        Some(first) => first.escape_ascii().to_string(),
+        Some(first) => format!("\"{}\"", first.escape_ascii()),
     }
 }

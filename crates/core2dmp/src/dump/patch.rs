@@ -17,6 +17,23 @@ pub struct Patch {
     pub bytes: u64,
 }
 
+/// What is patched in a frame, in words.
+pub(super) fn in_frame(space: &AddressSpace<'_>, patches: &[Patch], pfn: Pfn) -> String {
+    let touches = |patch: &&Patch| {
+        let last = patch.gva.saturating_add(patch.bytes.saturating_sub(1));
+        // A patch is smaller than a page, or a block of a few.
+        [patch.gva, last]
+            .into_iter()
+            .any(|gva| space.translate(gva).is_ok_and(|at| at.gpa.pfn() == pfn))
+    };
+    let names: Vec<&str> = patches
+        .iter()
+        .filter(touches)
+        .map(|patch| patch.what.as_str())
+        .collect();
+    names.join(", ")
+}
+
 /// Patched pages by frame, and the list of what was patched.
 #[derive(Debug, Default)]
 pub(super) struct PatchSet {

@@ -7,26 +7,32 @@
 //! A repair is a list of changes, each with its reason; nothing is written here. What is not proven by the
 //! memory or by the body is left, and said. The pages of the body are not moved: runs describe it as it is.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::mem::offset_of;
-use std::sync::Arc;
+mod from_core;
+pub(super) mod overlay;
 
-use super::check::{CheckReport, Finding, Mend, check};
-use super::plan::{self, Plan, PlanOptions, Segment, SegmentData};
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+
+pub use self::from_core::repair_from;
+use self::overlay::{Overlay, lay_over};
+use super::check::{CheckReport, Finding, Mend, are_true, check, fitting_runs};
+use super::patch;
+use super::plan::{self, Plan, Segment, SegmentData};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
-use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
 use crate::error::{Error, Result};
-use crate::format::bitmap::{BitmapHeader, SummaryHeader};
+use crate::format::bitmap::{BitmapHeader, SummaryHeader, TAG_FULL, TAG_SUMMARY};
 use crate::format::dump_values::{SIGNATURE, VALID_DUMP32, VALID_DUMP64};
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::memory::Backing;
-use crate::source::{ReadAt, read_exact_at};
+use crate::source::read_exact_at;
 use crate::windows::Windows;
 
 /// Rounds of mending: a type that is put right shows what it hid.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 6;
+
+/// The structure whose count of set bits is wrong, as the reader names it.
+const SET_BITS: &str = "pages of the bitmap";
 
 /// Bytes of a dump that a repair changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,44 +88,6 @@ pub fn repair(dump: &DumpFile) -> Result<Repair> {
     })
 }
 
-/// Plans the repair of a full dump from the core that it was made of: the header is written anew.
-///
-/// # Errors
-/// [`Error::CannotRepair`] if the dump's body is not that core's.
-pub fn repair_from(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Result<Repair> {
-    refuse(dump)?;
-    let plan = plan::plan(guest, windows, &PlanOptions::default())?;
-    if plan.size != dump.size {
-        return Err(Error::CannotRepair {
-            why: format!(
-                "the core gives a dump of {} bytes, this one has {}",
-                plan.size, dump.size
-            ),
-        });
-    }
-    let mut changes = Overlay::default();
-    for field in dump.width.fields() {
-        let (Some(old), Some(new)) = (field.raw(&dump.header), field.raw(plan.header())) else {
-            continue;
-        };
-        if old != new {
-            changes.add(Change {
-                what: field.name.to_owned(),
-                offset: field.offset as u64,
-                old: Vec::new(),
-                new: new.to_vec(),
-                reason: "as the original core has it".to_owned(),
-            });
-        }
-    }
-    let report = check(&changes.over(dump)?);
-    Ok(Repair {
-        changes: changes.against(dump)?,
-        left: report.findings,
-        size: dump.size,
-    })
-}
-
 fn refuse(dump: &DumpFile) -> Result<()> {
     let why = if dump.is_encrypted() {
         "its pages are encrypted: nothing in them can be checked"
@@ -135,19 +103,33 @@ fn refuse(dump: &DumpFile) -> Result<()> {
 
 /// The changes for every finding that can be mended.
 fn mend(dump: &DumpFile, report: &CheckReport) -> Vec<Change> {
+    // First what the memory is read with; the next round sees the rest through it.
+    if !report.changes.is_empty() {
+        return report.changes.clone();
+    }
     let ideal = report.windows.as_ref().ok().map(|windows| {
         let guest = dump.guest();
-        let runs = dump.runs();
+        let runs = match dump.runs() {
+            // A summary dump goes by its bitmap; any true runs will do.
+            none if none.is_empty() => windows.runs.value.clone(),
+            _ if are_true(dump, &windows.runs.value) => windows.runs.value.clone(),
+            runs => runs,
+        };
         plan::describe(&guest, windows, &runs, dump.size)
     });
     let mut changes = Vec::new();
     for finding in &report.findings {
         if finding.mend == Mend::Yes {
-            changes.extend(mend_field(dump, finding, ideal.as_ref().map(|(plan, _)| plan)));
+            let plan = ideal.as_ref().map(|(plan, _)| plan);
+            changes.extend(mend_field(dump, finding, plan));
+            changes.extend(
+                plan.into_iter()
+                    .flat_map(|plan| companions(dump, finding, plan)),
+            );
         }
     }
-    if let Some((plan, pages)) = &ideal {
-        changes.extend(mend_memory(dump, plan, pages));
+    if let (Some((plan, pages)), Ok(windows)) = (&ideal, &report.windows) {
+        changes.extend(mend_memory(dump, windows, plan, pages));
     }
     changes
 }
@@ -161,9 +143,16 @@ fn mend_field(dump: &DumpFile, finding: &Finding, ideal: Option<&Plan>) -> Optio
         new,
         reason,
     };
-    let expected = || format!("expected {}", finding.expected);
     if let Some((offset, new)) = bitmap_count(dump, finding) {
         return Some(change(offset, new, "the bits that are set".to_owned()));
+    }
+    if finding.field == "bitmap" {
+        let tag = match dump.dump_type() {
+            Some(5) => TAG_FULL,
+            _ => TAG_SUMMARY,
+        };
+        let reason = format!("expected {}", finding.expected);
+        return Some(change(finding.offset?, tag.to_vec(), reason));
     }
     let field = dump
         .width
@@ -175,6 +164,10 @@ fn mend_field(dump: &DumpFile, finding: &Finding, ideal: Option<&Plan>) -> Optio
         let bytes = value.to_le_bytes();
         bytes.get(..field.bytes).map(<[u8]>::to_vec)
     };
+    let reason = match field.id {
+        FieldId::RequiredDumpSpace => "the size of the file".to_owned(),
+        _ => format!("expected {}", finding.expected),
+    };
     let new = match field.id {
         FieldId::Signature => Some(SIGNATURE.to_vec()),
         FieldId::ValidDump => Some(match dump.width {
@@ -182,12 +175,62 @@ fn mend_field(dump: &DumpFile, finding: &Finding, ideal: Option<&Plan>) -> Optio
             HeaderWidth::Bits64 => VALID_DUMP64.to_vec(),
         }),
         FieldId::DumpType => number(u64::from(dump.guess_body().dump_type()?)),
-        FieldId::RequiredDumpSpace => number(dump.size),
-        FieldId::NumberOfPages => number(dump.declared_pages()),
-        FieldId::NumberOfRuns => number(dump.runs().len() as u64),
+        FieldId::RequiredDumpSpace => number(dump.body_end().max(dump.size)),
+        FieldId::NumberOfPages if dump.runs().is_empty() => {
+            field.raw(ideal?.header()).map(<[u8]>::to_vec)
+        }
+        FieldId::NumberOfPages => {
+            let runs = dump.runs();
+            number(
+                runs.iter()
+                    .fold(0, |sum: u64, run| sum.saturating_add(run.count)),
+            )
+        }
+        FieldId::NumberOfRuns => match fitting_runs(dump) {
+            Some(fit) => number(fit),
+            None if dump.runs().is_empty() => field.raw(ideal?.header()).map(<[u8]>::to_vec),
+            None => number(dump.runs().len() as u64),
+        },
         _ => field.raw(ideal?.header()).map(<[u8]>::to_vec),
     };
-    Some(change(offset, new?, expected()))
+    Some(change(offset, new?, reason))
+}
+
+/// Fields that make sense together alone: the runs of a summary dump that has none, and an exception.
+fn companions(dump: &DumpFile, finding: &Finding, plan: &Plan) -> Vec<Change> {
+    let field = |id| dump.width.field(id);
+    let is_about = |id| field(id).is_some_and(|field| field.name == finding.field);
+    let is_exception = is_about(FieldId::ExceptionCode) || is_about(FieldId::ExceptionAddress);
+    let no_runs = is_about(FieldId::NumberOfRuns) && dump.runs().is_empty();
+    let (ids, reason): (&[FieldId], _) = if is_exception {
+        let all = &[
+            FieldId::ExceptionCode,
+            FieldId::ExceptionFlags,
+            FieldId::ExceptionRecord,
+            FieldId::ExceptionAddress,
+            FieldId::ExceptionParameters,
+            FieldId::ExceptionInformation,
+        ];
+        (all, "the rest of the exception")
+    } else if no_runs || is_about(FieldId::Runs) {
+        let all = &[FieldId::NumberOfRuns, FieldId::NumberOfPages, FieldId::Runs];
+        (all, "the memory that Windows counts")
+    } else {
+        return Vec::new();
+    };
+    ids.iter()
+        .filter_map(|id| field(*id))
+        .filter(|field| field.name != finding.field)
+        .filter_map(|field| {
+            Some(Change {
+                what: field.name.to_owned(),
+                offset: field.offset as u64,
+                old: Vec::new(),
+                new: field.raw(plan.header())?.to_vec(),
+                reason: reason.to_owned(),
+            })
+        })
+        .collect()
 }
 
 /// Where the header of a bitmap counts its set bits, and how many there are.
@@ -198,15 +241,20 @@ fn bitmap_count(dump: &DumpFile, finding: &Finding) -> Option<(u64, Vec<u8>)> {
         _ => (offset_of!(BitmapHeader, present_pages), 8),
     };
     let at = bitmap.header.saturating_add(offset as u64);
-    let is_count = finding.offset == Some(at) && bitmap.declared_pages != bitmap.set_bits;
+    let is_count = finding.field == SET_BITS && bitmap.declared_pages != bitmap.set_bits;
     let value = bitmap.set_bits.to_le_bytes();
     is_count.then(|| Some((at, value.get(..bytes)?.to_vec())))?
 }
 
 /// Pages of the body that have to differ: the debugger data block plain, contexts that can be read.
-fn mend_memory(dump: &DumpFile, plan: &Plan, pages: &plan::PatchedPages) -> Vec<Change> {
+fn mend_memory(
+    dump: &DumpFile,
+    windows: &Windows,
+    plan: &Plan,
+    pages: &plan::PatchedPages,
+) -> Vec<Change> {
     let memory = dump.guest().memory;
-    let names: Vec<&str> = plan.patches.iter().map(|patch| patch.what.as_str()).collect();
+    let space = windows.space(&memory);
     pages
         .iter()
         .filter_map(|(pfn, new)| {
@@ -224,72 +272,10 @@ fn mend_memory(dump: &DumpFile, plan: &Plan, pages: &plan::PatchedPages) -> Vec<
                 offset: offset.saturating_add(first as u64),
                 old: Vec::new(),
                 new: new.get(first..=last)?.to_vec(),
-                reason: names.join(", "),
+                reason: patch::in_frame(&space, &plan.patches, *pfn),
             })
         })
         .collect()
-}
-
-/// Changes by their offset; a later one replaces an earlier one at the same place.
-#[derive(Debug, Default, Clone)]
-struct Overlay {
-    pieces: BTreeMap<u64, Change>,
-}
-
-impl Overlay {
-    /// Adds a change; false if it was there already.
-    fn add(&mut self, change: Change) -> bool {
-        let known = self
-            .pieces
-            .get(&change.offset)
-            .is_some_and(|before| before.new == change.new);
-        if !known {
-            self.pieces.insert(change.offset, change);
-        }
-        !known
-    }
-
-    /// The dump with the changes laid over it.
-    fn over(&self, dump: &DumpFile) -> Result<DumpFile> {
-        DumpFile::open(Arc::new(Patched {
-            inner: Arc::clone(&dump.source),
-            overlay: self.clone(),
-        }))
-    }
-
-    /// The changes with what stands there now; those that change nothing are dropped.
-    fn against(self, dump: &DumpFile) -> Result<Vec<Change>> {
-        let mut changes = Vec::new();
-        for change in self.pieces.into_values() {
-            let mut old = vec![0; change.new.len()];
-            read_exact_at(&*dump.source, change.offset, &mut old, "the dump")?;
-            if old != change.new {
-                changes.push(Change { old, ..change });
-            }
-        }
-        Ok(changes)
-    }
-}
-
-/// A file with bytes laid over it.
-#[derive(Debug)]
-struct Patched {
-    inner: Arc<dyn ReadAt>,
-    overlay: Overlay,
-}
-
-impl ReadAt for Patched {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read_at(offset, buf)?;
-        let end = offset.saturating_add(read as u64);
-        let changes = self.overlay.pieces.range(..end).map(|(_, change)| change);
-        lay_over(changes, offset, buf.get_mut(..read).unwrap_or_default());
-        Ok(read)
-    }
 }
 
 impl Repair {
@@ -343,20 +329,6 @@ impl Repair {
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
-    }
-}
-
-/// Lays changes over the bytes that stand at `offset`.
-fn lay_over<'c>(changes: impl Iterator<Item = &'c Change>, offset: u64, bytes: &mut [u8]) {
-    for change in changes {
-        for (byte, position) in change.new.iter().zip(change.offset..) {
-            let index = position.checked_sub(offset).map(usize::try_from);
-            if let Some(Ok(index)) = index
-                && let Some(slot) = bytes.get_mut(index)
-            {
-                *slot = *byte;
-            }
-        }
     }
 }
 

@@ -100,6 +100,15 @@ pub struct SubHeader32 {
     pub max_mapnr_64: U64,
 }
 
+/// Bytes of [`SubHeader64`] that a dump of version 2 or 3 has.
+pub const SUB_HEADER_64_VERSION_2: usize = 32;
+/// And one of version 4 or 5.
+pub const SUB_HEADER_64_VERSION_4: usize = 64;
+/// Bytes of [`SubHeader32`] that a dump of version 2 or 3 has.
+pub const SUB_HEADER_32_VERSION_2: usize = 20;
+/// And one of version 4 or 5.
+pub const SUB_HEADER_32_VERSION_4: usize = 44;
+
 /// A page's data.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -143,10 +152,14 @@ const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Numbers>() == 40);
     assert!(size_of::<SubHeader64>() == 104);
+    assert!(offset_of!(SubHeader64, end_pfn) + 8 == SUB_HEADER_64_VERSION_2);
     assert!(offset_of!(SubHeader64, note_offset) == 48);
+    assert!(offset_of!(SubHeader64, note_bytes) + 8 == SUB_HEADER_64_VERSION_4);
     assert!(offset_of!(SubHeader64, max_mapnr_64) == 96);
     assert!(size_of::<SubHeader32>() == 80);
+    assert!(offset_of!(SubHeader32, end_pfn) + 4 == SUB_HEADER_32_VERSION_2);
     assert!(offset_of!(SubHeader32, note_offset) == 32);
+    assert!(offset_of!(SubHeader32, note_bytes) + 4 == SUB_HEADER_32_VERSION_4);
     assert!(offset_of!(SubHeader32, max_mapnr_64) == 72);
     assert!(size_of::<PageDescriptor>() == 24);
     assert!(size_of::<FlatRecord>() == 16);

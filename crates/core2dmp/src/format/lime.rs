@@ -41,6 +41,8 @@ pub const AVML_LENGTH: u64 = 8;
 ///
 /// Source: `framing_format.txt` of Snappy.
 pub mod snappy {
+    /// The chunk that a stream begins with.
+    pub const STREAM: &[u8] = b"\xff\x06\x00\x00sNaPpY";
     /// Bytes of a chunk's header.
     pub const HEADER: usize = 4;
     /// Bytes of the checksum that data chunks begin with.

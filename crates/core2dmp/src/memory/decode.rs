@@ -3,12 +3,16 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use super::MemoryError;
-use crate::address::{Gpa, PAGE_BYTES};
+use crate::address::{Gpa, PAGE_BYTES, PAGE_SIZE};
 
 /// Decoded pages that are kept, 1 MiB of them: page tables and lists are read a word at a time.
 const SLOTS: u64 = 256;
+
+/// Bytes that are worth a thread of their own, in a scan of all memory.
+const SHARE: usize = 32 * PAGE_BYTES;
 
 /// Makes a container's pages.
 pub trait PageDecoder: fmt::Debug + Send + Sync {
@@ -103,6 +107,33 @@ impl DecodedPages {
 
     /// Fills `buf` with what stands at `gpa`, the page's number there being `index`, and in the pages behind it.
     pub(super) fn read(&self, index: u64, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let workers = cores.min(buf.len() / SHARE);
+        if workers < 2 || gpa.page_offset() != 0 {
+            return self.read_here(index, gpa, buf);
+        }
+        let pages = (buf.len() / PAGE_BYTES).div_ceil(workers);
+        let share = pages.saturating_mul(PAGE_BYTES);
+        thread::scope(|scope| {
+            let workers: Vec<_> = buf
+                .chunks_mut(share)
+                .zip(0_u64..)
+                .map(|(part, number)| {
+                    let skipped = number.saturating_mul(pages as u64);
+                    let index = index.saturating_add(skipped);
+                    let at = gpa.saturating_add(skipped.saturating_mul(PAGE_SIZE));
+                    scope.spawn(move || self.read_here(index, at, part))
+                })
+                .collect();
+            workers.into_iter().try_for_each(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
+    }
+
+    fn read_here(&self, index: u64, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
         let (mut index, mut at) = (index, gpa);
         let mut rest = buf;
         while !rest.is_empty() {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Backing, Frames, MemoryError, PhysicalMemory};
 use crate::address::{Gpa, PAGE_SIZE};
+use crate::source::hole_at;
 
 /// Bytes of a block; a multiple of every page table's size.
 pub const SCAN_BLOCK: usize = 1 << 20;
@@ -19,8 +20,8 @@ pub struct ScanGap {
 
 impl PhysicalMemory {
     /// Calls `visit` with every present block in `frames`, ascending, at most [`SCAN_BLOCK`] bytes each,
-    /// starting and ending at frame borders. Frames that the container holds as zeros are skipped, as are
-    /// blocks that cannot be read; the latter are returned.
+    /// starting and ending at frame borders. Frames that the container holds as zeros, or as a hole of its file,
+    /// are skipped, as are blocks that cannot be read; the latter are returned.
     pub fn scan(
         &self,
         frames: Frames,
@@ -35,6 +36,12 @@ impl PhysicalMemory {
             }
             let mut at = piece.first;
             while at < piece.end() {
+                let skipped = at.frames_since(piece.first);
+                let hole = self.hole(backing.map(|backing| backing.skip(skipped)));
+                if hole > 0 {
+                    at = at.saturating_add(hole);
+                    continue;
+                }
                 let count = piece.end().frames_since(at).min(FRAMES_A_BLOCK);
                 let block = Frames::new(at, count);
                 let bytes = usize::try_from(block.bytes()).unwrap_or(SCAN_BLOCK);
@@ -56,5 +63,12 @@ impl PhysicalMemory {
             }
         }
         gaps
+    }
+    /// Whole frames of hole in the container's file, which are zeros that nobody has to read.
+    fn hole(&self, backing: Option<Backing>) -> u64 {
+        match backing {
+            Some(Backing::File { offset }) => hole_at(&**self.source(), offset) / PAGE_SIZE,
+            _ => 0,
+        }
     }
 }

@@ -135,3 +135,60 @@ fn four_outcomes_stay_four() {
         Err(MemoryError::Absent { .. })
     ));
 }
+
+/// Makes pages of their number; page 77 is broken.
+#[derive(Debug)]
+struct Maker;
+
+impl PageDecoder for Maker {
+    fn decode(&self, index: u64, page: &mut [u8; 4096]) -> Result<(), DecodeError> {
+        if index == 77 {
+            return Err(DecodeError::corrupt(0x1234, "no page"));
+        }
+        let (words, _) = page.as_chunks_mut::<8>();
+        for (word, n) in words.iter_mut().zip(0_u64..) {
+            *word = (index << 9 | n).to_le_bytes();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn pages_are_made_whole_in_part_and_many_at_once() {
+    let mut builder = RunBuilder::default();
+    let backing = Backing::Encoded { index: 5 };
+    builder
+        .push(Frames::new(Pfn::new(0x100), 1000), backing)
+        .unwrap();
+    let runs = builder.finish().unwrap();
+    let memory = PhysicalMemory::new(file(), runs).with_decoder(Arc::new(Maker));
+    for (page, offset, bytes) in [
+        (0, 0, 4096),
+        (3, 8, 16),
+        (3, 4088, 8),
+        (3, 4088, 16),
+        (73, 0, 900 << 12),
+        (80, 16, 700 << 12),
+        (100, 0, (600 << 12) + 8),
+    ] {
+        let gpa = Gpa::new((0x100 + page) << 12 | offset);
+        let mut buf = vec![0xee; bytes];
+        memory.read(gpa, &mut buf).unwrap();
+        let (words, _) = buf.as_chunks::<8>();
+        for (word, n) in words.iter().zip((5 + page) << 9 | offset / 8..) {
+            assert_eq!(u64::from_le_bytes(*word), n);
+        }
+    }
+    // Page 77 is frame 0x148; the first that cannot be had is the one that is told.
+    let mut buf = vec![0; 1000 << 12];
+    for (first, bytes) in [(0x100_u64, 1000 << 12), (0x148, 8), (0x120, 100 << 12)] {
+        let error = memory.read(Gpa::new(first << 12), &mut buf[..bytes]);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "physical address 0x148000 is corrupt in the container: file offset 0x1234: no page"
+        );
+    }
+    assert_eq!(memory.frame_of_page(77), Some(Pfn::new(0x148)));
+    assert_eq!(memory.frame_of_page(4), None);
+    assert_eq!(memory.frame_of_page(1005), None);
+}

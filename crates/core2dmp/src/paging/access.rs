@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use zerocopy::FromBytes;
 
 use super::{AddressSpace, MappedRange, TranslateError};
-use crate::address::{Gva, PAGE_SIZE};
+use crate::address::{Gpa, Gva, PAGE_BYTES, PAGE_SIZE};
 use crate::memory::MemoryError;
 
 /// Why bytes at a virtual address cannot be had.
@@ -177,8 +177,27 @@ impl AddressSpace<'_> {
             let gpa = range.gpa.saturating_add(done);
             if self.memory.read(gpa, buffer).is_ok() {
                 visit(range.gva.saturating_add(done), buffer)?;
+            } else {
+                // Some frames of the block are missing: the others are not.
+                self.scan_pages(range.gva.saturating_add(done), gpa, buffer, visit)?;
             }
             done = done.saturating_add(bytes);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The pages of a block that can be read, one by one.
+    fn scan_pages(
+        &self,
+        gva: Gva,
+        gpa: Gpa,
+        buffer: &mut [u8],
+        visit: &mut impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for (page, done) in buffer.chunks_mut(PAGE_BYTES).zip((0..).step_by(PAGE_BYTES)) {
+            if self.memory.read(gpa.saturating_add(done), page).is_ok() {
+                visit(gva.saturating_add(done), page)?;
+            }
         }
         ControlFlow::Continue(())
     }

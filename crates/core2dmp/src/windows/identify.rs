@@ -191,7 +191,7 @@ impl Collector<'_, '_> {
         let block = &self.kdbg.value;
         if !block.rebuilt.is_empty() {
             self.warnings.push(format!(
-                "the guest has no debugger data block; one of {} proven fields is put at {}",
+                "the guest has no debugger data block; one made of {} proven fields is put at {}",
                 block.rebuilt.len(),
                 block.gva
             ));

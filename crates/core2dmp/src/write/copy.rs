@@ -6,52 +6,6 @@ use std::io::{self, Seek, SeekFrom, Write};
 use super::{BUFFER, Failure};
 use crate::source::{ReadAt, fill_at};
 
-/// Bytes of hole in the source from `offset` on; 0 if data stands there, or nobody knows.
-pub(super) fn hole_at(source: &dyn ReadAt, offset: u64) -> u64 {
-    let Some((file, at)) = source.file_at(offset) else {
-        return 0;
-    };
-    match next_data(file, at) {
-        Some(data) => data.saturating_sub(at),
-        None => 0,
-    }
-}
-
-/// Bytes of data in the source from `offset` on; all of them if nobody knows.
-pub(super) fn data_at(source: &dyn ReadAt, offset: u64) -> u64 {
-    source
-        .file_at(offset)
-        .and_then(|(file, at)| Some(next_hole(file, at)?.saturating_sub(at)))
-        .unwrap_or(u64::MAX)
-}
-
-#[cfg(target_os = "linux")]
-fn next_data(file: &File, offset: u64) -> Option<u64> {
-    use rustix::fs::{SeekFrom, seek};
-    match seek(file, SeekFrom::Data(offset)) {
-        Ok(data) => Some(data),
-        // No data behind: a hole up to the end.
-        Err(rustix::io::Errno::NXIO) => seek(file, SeekFrom::End(0)).ok(),
-        Err(_) => None,
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn next_hole(file: &File, offset: u64) -> Option<u64> {
-    use rustix::fs::{SeekFrom, seek};
-    seek(file, SeekFrom::Hole(offset)).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn next_data(_: &File, _: u64) -> Option<u64> {
-    None
-}
-
-#[cfg(not(target_os = "linux"))]
-fn next_hole(_: &File, _: u64) -> Option<u64> {
-    None
-}
-
 /// Copies up to `bytes`; returns how many, at least one. The kernel does it where it can, and shares
 /// extents instead where the file system can; where it cannot, or fails, a buffer tells which side failed.
 pub(super) fn copy_range(

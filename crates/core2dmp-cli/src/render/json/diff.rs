@@ -30,6 +30,7 @@ pub(crate) struct Diff {
 struct Side {
     file: String,
     what: &'static str,
+    body: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,10 +115,12 @@ impl Diff {
         self.old = Some(Side {
             file: comparison.old.clone(),
             what: comparison.old_what,
+            body: comparison.old_body.clone(),
         });
         self.new = Some(Side {
             file: comparison.new.clone(),
             what: comparison.new_what,
+            body: comparison.new_body.clone(),
         });
         self.alike = Some(comparison.is_alike());
         self.verdict = Some(fields.verdict());

@@ -1,10 +1,11 @@
 //! What a debugger would stumble over.
 
-use std::path::Path;
-
+use core2dmp::container::dmp::{Body, DumpFile};
 use core2dmp::dump::check::{CheckReport, Finding, Mend, Severity};
+use core2dmp::error::Error;
 
 use super::{Table, count};
+use crate::args::CheckArgs;
 use crate::escape::{self, printable};
 use crate::render::verdict;
 
@@ -12,28 +13,36 @@ use crate::render::verdict;
 const KEYS: usize = 8;
 
 /// The verdict, and each finding under its severity.
-pub(crate) fn check(file: &Path, report: &CheckReport, verbose: bool) -> String {
-    let name = escape::path(file);
+pub(crate) fn check(args: &CheckArgs, dump: &DumpFile, report: &CheckReport) -> String {
+    let name = escape::path(&args.file);
     let mut out = format!("{name}: {}\n", verdict(report.worst()));
     for severity in [Severity::Refused, Severity::Broken, Severity::Cosmetic] {
         let found = report.findings.iter();
         let found: Vec<&Finding> = found.filter(|f| f.severity == severity).collect();
         findings(&mut out, heading(severity), &found);
     }
-    match &report.windows {
-        Ok(_) => {}
-        Err(error) => {
-            out.push_str(&format!(
-                "\nThe memory behind the header could not be looked at: {}\n",
-                printable(&error.to_string())
-            ));
-            for attempt in error.attempts().iter().filter(|_| verbose) {
-                out.push_str(&format!("  tried: {}\n", printable(&attempt.to_string())));
-            }
+    if let Err(error) = &report.windows {
+        out.push('\n');
+        out.push_str(&not_judged(dump, error));
+        for attempt in error.attempts().iter().filter(|_| args.verbose) {
+            out.push_str(&format!("  tried: {}\n", printable(&attempt.to_string())));
         }
     }
     summary(&mut out, &name, &report.findings);
     out
+}
+
+/// Why the fields were not held against memory.
+fn not_judged(dump: &DumpFile, error: &Error) -> String {
+    if dump.guest().memory.frame_count() > 0 {
+        let why = printable(&error.to_string());
+        return format!("The header could not be held against the memory behind it: {why}\n");
+    }
+    let none = match dump.body {
+        Body::Triage(_) => "A small memory dump holds no physical memory",
+        _ => "There is no memory behind the header",
+    };
+    format!("{none}: only its structure was judged\n")
 }
 
 /// The heading of the findings of a severity.

@@ -1,7 +1,7 @@
 //! What differs between two headers and two memories, and what that means.
 
 use core2dmp::dump::diff::{ByteDifference, Difference, RegisterDifference, RunDifference, Weight};
-use core2dmp::format::header_fields::FieldValue;
+use core2dmp::format::header_fields::{FieldId, FieldValue};
 
 use super::{Table, count, size};
 use crate::commands::diff::Comparison;
@@ -24,8 +24,28 @@ pub(crate) fn byte_listing(bytes: &[ByteDifference]) -> String {
 pub(crate) fn diff(comparison: &Comparison) -> String {
     let mut out = String::new();
     let mut table = Table::default();
-    table.noted("old", &comparison.old, comparison.old_what);
-    table.noted("new", &comparison.new, comparison.new_what);
+    let types_differ = |d: &Difference| d.field.id == FieldId::DumpType;
+    let types_differ = comparison.fields.differences.iter().any(types_differ);
+    for (key, name, what, body) in [
+        (
+            "old",
+            &comparison.old,
+            comparison.old_what,
+            &comparison.old_body,
+        ),
+        (
+            "new",
+            &comparison.new,
+            comparison.new_what,
+            &comparison.new_body,
+        ),
+    ] {
+        table.noted(key, name, what);
+        // Who is right about the type is in the file.
+        if let Some(body) = body.as_ref().filter(|_| types_differ) {
+            table.noted("", "", format!("behind it {body}"));
+        }
+    }
     table.write(&mut out, "Compared");
     let fields = &comparison.fields;
     for (weight, heading) in [
@@ -90,14 +110,19 @@ fn register(register: &RegisterDifference) -> String {
     format!("{name:<12} {} -> {}", number(old), number(new))
 }
 
-fn run(run: &RunDifference) -> String {
+pub(super) fn run(run: &RunDifference) -> String {
     let frames = |run: Option<(u64, u64)>| {
         run.map_or_else(
             || "none".to_owned(),
             |(first, frames)| format!("{} from {first:#x}", count(frames, "frame")),
         )
     };
-    format!("run {}: {} -> {}", run.index, frames(run.old), frames(run.new))
+    format!(
+        "run {}: {} -> {}",
+        run.index,
+        frames(run.old),
+        frames(run.new)
+    )
 }
 
 /// Little-endian bytes as a number.

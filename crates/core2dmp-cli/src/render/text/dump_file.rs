@@ -1,8 +1,6 @@
 //! A dump as a file: every field of its header, and what stands behind it.
 
-use core2dmp::container::dmp::{
-    BitmapFacts, Body, DumpFile, RangesBody, SummaryBody, TriageBody,
-};
+use core2dmp::container::dmp::{BitmapFacts, Body, DumpFile, RangesBody, SummaryBody, TriageBody};
 use core2dmp::format::dump_values::{dump_type_name, machine_name};
 use core2dmp::format::header_fields::{FieldId, FieldKind, FieldValue, HeaderWidth};
 
@@ -122,7 +120,10 @@ fn bitmap_rows(table: &mut Table, tag: [u8; 4], second: [u8; 4], bitmap: &Bitmap
     );
     table.noted(
         "pages",
-        format!("{} declared, {} there", bitmap.declared_pages, bitmap.held_pages),
+        format!(
+            "{} declared, {} there",
+            bitmap.declared_pages, bitmap.held_pages
+        ),
         format!("from {:#x} to {:#x}", bitmap.first_page, bitmap.end),
     );
 }
@@ -163,7 +164,9 @@ fn parts(out: &mut String, dump: &DumpFile) {
     };
     let mut table = Table::default();
     for part in &body.parts {
-        let bytes = part.bytes.map_or_else(String::new, |bytes| count(bytes, "byte"));
+        let bytes = part
+            .bytes
+            .map_or_else(String::new, |bytes| count(bytes, "byte"));
         table.noted(&format!("{:#07x}", part.offset), part.name, bytes);
     }
     table.write(out, "Parts");
@@ -176,6 +179,10 @@ fn header(out: &mut String, dump: &DumpFile) {
     let mut table = Table::default();
     for field in dump.width.fields() {
         let value = field.value(&dump.header);
+        if value == FieldValue::Missing {
+            table.row(&format!("{:#05x}", dump.header.len()), "the file ends here");
+            break;
+        }
         let shown = match (&value, field.kind) {
             // Its own table follows.
             (FieldValue::Bytes(_), FieldKind::Bytes) if field.id == FieldId::Runs => {
@@ -185,7 +192,11 @@ fn header(out: &mut String, dump: &DumpFile) {
         };
         let meaning = notation::explain(field.id, &value, stop).unwrap_or_default();
         let offset = format!("{:#05x}", field.offset);
-        table.noted(&offset, field.name, format!("{shown:<18}  {meaning}").trim_end());
+        table.noted(
+            &offset,
+            field.name,
+            format!("{shown:<23}  {meaning}").trim_end(),
+        );
     }
     table.write(out, "Header");
 }

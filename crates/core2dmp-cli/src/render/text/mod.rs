@@ -112,14 +112,22 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// Warnings that are printed; a header of garbage makes dozens. JSON has all.
+const MAX_WARNINGS: usize = 24;
+
 /// Warnings, each on a line.
 fn warnings<'a>(out: &mut String, warnings: impl IntoIterator<Item = &'a String>) {
+    let mut warnings = warnings.into_iter();
     let mut first = true;
-    for warning in warnings {
+    for warning in warnings.by_ref().take(MAX_WARNINGS) {
         if std::mem::take(&mut first) {
             out.push('\n');
         }
         out.push_str(&format!("warning: {}\n", printable(warning)));
+    }
+    let rest = warnings.count();
+    if rest > 0 {
+        out.push_str(&format!("and {rest} more warnings: --json\n"));
     }
 }
 

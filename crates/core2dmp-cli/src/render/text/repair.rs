@@ -4,6 +4,7 @@ use std::path::Path;
 
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::check::{Finding, Severity};
+use core2dmp::dump::diff;
 use core2dmp::dump::repair::{Change, Repair};
 use core2dmp::format::header_fields::{Field, FieldValue};
 
@@ -41,8 +42,16 @@ pub(crate) fn repair(repaired: &Repaired<'_>) -> String {
         _ => format!("{name}: {}\n", count(changes, "change")),
     };
     let mut table = Table::default();
+    let after = after(&dump.header, &repair.changes);
+    let differences = diff::diff_headers(&dump.header, &after).unwrap_or_default();
     for change in &repair.changes {
-        one(&mut table, dump, change);
+        one(&mut table, dump, &after, change);
+        let field = field_of(dump, change);
+        let difference = differences.differences.iter();
+        let difference = difference.filter(|difference| Some(difference.field) == field);
+        for run in difference.flat_map(|difference| &difference.runs) {
+            table.row("", super::diff::run(run));
+        }
     }
     table.write(
         &mut out,
@@ -84,11 +93,10 @@ pub(crate) fn undone(file: &Path, places: usize) -> String {
 }
 
 /// One change, in the notation of its field if it is one.
-fn one(table: &mut Table, dump: &DumpFile, change: &Change) {
+fn one(table: &mut Table, dump: &DumpFile, after: &[u8], change: &Change) {
     let key = format!("{:#05x}", change.offset);
     let field = field_of(dump, change);
-    let patched = patched(&dump.header, change);
-    let values = field.map(|field| (field, field.value(&dump.header), field.value(&patched)));
+    let values = field.map(|field| (field, field.value(&dump.header), field.value(after)));
     let what = match &values {
         Some((_, FieldValue::Bytes(_), FieldValue::Bytes(_))) | None => {
             let bytes = count(change.new.len() as u64, "byte");
@@ -109,13 +117,15 @@ fn field_of(dump: &DumpFile, change: &Change) -> Option<&'static Field> {
     fields.find(|field| field.offset as u64 == change.offset && field.bytes == change.new.len())
 }
 
-/// The header with one change.
-fn patched(header: &[u8], change: &Change) -> Vec<u8> {
+/// The header with its changes.
+fn after(header: &[u8], changes: &[Change]) -> Vec<u8> {
     let mut header = header.to_vec();
-    let start = usize::try_from(change.offset).unwrap_or(usize::MAX);
-    let there = header.get_mut(start..).unwrap_or_default();
-    for (slot, byte) in there.iter_mut().zip(&change.new) {
-        *slot = *byte;
+    for change in changes {
+        let start = usize::try_from(change.offset).unwrap_or(usize::MAX);
+        let there = header.get_mut(start..).unwrap_or_default();
+        for (slot, byte) in there.iter_mut().zip(&change.new) {
+            *slot = *byte;
+        }
     }
     header
 }

@@ -24,7 +24,7 @@ pub(super) struct ElfHeader {
     machine: Machine,
     segments: u64,
     segment_bytes: u64,
-    segments_at: u64,
+    pub(super) segments_at: u64,
     sections_at: u64,
 }
 

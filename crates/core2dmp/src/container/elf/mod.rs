@@ -18,7 +18,7 @@ use self::headers::{ElfHeader, Kind, Segment};
 use super::extents::{Extent, Extents};
 use super::{ContainerInfo, CpuState, Guest, HeaderHint, Hints, OpenOptions, Probe};
 use crate::address::Pfn;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::format::dump_values::SIGNATURE;
 use crate::memory::Frames;
 use crate::source::ReadAt;
@@ -38,6 +38,11 @@ pub(super) fn probe(probe: &Probe<'_>) -> bool {
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
     let header = ElfHeader::read(&*source)?;
     let segments = header.segments(&*source)?;
+    if !segments.iter().any(|segment| segment.kind == Kind::Load) {
+        let place = Place::Offset(header.segments_at);
+        let (expected, found) = ("memory (PT_LOAD)", "none");
+        return Err(Error::malformed("program headers", place, expected, found));
+    }
     let salvaged = cut_short(&segments, source.size(), options)?;
     let mut extents = Extents::default();
     let mut notes = Notes::default();

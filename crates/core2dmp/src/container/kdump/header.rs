@@ -5,10 +5,11 @@ use zerocopy::{FromBytes, FromZeros};
 use crate::address::PAGE_SIZE;
 use crate::error::{Error, Place, Result};
 use crate::format::kdump::{
-    NUMBERS_32, NUMBERS_64, Numbers, SIGNATURE, SubHeader32, SubHeader64, VERSION, VERSIONS,
+    NUMBERS_32, NUMBERS_64, Numbers, SIGNATURE, SUB_HEADER_32_VERSION_2, SUB_HEADER_32_VERSION_4,
+    SUB_HEADER_64_VERSION_2, SUB_HEADER_64_VERSION_4, SubHeader32, SubHeader64, VERSION, VERSIONS,
 };
 use crate::format::u32_at;
-use crate::source::{ReadAt, fill_at, read_exact_at};
+use crate::source::{ReadAt, read_exact_at};
 
 /// Bytes of the header that count.
 const HEADER_BYTES: usize = NUMBERS_64 + size_of::<Numbers>();
@@ -87,8 +88,17 @@ impl Header {
             return Ok(());
         }
         // Those of old versions are shorter; what they lack is not looked at.
-        fill_at(source, self.sub_header, &mut raw)
-            .map_err(|e| Error::io("cannot read the sub header of the kdump", e))?;
+        let bytes = match (self.version, self.is_64bit) {
+            (..2, _) => 0,
+            (2..4, true) => SUB_HEADER_64_VERSION_2,
+            (2..4, false) => SUB_HEADER_32_VERSION_2,
+            (4..6, true) => SUB_HEADER_64_VERSION_4,
+            (4..6, false) => SUB_HEADER_32_VERSION_4,
+            (_, true) => size_of::<SubHeader64>(),
+            (_, false) => size_of::<SubHeader32>(),
+        };
+        let part = raw.get_mut(..bytes).unwrap_or_default();
+        read_exact_at(source, self.sub_header, part, "kdump sub header")?;
         let sub = if self.is_64bit {
             SubHeader64::read_from_prefix(&raw).ok().map(|(sub, _)| sub)
         } else {

@@ -7,13 +7,16 @@
 //! A stream says nowhere how long it is: its chunks are walked, 4 + 5 bytes of each, and every 256th chunk is
 //! noted. From there a page's chunk is found again when somebody reads it.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::twice;
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::container::extents::Extent;
 use crate::error::{Error, Place, Result};
-use crate::format::lime::snappy::{CHECKSUM, COMPRESSED, HEADER, MAX_DATA, PLAIN, SKIPPABLE};
+use crate::format::lime::snappy::{
+    CHECKSUM, COMPRESSED, HEADER, MAX_DATA, PLAIN, SKIPPABLE, STREAM,
+};
 use crate::memory::{Backing, DecodeError, Frames, PageDecoder, RunBuilder, SortedRuns};
 use crate::source::{ReadAt, fill_at};
 
@@ -45,8 +48,7 @@ impl Block {
 /// A chunk that holds memory.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
-    kind: u8,
-    /// Where its data stands, behind the checksum, and how many bytes that takes.
+    /// Where it stands, and how many bytes it takes behind its header.
     offset: u64,
     stored: u64,
     /// Bytes of memory.
@@ -55,7 +57,9 @@ struct Chunk {
 
 impl Chunk {
     const fn end(&self) -> u64 {
-        self.offset.saturating_add(self.stored)
+        self.offset
+            .saturating_add(HEADER as u64)
+            .saturating_add(self.stored)
     }
 }
 
@@ -72,8 +76,6 @@ fn next_chunk(source: &dyn ReadAt, at: u64) -> Result<Option<Chunk>> {
         }
         let [kind, a, b, c, checked @ ..] = head;
         let stored = u64::from(u32::from_le_bytes([a, b, c, 0]));
-        let body = at.saturating_add(HEADER as u64);
-        let data = stored.saturating_sub(CHECKSUM);
         let bytes = match kind {
             COMPRESSED => {
                 let length = checked.get(4..).unwrap_or_default();
@@ -81,18 +83,17 @@ fn next_chunk(source: &dyn ReadAt, at: u64) -> Result<Option<Chunk>> {
                     .ok()
                     .map(|bytes| bytes as u64)
             }
-            PLAIN => Some(data),
+            PLAIN => stored.checked_sub(CHECKSUM),
             SKIPPABLE.. => {
-                at = body.saturating_add(stored);
+                at = at.saturating_add(HEADER as u64).saturating_add(stored);
                 continue;
             }
             _ => None,
         };
         return match bytes {
             Some(bytes) if (1..=MAX_DATA).contains(&bytes) => Ok(Some(Chunk {
-                kind,
-                offset: body.saturating_add(CHECKSUM),
-                stored: data,
+                offset: at,
+                stored,
                 bytes,
             })),
             _ => Err(Error::malformed(
@@ -263,26 +264,28 @@ impl Blocks {
         Ok(decoded)
     }
 
+    /// Its bytes, with their checksum looked at.
     fn decode_chunk(&self, chunk: Chunk) -> Result<Vec<u8>, DecodeError> {
         let offset = chunk.offset;
-        // At most 16 MiB, since the length has three bytes; Snappy's limit is far below.
+        // The length has three bytes; no compressor takes so many.
         let most = snap::raw::max_compress_len(usize::try_from(MAX_DATA).unwrap_or(0));
         if chunk.stored > most as u64 {
             let what = format!("a chunk of {} bytes", chunk.stored);
             return Err(DecodeError::corrupt(offset, what));
         }
-        let mut data = vec![0; usize::try_from(chunk.stored).unwrap_or(0)];
+        let whole = chunk.end().saturating_sub(offset);
+        let mut data = vec![0; usize::try_from(whole).unwrap_or(0)];
         let read = fill_at(&*self.source, offset, &mut data);
         let read = read.map_err(|source| DecodeError::Unreadable { offset, source })?;
-        if read < chunk.stored {
+        if read < whole {
             return Err(DecodeError::ended(offset));
         }
-        if chunk.kind == PLAIN {
-            return Ok(data);
-        }
-        snap::raw::Decoder::new()
-            .decompress_vec(&data)
-            .map_err(|error| DecodeError::corrupt(offset, format!("Snappy: {error}")))
+        let mut decoder = snap::read::FrameDecoder::new(STREAM.chain(data.as_slice()));
+        let mut decoded = Vec::new();
+        decoder
+            .read_to_end(&mut decoded)
+            .map_err(|error| DecodeError::corrupt(offset, format!("Snappy: {error}")))?;
+        Ok(decoded)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The header against the memory behind it.
 
-use super::structure::{field_finding, show};
+use super::structure::{field_finding, other_machine, show};
 use super::{Finding, Mend, Severity, words};
-use crate::address::{Gpa, Gva};
+use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
 use crate::error::Error;
@@ -10,10 +10,13 @@ use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
 use crate::format::kdbg::{KI_PROCESSOR_BLOCK, MM_PFN_DATABASE};
 use crate::memory::Frames;
 use crate::paging::{AddressSpace, PagingMode};
-use crate::windows::{ContextPolicy, Windows, contexts};
+use crate::windows::Windows;
 
 /// Clock differences that are the moments between the header and the last page: a minute in 100 ns.
 const SAME_MOMENT: u64 = 600_000_000;
+
+/// What makes `SYSTEM_THREAD_EXCEPTION_NOT_HANDLED` 0x7E into 0x1000007E.
+const STOP_CODE_MARK: u64 = 0x1000_0000;
 
 /// Every field that the memory can judge.
 pub(super) fn findings(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Vec<Finding> {
@@ -30,6 +33,8 @@ pub(super) fn findings(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Vec
     findings.extend(judge.pfn_database());
     findings.extend(judge.processors());
     findings.extend(judge.contexts());
+    findings.extend(judge.header_context());
+    findings.extend(judge.stale_exception());
     findings.extend(judge.stop_code());
     findings.extend(judge.runs());
     findings.extend(judge.times());
@@ -63,7 +68,7 @@ pub(super) fn nothing_found(dump: &DumpFile, guest: &Guest, error: &Error) -> Op
         },
         expected,
         Some(if dtb == 0 {
-            words::CORRUPT_FILE
+            words::NO_ROOT
         } else {
             words::PARTIALLY
         }),
@@ -71,14 +76,14 @@ pub(super) fn nothing_found(dump: &DumpFile, guest: &Guest, error: &Error) -> Op
     ))
 }
 
-struct Judge<'a> {
-    dump: &'a DumpFile,
-    guest: &'a Guest,
-    windows: &'a Windows,
+pub(super) struct Judge<'a> {
+    pub(super) dump: &'a DumpFile,
+    pub(super) guest: &'a Guest,
+    pub(super) windows: &'a Windows,
 }
 
 impl Judge<'_> {
-    fn field(
+    pub(super) fn field(
         &self,
         id: FieldId,
         severity: Severity,
@@ -97,11 +102,12 @@ impl Judge<'_> {
         let mut findings = Vec::new();
         let machine = self.windows.machine();
         if self.dump.machine() != Some(u64::from(machine)) {
+            let (severity, debugger) = other_machine(self.dump.machine());
             findings.push(self.field(
                 FieldId::MachineImageType,
-                Severity::Refused,
+                severity,
                 format!("{machine:#x}, as the kernel's"),
-                Some(words::MACHINE),
+                Some(debugger),
             ));
         }
         let pae = u64::from(self.windows.mode == PagingMode::X86Pae);
@@ -121,16 +127,13 @@ impl Judge<'_> {
     fn page_tables(&self) -> Option<Finding> {
         let base = self.windows.kernel.image.base;
         let dtb = self.dump.number(FieldId::DirectoryTableBase);
-        let expected = format!(
-            "{} ({})",
-            self.windows.dtb.value, self.windows.dtb.source
-        );
+        let expected = format!("{} ({})", self.windows.dtb.value, self.windows.dtb.source);
         let Some(dtb) = dtb.filter(|dtb| *dtb != 0) else {
             return Some(self.field(
                 FieldId::DirectoryTableBase,
                 Severity::Refused,
                 expected,
-                Some(words::CORRUPT_FILE),
+                Some(words::NO_ROOT),
             ));
         };
         let memory = &self.guest.memory;
@@ -152,6 +155,13 @@ impl Judge<'_> {
         let expected = format!("{} ({})", truth.gva, self.windows.kdbg.source);
         let mut findings = Vec::new();
         match found {
+            // On 32 bit "PAGE" is an address of the user's half.
+            None if self.dump.width == HeaderWidth::Bits32 => findings.push(self.field(
+                FieldId::KdDebuggerDataBlock,
+                Severity::Broken,
+                expected,
+                Some(words::NO_KDBG),
+            )),
             Some(gva) if gva.get() == 0 => findings.push(self.field(
                 FieldId::KdDebuggerDataBlock,
                 Severity::Broken,
@@ -201,6 +211,19 @@ impl Judge<'_> {
                     words::CONTEXT,
                 )
             });
+        } else if self.windows.processors.is_empty() {
+            findings.push(Finding {
+                mend: Mend::No("where the registers are in a control block"),
+                ..in_memory(
+                    "KDBG.OffsetPrcbProcStateContext",
+                    "0".to_owned(),
+                    "an offset in the control blocks",
+                    match self.dump.width {
+                        HeaderWidth::Bits32 => words::CS,
+                        HeaderWidth::Bits64 => words::PARTIAL_CONTEXT,
+                    },
+                )
+            });
         }
         findings
     }
@@ -223,7 +246,11 @@ impl Judge<'_> {
                 &self.windows.module_list,
                 Some(words::KERNEL_BASE),
             ),
-            (FieldId::PsActiveProcessHead, &self.windows.process_list, None),
+            (
+                FieldId::PsActiveProcessHead,
+                &self.windows.process_list,
+                None,
+            ),
         ];
         lists
             .into_iter()
@@ -250,74 +277,7 @@ impl Judge<'_> {
         })
     }
 
-    fn processors(&self) -> Option<Finding> {
-        let truth = self.windows.processors.len() as u64;
-        let found = self.dump.number(FieldId::NumberProcessors);
-        let (severity, debugger) = match found {
-            Some(found) if found == truth => return None,
-            Some(0) => (Severity::Refused, Some(words::NO_EVENT)),
-            Some(found) if found < truth => (Severity::Broken, None),
-            _ => (Severity::Refused, Some(words::TOO_MANY)),
-        };
-        Some(self.field(
-            FieldId::NumberProcessors,
-            severity,
-            format!("{truth:#x}, the control blocks in KiProcessorBlock"),
-            debugger,
-        ))
-    }
-
-    /// The registers that the debugger reads: in the processors' control blocks.
-    fn contexts(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let chosen = contexts(self.guest, self.windows, ContextPolicy::Memory);
-        let finding = |what, found: String, expected: &str, words, mend| Finding {
-            severity: Severity::Broken,
-            field: what,
-            offset: None,
-            expected: expected.to_owned(),
-            found,
-            debugger: Some(words),
-            mend,
-        };
-        for (processor, context) in self.windows.processors.iter().zip(chosen) {
-            let number = processor.number;
-            if processor.null_context_pointer.is_some() {
-                findings.push(finding(
-                    "PRCB.Context",
-                    format!("processor {number}: a null pointer"),
-                    "a pointer to the registers",
-                    words::CONTEXT,
-                    Mend::Yes,
-                ));
-            }
-            if context.code_selector() == Some(0) {
-                findings.push(finding(
-                    "PRCB context, SegCs",
-                    format!("processor {number}: 0"),
-                    "a code selector",
-                    words::CS,
-                    Mend::No("the registers; --from the original core"),
-                ));
-            }
-            let stored = processor.special.and_then(|gva| {
-                let space = self.windows.space(&self.guest.memory);
-                space.bytes(gva, context.special.len()).ok()
-            });
-            if stored.is_some_and(|stored| stored != context.special) {
-                findings.push(finding(
-                    "PRCB special registers, Gdtr",
-                    format!("processor {number}: 0"),
-                    "the descriptor table's address",
-                    words::CS,
-                    Mend::Yes,
-                ));
-            }
-        }
-        findings
-    }
-
-    fn stop_code(&self) -> Vec<Finding> {
+    pub(super) fn stop_code(&self) -> Vec<Finding> {
         let truth = &self.windows.bugcheck.value;
         if !truth.crashed {
             return Vec::new();
@@ -335,7 +295,12 @@ impl Judge<'_> {
             (FieldId::BugCheckParameter4, narrow(p4)),
         ]
         .into_iter()
-        .filter(|(id, truth)| self.dump.number(*id) != Some(*truth))
+        .filter(|(id, truth)| {
+            let found = self.dump.number(*id);
+            // Windows marks the stop code of what it handled already.
+            let marked = found.map(|found| found & !STOP_CODE_MARK);
+            found != Some(*truth) && !(*id == FieldId::BugCheckCode && marked == Some(*truth))
+        })
         .filter(|(id, _)| self.dump.value(*id) != Some(FieldValue::Missing))
         .map(|(id, truth)| {
             let expected = format!("{truth:#x} ({})", self.windows.bugcheck.source);
@@ -351,40 +316,42 @@ impl Judge<'_> {
         }
         let runs = self.dump.runs();
         let truth = &self.windows.runs.value;
-        let frames = |runs: &[Frames]| runs.iter().fold(0_u64, |sum, run| sum.saturating_add(run.count));
-        (runs != *truth).then(|| Finding {
-            found: format!("{} runs of {} frames", runs.len(), frames(&runs)),
-            ..field_finding(
-                self.dump,
-                FieldId::Runs,
+        if runs == *truth {
+            return None;
+        }
+        let expected = format!("{} ({})", listed(truth), self.windows.runs.source);
+        let (severity, mend) = if are_true(self.dump, truth) {
+            (Severity::Broken, Mend::Yes)
+        } else {
+            (
                 Severity::Cosmetic,
-                format!(
-                    "{} runs of {} frames ({})",
-                    truth.len(),
-                    frames(truth),
-                    self.windows.runs.source
-                ),
-                None,
-                Mend::No("they describe the body as it is"),
+                Mend::No("another body; convert the original core"),
             )
+        };
+        Some(Finding {
+            found: listed(&runs),
+            ..field_finding(self.dump, FieldId::Runs, severity, expected, None, mend)
         })
     }
 
-    fn times(&self) -> Vec<Finding> {
+    pub(super) fn times(&self) -> Vec<Finding> {
         let far = |id: FieldId, truth: Option<u64>| {
             let (found, truth) = (self.dump.number(id)?, truth?);
             (found != 0 && found.abs_diff(truth) > SAME_MOMENT).then_some(truth)
         };
         let time = self.windows.system_time.as_ref().map(|fact| fact.value);
         let up_time = self.windows.up_time.as_ref().map(|fact| fact.value);
-        [(FieldId::SystemTime, time), (FieldId::SystemUpTime, up_time)]
-            .into_iter()
-            .filter_map(|(id, truth)| {
-                let truth = far(id, truth)?;
-                let expected = format!("{truth:#x} (KUSER_SHARED_DATA)");
-                Some(self.field(id, Severity::Cosmetic, expected, None))
-            })
-            .collect()
+        [
+            (FieldId::SystemTime, time),
+            (FieldId::SystemUpTime, up_time),
+        ]
+        .into_iter()
+        .filter_map(|(id, truth)| {
+            let truth = far(id, truth)?;
+            let expected = format!("{truth:#x} (KUSER_SHARED_DATA)");
+            Some(self.field(id, Severity::Cosmetic, expected, None))
+        })
+        .collect()
     }
 
     fn build(&self) -> Option<Finding> {
@@ -400,4 +367,31 @@ impl Judge<'_> {
             )
         })
     }
+}
+
+/// Whether a full dump's body is of these runs rather than of its header's: theirs fill the file and the header's do
+/// not, or both are as long, one by one, and begin elsewhere.
+pub(in crate::dump) fn are_true(dump: &DumpFile, truth: &[Frames]) -> bool {
+    let runs = dump.runs();
+    let counts = |runs: &[Frames]| runs.iter().map(|run| run.count).collect::<Vec<_>>();
+    let fills = |runs: &[Frames]| {
+        let pages = runs
+            .iter()
+            .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+        let header = dump.width.bytes() as u64;
+        pages.saturating_mul(PAGE_SIZE).saturating_add(header) == dump.size
+    };
+    let is_full = matches!(dump.body, Body::Full) && runs != truth;
+    is_full && (counts(&runs) == counts(truth) || fills(truth) && !fills(&runs))
+}
+
+/// The first runs, and how many frames all have.
+fn listed(runs: &[Frames]) -> String {
+    const SHOWN: usize = 4;
+    let frames = runs
+        .iter()
+        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let first: Vec<String> = runs.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = if runs.len() > SHOWN { ", ..." } else { "" };
+    format!("{frames} frames, {}{more}", first.join(", "))
 }

@@ -13,12 +13,15 @@ pub(super) fn findings(dump: &DumpFile) -> Vec<Finding> {
     let checker = Checker { dump };
     let mut findings = Vec::new();
     findings.extend(checker.dump_type());
-    findings.extend(dump.problems().iter().filter_map(|p| checker.problem(p)));
+    let problems = dump.problems().iter();
+    // Of a body that is read as another's, nothing else matters.
+    let misread = checker.is_misread() || checker.is_no_triage();
+    let problems = problems.filter(|problem| !misread || is_of_the_header(problem.kind));
+    findings.extend(problems.filter_map(|problem| checker.problem(problem)));
     findings.extend(checker.versions());
     findings.extend(checker.machine());
     findings.extend(checker.processors());
-    findings.extend(checker.runs());
-    findings.extend(checker.pages());
+    findings.extend(checker.body());
     findings.extend(checker.exception());
     findings.extend(checker.times());
     if dump.is_encrypted() {
@@ -33,8 +36,37 @@ pub(super) fn findings(dump: &DumpFile) -> Vec<Finding> {
     findings
 }
 
-struct Checker<'a> {
-    dump: &'a DumpFile,
+/// Processors that the debugger can think of.
+pub(super) const MAX_PROCESSORS: u64 = 2048;
+
+/// Machines that the debugger knows: the wrong one of them opens, and reads nothing.
+const MACHINES: [u32; 5] = [MACHINE_X86, 0x1c4, 0x200, MACHINE_X64, MACHINE_ARM64];
+
+/// What a machine that is not the dump's makes of it.
+pub(super) fn other_machine(found: Option<u64>) -> (Severity, &'static str) {
+    let is_known = MACHINES
+        .iter()
+        .any(|known| found == Some(u64::from(*known)));
+    if is_known {
+        (Severity::Broken, words::PARTIALLY)
+    } else {
+        (Severity::Refused, words::MACHINE)
+    }
+}
+
+pub(super) struct Checker<'a> {
+    pub(super) dump: &'a DumpFile,
+}
+
+/// Whether an oddity is the header's own, whatever stands behind it.
+const fn is_of_the_header(kind: ProblemKind) -> bool {
+    matches!(
+        kind,
+        ProblemKind::HeaderCutShort
+            | ProblemKind::Signature
+            | ProblemKind::ValidDump
+            | ProblemKind::PageCount
+    )
 }
 
 /// A field's value as a finding shows it.
@@ -42,7 +74,13 @@ pub(super) fn show(dump: &DumpFile, id: FieldId) -> String {
     match dump.value(id) {
         None | Some(FieldValue::Missing) => "the file ends before it".to_owned(),
         Some(FieldValue::NotSet) => "not set (\"PAGE\")".to_owned(),
-        Some(FieldValue::Number(number)) => format!("{number:#x}"),
+        Some(FieldValue::Number(number)) => {
+            let name = u32::try_from(number).ok().and_then(dump_type_name);
+            match name.filter(|_| id == FieldId::DumpType) {
+                Some(name) => format!("{number:#x} ({name})"),
+                None => format!("{number:#x}"),
+            }
+        }
         Some(FieldValue::Text(text)) => format!("\"{text}\""),
         Some(FieldValue::Bytes(bytes)) => format!("{} bytes", bytes.len()),
     }
@@ -70,7 +108,7 @@ pub(super) fn field_finding(
 }
 
 impl Checker<'_> {
-    fn field(
+    pub(super) fn field(
         &self,
         id: FieldId,
         severity: Severity,
@@ -85,10 +123,7 @@ impl Checker<'_> {
     fn dump_type(&self) -> Option<Finding> {
         let guess = self.dump.guess_body();
         let expected = match guess.dump_type() {
-            Some(kind) => format!(
-                "{kind:#x} ({})",
-                dump_type_name(kind).unwrap_or("unknown")
-            ),
+            Some(kind) => format!("{kind:#x} ({})", dump_type_name(kind).unwrap_or("unknown")),
             None => "a type that fits the body".to_owned(),
         };
         let mend = match guess {
@@ -105,30 +140,59 @@ impl Checker<'_> {
             ))
         };
         match (self.dump.dump_type(), &self.dump.body) {
-            (None, Body::Full) => Some(self.field(
-                FieldId::DumpType,
-                Severity::Cosmetic,
-                expected.clone(),
-                None,
-                mend.clone(),
-            )),
+            (None, Body::Full) => self.other_body(&expected, mend.clone()).or_else(|| {
+                Some(self.field(
+                    FieldId::DumpType,
+                    Severity::Cosmetic,
+                    expected.clone(),
+                    None,
+                    mend.clone(),
+                ))
+            }),
+            (_, Body::HeaderOnly) => None,
             (None, _) => refused(words::CORRUPT_FILE),
+            (Some(2 | 5 | 6), Body::Unknown) if self.is_own_type() => self.bitmap_tag(),
             // Types of files, whose body is not here.
             (Some(2 | 4 | 5 | 6), Body::Unknown) => refused(words::CORRUPT_FILE),
-            (Some(8..=10), Body::Unknown) => refused(words::CORRUPT_FILE),
+            (Some(4), Body::Triage(body)) if !body.finished => refused(words::CORRUPT_FILE),
+            (Some(8..=10), Body::Unknown) => refused(words::SIGNATURE),
             (Some(1..=2 | 4..=6 | 8..=10), _) => self.other_body(&expected, mend.clone()),
             (Some(_), _) => refused(words::SIGNATURE),
         }
     }
 
+    /// Whether the type is that of a triage dump, and the body is none, or a part of one.
+    fn is_no_triage(&self) -> bool {
+        matches!(&self.dump.body, Body::Triage(body) if !body.finished)
+    }
+
+    /// Whether the body is what the type says but for its tag.
+    fn is_own_type(&self) -> bool {
+        let guess = self.dump.guess_body().dump_type().map(u64::from);
+        let kind = self.dump.dump_type();
+        let is_bitmap = |kind| matches!(kind, Some(5 | 6));
+        guess == kind || is_bitmap(guess) && is_bitmap(kind)
+    }
+
+    /// The tag in front of the bitmap.
+    fn bitmap_tag(&self) -> Option<Finding> {
+        let problem = self.dump.problems().iter();
+        let mut problem = problem.filter(|problem| problem.kind == ProblemKind::BodyTag);
+        let problem = problem.next()?;
+        Some(Finding {
+            severity: Severity::Refused,
+            field: "bitmap",
+            offset: Some(self.dump.width.bytes() as u64),
+            expected: problem.expected.clone(),
+            found: problem.found.clone(),
+            debugger: Some(words::CORRUPT_FILE),
+            mend: Mend::Yes,
+        })
+    }
+
     /// A full dump whose body begins like another: opened, and read wrongly.
     fn other_body(&self, expected: &str, mend: Mend) -> Option<Finding> {
-        let misread = !self.dump.body_agrees()
-            && !matches!(
-                self.dump.guess_body(),
-                BodyGuess::Nothing | BodyGuess::Unknown | BodyGuess::Full
-            );
-        misread.then(|| {
+        self.is_misread().then(|| {
             self.field(
                 FieldId::DumpType,
                 Severity::Broken,
@@ -137,6 +201,20 @@ impl Checker<'_> {
                 mend,
             )
         })
+    }
+
+    /// Whether the bytes behind the header are a sound body of another type.
+    fn is_misread(&self) -> bool {
+        let guess = self.dump.guess_body();
+        let structured = !matches!(
+            guess,
+            BodyGuess::Nothing | BodyGuess::Unknown | BodyGuess::Full
+        );
+        let is_sound = || {
+            let other = self.dump.reread(guess);
+            other.is_some_and(|(_, end, problems)| problems.is_empty() && end <= self.dump.size)
+        };
+        !self.dump.body_agrees() && structured && is_sound()
     }
 
     /// What the reader found odd, in the debugger's terms.
@@ -150,37 +228,43 @@ impl Checker<'_> {
             ProblemKind::Signature | ProblemKind::ValidDump => {
                 (Severity::Refused, Some(words::SIGNATURE), Mend::Yes)
             }
-            ProblemKind::RunCount => (Severity::Broken, Some(words::RUNS_TRUNCATED), Mend::Yes),
             ProblemKind::BodyCutShort => (
                 Severity::Broken,
                 Some(words::TRUNCATED),
-                Mend::No("the pages that were cut off; --from the original core"),
+                Mend::No("the pages that were cut off; convert the original core"),
             ),
             ProblemKind::SetBits => (Severity::Broken, Some(words::SET_BITS), Mend::Yes),
-            ProblemKind::RequiredSpace => {
-                (Severity::Broken, Some(words::PARTIALLY), Mend::Yes)
-            }
+            ProblemKind::RequiredSpace => (Severity::Broken, Some(words::PARTIALLY), Mend::Yes),
+            // Where the runs are wrong their sum says nothing.
+            ProblemKind::PageCount if !self.sum_matters() => return None,
             ProblemKind::PageCount => (Severity::Cosmetic, None, Mend::Yes),
             ProblemKind::FirstPage
             | ProblemKind::BitmapSize
             | ProblemKind::RangeTable
             | ProblemKind::TooScattered
-            | ProblemKind::Run
             | ProblemKind::Overlap => (
                 Severity::Broken,
                 Some(words::PARTIALLY),
                 Mend::No("which frame each page is; --from the original core"),
             ),
-            ProblemKind::TriagePart | ProblemKind::TriageUnfinished => {
-                (Severity::Broken, None, Mend::No("the memory that it describes"))
+            ProblemKind::TriagePart => (
+                Severity::Broken,
+                None,
+                Mend::No("the memory that it describes"),
+            ),
+            ProblemKind::Unreadable => {
+                (Severity::Broken, None, Mend::No("a disk that can be read"))
             }
-            ProblemKind::Unreadable => (Severity::Broken, None, Mend::No("a disk that can be read")),
-            // Said by `dump_type`, with what it should be.
-            ProblemKind::DumpType | ProblemKind::BodyTag => return None,
+            // Said by `dump_type`, and by the runs' own checks, with what it should be.
+            ProblemKind::DumpType
+            | ProblemKind::TriageUnfinished
+            | ProblemKind::BodyTag
+            | ProblemKind::RunCount
+            | ProblemKind::Run => return None,
         };
         Some(Finding {
             severity,
-            field: problem.what,
+            field: self.name(problem),
             offset: match problem.place {
                 Place::Offset(offset) => Some(offset),
                 Place::Physical(_) | Place::Virtual(_) => None,
@@ -190,6 +274,16 @@ impl Checker<'_> {
             debugger,
             mend,
         })
+    }
+
+    /// The SDK's name, which `repair` goes by.
+    fn name(&self, problem: &Problem) -> &'static str {
+        let id = match problem.kind {
+            ProblemKind::PageCount => FieldId::NumberOfPages,
+            _ => return problem.what,
+        };
+        let field = self.dump.width.field(id);
+        field.map_or(problem.what, |field| field.name)
     }
 
     fn versions(&self) -> Vec<Finding> {
@@ -224,69 +318,42 @@ impl Checker<'_> {
     }
 
     fn machine(&self) -> Option<Finding> {
+        let machine = self.dump.machine();
         let known: &[u32] = match self.dump.width {
             HeaderWidth::Bits32 => &[MACHINE_X86],
             HeaderWidth::Bits64 => &[MACHINE_X64, MACHINE_ARM64],
         };
-        let machine = self.dump.machine();
         let fits = known.iter().any(|known| machine == Some(u64::from(*known)));
         let expected = known
             .iter()
             .map(|known| format!("{known:#x}"))
             .collect::<Vec<_>>()
             .join(" or ");
+        let (severity, debugger) = other_machine(machine);
         (!fits).then(|| {
             self.field(
                 FieldId::MachineImageType,
-                Severity::Refused,
+                severity,
                 expected,
-                Some(words::MACHINE),
+                Some(debugger),
                 Mend::Yes,
             )
         })
     }
 
     fn processors(&self) -> Option<Finding> {
-        (self.dump.number(FieldId::NumberProcessors) == Some(0)).then(|| {
+        let debugger = match self.dump.number(FieldId::NumberProcessors) {
+            Some(0) => words::NO_EVENT,
+            Some(1..=MAX_PROCESSORS) => return None,
+            _ => words::PROCESSORS,
+        };
+        let whole = self.dump.value(FieldId::NumberProcessors) != Some(FieldValue::Missing);
+        whole.then(|| {
             self.field(
                 FieldId::NumberProcessors,
                 Severity::Refused,
                 "the number of started processors",
-                Some(words::NO_EVENT),
-                Mend::Yes,
-            )
-        })
-    }
-
-    /// A full dump without runs has no memory.
-    fn runs(&self) -> Option<Finding> {
-        let is_full = matches!(self.dump.body, Body::Full);
-        (is_full && self.dump.number_of_runs().unwrap_or(0) == 0).then(|| {
-            self.field(
-                FieldId::NumberOfRuns,
-                Severity::Broken,
-                "the runs of the body",
-                Some(words::PARTIALLY),
-                Mend::No("which frame each page is; --from the original core"),
-            )
-        })
-    }
-
-    /// `NumberOfPages` of a full dump against the file: too many gives a warning, too few nothing.
-    fn pages(&self) -> Option<Finding> {
-        if !matches!(self.dump.body, Body::Full) {
-            return None;
-        }
-        let pages = self.dump.number_of_pages()?;
-        let header = self.dump.width.bytes() as u64;
-        let needed = pages.saturating_mul(0x1000).saturating_add(header);
-        let declared = self.dump.declared_pages();
-        (pages != declared && needed > self.dump.size).then(|| {
-            self.field(
-                FieldId::NumberOfPages,
-                Severity::Broken,
-                format!("{declared:#x}, the sum of the runs"),
-                Some(words::TRUNCATED),
+                Some(debugger),
                 Mend::Yes,
             )
         })

@@ -160,7 +160,10 @@ fn runs(width: HeaderWidth, old: &[u8], new: &[u8]) -> Vec<RunDifference> {
     let (old, new) = (declared_runs(width, old), declared_runs(width, new));
     (0..old.len().max(new.len()))
         .filter_map(|index| {
-            let run = |runs: &[_]| runs.get(index).map(|run: &DeclaredRun| (run.first, run.count));
+            let run = |runs: &[_]| {
+                runs.get(index)
+                    .map(|run: &DeclaredRun| (run.first, run.count))
+            };
             let (old, new) = (run(&old), run(&new));
             (old != new).then_some(RunDifference { index, old, new })
         })
@@ -203,20 +206,31 @@ impl HeaderDiff {
     pub fn verdict(&self) -> String {
         let names = |weight: Weight| {
             let named = self.differences.iter().filter(|d| d.weight == weight);
-            named.map(|d| d.field.name).collect::<Vec<_>>().join(", ")
+            named.map(|d| d.field.name).collect::<Vec<_>>()
         };
         if self.differences.is_empty() {
             return "the headers are alike".to_owned();
         }
-        let decides = names(Weight::Decides);
-        let misleads = names(Weight::Misleads);
-        match (decides.is_empty(), misleads.is_empty()) {
-            (false, true) => format!("{decides} decides; the rest is cosmetic"),
-            (false, false) => {
-                format!("{decides} decides; {misleads} misleads; the rest is cosmetic")
+        let said = |weight: Weight, one: &str, many: &str| {
+            let words = names(weight);
+            match words.len() {
+                0 => None,
+                1 => Some(format!("{} {one}", words.join(", "))),
+                _ => Some(format!("{} {many}", words.join(", "))),
             }
-            (true, false) => format!("both open; {misleads} misleads"),
-            (true, true) => "both open; the differences are cosmetic".to_owned(),
+        };
+        let decides = said(Weight::Decides, "decides", "decide");
+        let misleads = said(Weight::Misleads, "misleads", "mislead");
+        let rest = if names(Weight::Cosmetic).is_empty() {
+            ""
+        } else {
+            "; the rest is cosmetic"
+        };
+        match (decides, misleads) {
+            (Some(decides), Some(misleads)) => format!("{decides}; {misleads}{rest}"),
+            (Some(decides), None) => format!("{decides}{rest}"),
+            (None, Some(misleads)) => format!("both open; {misleads}"),
+            (None, None) => "both open; the differences are cosmetic".to_owned(),
         }
     }
 }

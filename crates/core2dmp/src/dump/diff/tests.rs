@@ -53,7 +53,7 @@ fn the_type_decides_and_the_rest_does_not() {
     assert_eq!(diff.unnamed, 1);
     assert_eq!(
         diff.verdict(),
-        "DumpType decides; DirectoryTableBase, PfnDataBase misleads; the rest is cosmetic"
+        "DumpType decides; DirectoryTableBase, PfnDataBase mislead; the rest is cosmetic"
     );
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::address::{Gva, PAGE_BYTES};
 use crate::container::{CpuState, Registers};
-use crate::format::context::ContextX86;
+use crate::format::context::{ContextAmd64, ContextX86};
 use crate::format::nt::{
     Layout, PCR_ADDRESS_X86, PRCB_NUMBER_OFFSETS, PROCESS_OBJECT, PROCESSOR_STATE_X64,
     PROCESSOR_STATE_X86, THREAD_OBJECT,
@@ -118,7 +118,7 @@ pub(super) fn read(
     if object_type(space, thread) != Some(THREAD_OBJECT) {
         return None;
     }
-    let saved = saved_registers(space, known, first)?;
+    let saved = saved_registers(space, known, regions, first)?;
     Some(PrcbLayout {
         pcr_self: narrow(known.pcr_self)?,
         pcr_current_prcb: narrow(known.pcr_current_prcb)?,
@@ -147,6 +147,7 @@ struct SavedRegisters {
 fn saved_registers(
     space: &AddressSpace<'_>,
     known: &Layout,
+    regions: &[Region],
     first: &Region,
 ) -> Option<SavedRegisters> {
     let table = |offset: usize| space.pointer(first.pcr.checked_add(offset as u64)?).ok();
@@ -175,7 +176,7 @@ fn saved_registers(
     };
     let special = found.unwrap_or(usual);
     let context = if wide {
-        context_x64(space, first, special, &prcb)
+        context_x64(space, regions, special, &prcb)
     } else {
         special.checked_sub(size_of::<ContextX86>())?
     };
@@ -187,12 +188,12 @@ fn saved_registers(
             "as kernels of this line have it; nothing was saved there"
         },
         context,
-        context_pointer: pointer_to(space, first, context),
+        context_pointer: context_pointer(space, regions, context),
     })
 }
 
 /// The special registers of x64 grew with Windows 8. A saved context tells by its flags, or a pointer leads to it.
-fn context_x64(space: &AddressSpace<'_>, first: &Region, special: usize, prcb: &[u8]) -> usize {
+fn context_x64(space: &AddressSpace<'_>, regions: &[Region], special: usize, prcb: &[u8]) -> usize {
     let candidates = PROCESSOR_STATE_X64
         .context_after
         .map(|gap| special.saturating_add(gap));
@@ -200,7 +201,7 @@ fn context_x64(space: &AddressSpace<'_>, first: &Region, special: usize, prcb: &
         let flags = u32_at(prcb, context.saturating_add(0x30));
         flags.is_some_and(|flags| flags & 0xffff_0000 == 0x0010_0000)
     };
-    let is_pointed_to = |context: &usize| pointer_to(space, first, *context).is_some();
+    let is_pointed_to = |context: &usize| context_pointer(space, regions, *context).is_some();
     let [default, ..] = candidates;
     let saved = candidates.into_iter().find(is_saved);
     saved
@@ -208,15 +209,26 @@ fn context_x64(space: &AddressSpace<'_>, first: &Region, special: usize, prcb: &
         .unwrap_or(default)
 }
 
-/// Where in the PRCB a pointer to its own `offset` stands.
-fn pointer_to(space: &AddressSpace<'_>, first: &Region, offset: usize) -> Option<usize> {
-    let wanted = first.prcb.checked_add(offset as u64)?;
-    let word = space.mode().pointer_bytes();
-    let read = |at: usize| space.pointer(first.prcb.checked_add(at as u64)?).ok();
+/// Where every PRCB has a pointer to its own `context`. A register that was saved in there may happen to hold the
+/// same (seen in ReactOS).
+fn context_pointer(space: &AddressSpace<'_>, regions: &[Region], context: usize) -> Option<usize> {
+    let end = context.saturating_add(if space.mode().is_64bit() {
+        size_of::<ContextAmd64>()
+    } else {
+        size_of::<ContextX86>()
+    });
+    let leads = |region: &Region, at: usize| {
+        let field = region.prcb.checked_add(at as u64)?;
+        let context = region.prcb.checked_add(context as u64)?;
+        Some(space.pointer(field).ok()? == context)
+    };
     (0..PRCB_BYTES)
-        .step_by(word)
-        .map_while(|at| Some((at, read(at)?)))
-        .find_map(|(at, found)| (found == wanted).then_some(at))
+        .step_by(space.mode().pointer_bytes())
+        .filter(|at| !(context..end).contains(at))
+        .find(|at| {
+            let mut regions = regions.iter();
+            regions.all(|region| leads(region, *at).unwrap_or(false))
+        })
 }
 
 /// Where a thread points to its process: the first pointer to an entry of the process list.

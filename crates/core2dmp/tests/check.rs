@@ -1,0 +1,92 @@
+//! `check` on good dumps, and on every row of the table of broken ones.
+
+#![cfg(test)]
+
+#[path = "support/repaired.rs"]
+mod repaired;
+#[path = "support/rows.rs"]
+mod rows;
+
+use core2dmp_synth::broken::Body;
+use core2dmp_synth::dump::{self, Ranges};
+use core2dmp_synth::{Guest, GuestSpec};
+
+use rows::{assert_clean, assert_rows};
+
+#[test]
+fn rows_of_a_full_dump() {
+    assert_rows(Body::Full64);
+}
+
+#[test]
+fn rows_of_a_full_dump_of_32_bit() {
+    assert_rows(Body::Full32);
+}
+
+#[test]
+fn rows_of_a_dump_of_a_running_guest() {
+    assert_rows(Body::Live64);
+}
+
+#[test]
+fn rows_of_a_bitmap_dump() {
+    assert_rows(Body::Bitmap64);
+}
+
+#[test]
+fn rows_of_a_kernel_dump() {
+    assert_rows(Body::Kernel64);
+}
+
+#[test]
+fn rows_of_a_summary_dump() {
+    assert_rows(Body::Summary64);
+    assert_rows(Body::Summary32);
+}
+
+/// All types that a guest of this Windows can be dumped as.
+fn assert_all_types_clean(name: &str, guest: &Guest) {
+    for (kind, dump) in [
+        ("full", dump::full(guest)),
+        ("bitmap", dump::bitmap(guest, false)),
+        ("kernel", dump::bitmap(guest, true)),
+        ("summary", dump::summary(guest)),
+        ("ranges", dump::rdmp(guest, Ranges::Complete)),
+        ("kernel ranges", dump::rdmp(guest, Ranges::Kernel)),
+    ] {
+        assert_clean(&format!("{name}, {kind}"), &dump.bytes);
+    }
+}
+
+#[test]
+fn good_dumps_of_64_bit_have_no_findings() {
+    for (name, spec) in [
+        ("Windows 10", GuestSpec::windows10().processors(4)),
+        ("Windows 10, five levels", GuestSpec::windows10_la57()),
+        (
+            "Windows 10, above 4 GiB",
+            GuestSpec::windows10().memory_mib(24).above_4g(),
+        ),
+        (
+            "Windows 7",
+            GuestSpec::windows7().crashed(0xd1, [1, 2, 3, 4]),
+        ),
+        ("Windows 2003", GuestSpec::windows2003_x64().processors(2)),
+    ] {
+        assert_all_types_clean(name, &spec.build());
+    }
+}
+
+#[test]
+fn good_dumps_of_32_bit_have_no_findings() {
+    for (name, spec) in [
+        ("Windows 2003", GuestSpec::windows2003_x86().processors(2)),
+        (
+            "Windows 2003 with PAE",
+            GuestSpec::windows2003_pae().crashed(0xe2, [0; 4]),
+        ),
+        ("Windows 7", GuestSpec::windows7_pae()),
+    ] {
+        assert_all_types_clean(name, &spec.build());
+    }
+}
