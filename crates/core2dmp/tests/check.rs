@@ -7,9 +7,16 @@ mod repaired;
 #[path = "support/rows.rs"]
 mod rows;
 
+use std::io::Cursor;
+use std::sync::Arc;
+
+use core2dmp::container::{self, OpenOptions};
+use core2dmp::dump::{PlanOptions, plan};
+use core2dmp::windows::identify;
+use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::broken::Body;
 use core2dmp_synth::dump::{self, Ranges};
-use core2dmp_synth::{Guest, GuestSpec};
+use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
 use rows::{assert_clean, assert_rows};
 
@@ -74,6 +81,55 @@ fn good_dumps_of_64_bit_have_no_findings() {
         ("Windows 2003", GuestSpec::windows2003_x64().processors(2)),
     ] {
         assert_all_types_clean(name, &spec.build());
+    }
+}
+
+/// The guest as a Xen core, converted.
+fn converted(guest: &Guest) -> Vec<u8> {
+    let mut core = Cursor::new(Vec::new());
+    guest.xen_core().write_to(&mut core).unwrap();
+    let opened = container::open(Arc::new(core.into_inner()), OpenOptions::default()).unwrap();
+    let windows = identify(&opened).unwrap();
+    let plan = plan(&opened, &windows, &PlanOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("converted.dmp");
+    let options = WriteOptions::default();
+    write::to_file(&plan, &opened.memory, &path, options, &Silent).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn converted_dumps_have_no_findings() {
+    let stop = [1, 2, 3, 4];
+    for (name, spec) in [
+        ("Windows 10, running", GuestSpec::windows10().processors(4)),
+        (
+            "Windows 10, in user mode",
+            GuestSpec::windows10().processors(2).vcpu_user_mode(0),
+        ),
+        (
+            "Windows 10, a stop code with records",
+            GuestSpec::windows10().crash_record(CrashRecord::SystemThreadException),
+        ),
+        (
+            "Windows 10, ballooned",
+            GuestSpec::windows10().fill(40).ballooned(0x1f00, 0x20),
+        ),
+        ("Windows 7", GuestSpec::windows7().crashed(0xd1, stop)),
+        (
+            "Windows 2003",
+            GuestSpec::windows2003_x64().crashed(0xe2, [0; 4]),
+        ),
+        ("Windows 2003, x86", GuestSpec::windows2003_x86()),
+        (
+            "Windows 2003, PAE",
+            GuestSpec::windows2003_pae()
+                .processors(4)
+                .crashed(0xe2, stop),
+        ),
+        ("Windows 7, PAE", GuestSpec::windows7_pae().processors(2)),
+    ] {
+        assert_clean(name, &converted(&spec.build()));
     }
 }
 

@@ -267,7 +267,7 @@ fn what_was_appended_is_not_the_body() {
     assert_eq!((kinds(&file), file.body_end()), (vec![], end));
     assert_eq!(file.trailing(), Some(end..end + 0x28));
     assert!(file.has_blobs());
-    written.truncate(end as usize);
+    written.truncate(usize::try_from(end).unwrap());
     assert_pages(&file.memory(), &written);
     let opened = container::open(Arc::clone(&file.source), OpenOptions::default()).unwrap();
     assert!(
@@ -354,7 +354,7 @@ impl ReadAt for Failing {
         if offset >= self.1 {
             return Err(io::Error::other("a bad sector"));
         }
-        let n = buf.len().min((self.1 - offset) as usize);
+        let n = buf.len().min(usize::try_from(self.1 - offset).unwrap());
         self.0.read_at(offset, &mut buf[..n])
     }
 }

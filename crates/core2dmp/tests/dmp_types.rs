@@ -169,7 +169,7 @@ fn a_triage_dump_has_parts_and_no_pages() {
         assert_eq!(body.data_blocks, wide.then_some(1));
         let named = |name: &str| body.parts.iter().find(|part| part.name == name);
         if let Some(part) = named("debugger data") {
-            let at = part.offset as usize + 0x10;
+            let at = usize::try_from(part.offset).unwrap() + 0x10;
             assert_eq!(written.bytes[at..at + 4], *b"KDBG");
         }
         assert_eq!(named("debugger data").is_some(), wide);

@@ -1,10 +1,6 @@
 //! kdump-compressed dumps: what is read of them.
 
 #![cfg(test)]
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "files are built from numbers of known size"
-)]
 
 mod support {
     pub(crate) mod containers;

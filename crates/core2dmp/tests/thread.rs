@@ -18,7 +18,7 @@ mod repaired;
 
 use std::path::Path;
 
-use core2dmp::dump::check::{Severity, check};
+use core2dmp::dump::check::{Finding, Severity, check};
 use core2dmp::dump::diff::{ByteDifference, Weight, apply, diff_headers, parse_listing};
 use core2dmp::dump::repair::repair;
 use core2dmp_synth::dump::{self, Dump};
@@ -190,13 +190,28 @@ fn the_page_tables_alone_would_not_have_helped() {
         ("DumpType", Severity::Refused)
     );
     assert!(findings[0].debugger.unwrap().contains("Win32 error 0n1392"));
-    // And the type alone opens, with the stale values shown.
+    // With the type it opens, and what is stale shows.
     converted[0xf98] = 1;
     let findings = check(&open(&converted)).findings;
+    let cosmetic = |finding: &Finding| finding.severity == Severity::Cosmetic;
     assert!(
-        findings
-            .iter()
-            .all(|finding| finding.severity == Severity::Cosmetic),
+        !findings.is_empty() && findings.iter().all(cosmetic),
         "{findings:?}"
     );
+}
+
+#[test]
+fn the_type_alone_would_have_opened_and_shown_nothing() {
+    let Some(listing) = listing() else {
+        return;
+    };
+    let (_, _, mut converted) = married(&listing);
+    converted[0xf98] = 1;
+    let findings = check(&open(&converted)).findings;
+    let worst = &findings[0];
+    assert_eq!(
+        (worst.field, worst.severity),
+        ("DirectoryTableBase", Severity::Broken)
+    );
+    assert!(worst.debugger.unwrap().contains("PARTIALLY CORRUPT"));
 }

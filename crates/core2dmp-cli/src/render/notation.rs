@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_difference_that_the_notation_hides_is_shown() {
         let field = HeaderWidth::Bits64.field(FieldId::SystemUpTime).unwrap();
-        let at = |ticks| FieldValue::Number(610_000_000 + ticks);
+        let at = |ticks: u64| FieldValue::Number(610_000_000 + ticks);
         assert_eq!(
             both(field, &at(1), &at(2)),
             (

@@ -11,8 +11,10 @@ use crate::run::{run, scratch, skipped};
 /// Of the thread, from the workspace's root.
 const PLACE: &str = "../shared/seed/osr-thread.txt";
 
-/// Lines `offset: good converted`.
-fn listing() -> Option<(PathBuf, Vec<(usize, u8, u8)>)> {
+/// `offset: good converted`.
+type Line = (usize, u8, u8);
+
+fn listing() -> Option<(PathBuf, Vec<Line>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(PLACE);
@@ -66,8 +68,8 @@ fn the_type_is_the_cause_and_repair_mends_it() {
     for line in [
         "DumpType  1 (full) -> 2 (kernel (summary))",
         "DirectoryTableBase  0x54796000 -> 0x7eec1000",
-        "PfnDataBase  0xfffffadfc9400000 -> 0xfffffadfc9200000",
-        "SystemTime  2011-04-18 15:20:58 UTC -> 2011-04-14 20:07:22 UTC",
+        "RequiredDumpSpace  0x7fe00000 -> 0x28625000",
+        "SystemUpTime  10m 54s -> 1d 3h 26m 47s",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }

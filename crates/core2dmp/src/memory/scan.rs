@@ -35,6 +35,8 @@ impl PhysicalMemory {
                 continue;
             }
             let mut at = piece.first;
+            // A page that is corrupt must not hide those beside it: up to here they are read one by one.
+            let mut alone = at;
             while at < piece.end() {
                 let skipped = at.frames_since(piece.first);
                 let hole = self.hole(backing.map(|backing| backing.skip(skipped)));
@@ -42,7 +44,8 @@ impl PhysicalMemory {
                     at = at.saturating_add(hole);
                     continue;
                 }
-                let count = piece.end().frames_since(at).min(FRAMES_A_BLOCK);
+                let most = if at < alone { 1 } else { FRAMES_A_BLOCK };
+                let count = piece.end().frames_since(at).min(most);
                 let block = Frames::new(at, count);
                 let bytes = usize::try_from(block.bytes()).unwrap_or(SCAN_BLOCK);
                 at = block.end();
@@ -54,6 +57,10 @@ impl PhysicalMemory {
                         if visit(block.first.gpa(), buf).is_break() {
                             return gaps;
                         }
+                    }
+                    Err(MemoryError::Corrupt { .. }) if count > 1 => {
+                        alone = block.end();
+                        at = block.first;
                     }
                     Err(error) => gaps.push(ScanGap {
                         frames: block,

@@ -171,11 +171,11 @@ fn pages_are_made_whole_in_part_and_many_at_once() {
         (80, 16, 700 << 12),
         (100, 0, (600 << 12) + 8),
     ] {
-        let gpa = Gpa::new((0x100 + page) << 12 | offset);
+        let gpa = Gpa::new(((0x100 + page) << 12) | offset);
         let mut buf = vec![0xee; bytes];
         memory.read(gpa, &mut buf).unwrap();
         let (words, _) = buf.as_chunks::<8>();
-        for (word, n) in words.iter().zip((5 + page) << 9 | offset / 8..) {
+        for (word, n) in words.iter().zip((((5 + page) << 9) | (offset / 8))..) {
             assert_eq!(u64::from_le_bytes(*word), n);
         }
     }
@@ -188,6 +188,15 @@ fn pages_are_made_whole_in_part_and_many_at_once() {
             "physical address 0x148000 is corrupt in the container: file offset 0x1234: no page"
         );
     }
+    // A scan loses that page and no other.
+    let mut seen = 0;
+    let gaps = memory.scan(Frames::new(Pfn::new(0), u64::MAX), |_, block| {
+        seen += block.len() / 4096;
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(seen, 999);
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(gaps[0].frames, Frames::new(Pfn::new(0x148), 1));
     assert_eq!(memory.frame_of_page(77), Some(Pfn::new(0x148)));
     assert_eq!(memory.frame_of_page(4), None);
     assert_eq!(memory.frame_of_page(1005), None);

@@ -105,7 +105,7 @@ impl<'a, 'm> Block<'a, 'm> {
 
     fn has_size(&self) -> bool {
         let size = u32_at(&self.bytes, SIZE).unwrap_or(0);
-        (MIN_SIZE..=MAX_SIZE).contains(&size) && size % 8 == 0
+        (MIN_SIZE..=MAX_SIZE).contains(&size) && size.is_multiple_of(8)
     }
 
     fn has_base(&self) -> bool {

@@ -19,6 +19,9 @@ use crate::format::bitmap::{BitmapHeader, SummaryHeader};
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::windows::{Source, identify};
 
+/// Runs that are tried with another count.
+const MAX_CANDIDATES: usize = 4;
+
 /// A dump whose memory can be read, and what had to be changed for that.
 #[derive(Debug)]
 pub(super) struct Proven {
@@ -77,14 +80,15 @@ fn longer_run(dump: &DumpFile) -> Option<Proven> {
     let sum = runs
         .iter()
         .fold(0_u64, |sum, run| sum.saturating_add(run.count));
-    let missing = (body / PAGE_SIZE)
-        .checked_signed_diff(sum)
+    let signed = |pages: u64| i64::try_from(pages).ok();
+    let missing = signed(body / PAGE_SIZE)?
+        .checked_sub(signed(sum)?)
         .filter(|pages| *pages != 0)?;
     let word: u64 = match dump.width {
         HeaderWidth::Bits32 => 4,
         HeaderWidth::Bits64 => 8,
     };
-    (0_u64..).zip(&runs).find_map(|(index, run)| {
+    let candidates = (0_u64..).zip(&runs).filter_map(|(index, run)| {
         let count = run
             .count
             .checked_add_signed(missing)
@@ -99,6 +103,11 @@ fn longer_run(dump: &DumpFile) -> Option<Proven> {
         let reason = "Windows is found so, and counts its memory so";
         let changes = vec![change(table.name, offset, new, reason)];
         let patched = try_with(dump, &changes)?;
+        Some((run, count, offset, changes, patched))
+    });
+    // Each is a search for Windows, which a hostile file would ask for often.
+    let mut candidates = candidates.take(MAX_CANDIDATES);
+    candidates.find_map(|(run, count, offset, changes, patched)| {
         let windows = identify(&patched.guest()).ok()?;
         let true_runs = &windows.runs;
         let proven = true_runs.source != Source::Container && true_runs.value == patched.runs();

@@ -48,6 +48,9 @@ pub fn repair_from(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Result<
             });
         }
     }
+    for change in between_fields(dump, &plan) {
+        changes.add(change);
+    }
     for change in pages(dump, guest, windows, &plan)? {
         changes.add(change);
     }
@@ -57,6 +60,32 @@ pub fn repair_from(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Result<
         left: report.findings,
         size: dump.size,
     })
+}
+
+/// Bytes of the header that belong to no field, each stretch of those that differ.
+fn between_fields(dump: &DumpFile, plan: &Plan) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    let bytes = dump.header.iter().zip(plan.header()).enumerate();
+    for (offset, (_, new)) in bytes.filter(|(_, (old, new))| old != new) {
+        if dump.width.field_at(offset).is_some() {
+            continue;
+        }
+        let follows = |change: &&mut Change| {
+            change.offset.saturating_add(change.new.len() as u64) == offset as u64
+        };
+        if let Some(last) = changes.last_mut().filter(follows) {
+            last.new.push(*new);
+            continue;
+        }
+        changes.push(Change {
+            what: "bytes of no field".to_owned(),
+            offset: offset as u64,
+            old: Vec::new(),
+            new: vec![*new],
+            reason: "as the original core has it".to_owned(),
+        });
+    }
+    changes
 }
 
 /// Segments behind the header whose bytes the plan holds, with their file offsets.
