@@ -38,7 +38,7 @@ static TASKS: &[Task] = &[
     Task {
         name: "judge",
         run: judge::task,
-        description: "[FILE.dmp ...]: Microsoft's engine and open readers on our dumps",
+        description: "[rows | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
     },
     Task {
         name: "measure",

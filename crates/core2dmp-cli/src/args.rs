@@ -115,7 +115,7 @@ pub(crate) struct InfoArgs {
     /// Weigh the header of this dump, or a bare header, as one more source; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) header: Vec<PathBuf>,
-    /// List every field of the dump's header: its value, its source, and what other sources say
+    /// List every field of the dump's header: its value, its source, and what other sources say; searches all memory for headers
     #[arg(long)]
     pub(crate) facts: bool,
     /// List all modules

@@ -66,7 +66,7 @@ fn dumps(folder: &Path) {
     );
     let mut cut = good.clone();
     cut.truncate(good.bytes.len() - 0x5000);
-    write("cut.dmp", &cut.bytes);
+    write("short.dmp", &cut.bytes);
     let mut encrypted = good;
     encrypted.put_u32(0x1050, 0x100);
     write("encrypted.dmp", &encrypted.bytes);

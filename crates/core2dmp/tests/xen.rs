@@ -347,7 +347,8 @@ fn what_is_not_xens_is_not_claimed() {
         let line = open(file).unwrap_err().to_string();
         assert!(line.starts_with("not a container that core2dmp knows: expected one of "));
         assert!(line.contains("Xen dump-core"), "{line}");
-        line.split(", found ").last().unwrap().to_owned()
+        let found = line.split(", found ").last().unwrap();
+        found.trim_matches('"').to_owned()
     };
     assert_eq!(found(Vec::new()), "an empty file");
     assert_eq!(found(vec![b'M']), "M");

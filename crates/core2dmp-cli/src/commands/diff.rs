@@ -10,8 +10,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use core2dmp::dump::diff::{self, ByteDifference, DiffError, HeaderDiff, ListingError};
+use core2dmp::dump::diff::{
+    self, ByteDifference, DiffError, Difference, HeaderDiff, ListingError, Weight,
+};
 use core2dmp::error::Error;
+use core2dmp::format::header_fields::FieldId;
 
 use super::open_if_dump;
 use super::side::Side;
@@ -84,7 +87,12 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
         });
     };
     let (old, new) = (Side::open(old)?, Side::open(new)?);
-    let fields = diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
+    let mut fields =
+        diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
+    let has_bodies = old.body.is_some() && new.body.is_some();
+    if has_bodies && old.type_fits && new.type_fits {
+        types_fit(&mut fields);
+    }
     let memory = args.memory.then(|| {
         let (a, b) = (&old.guest.memory, &new.guest.memory);
         let bar = Bar::new(memory_diff::bytes(a, b), false, interrupt.clone());
@@ -104,6 +112,17 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
         memory,
         behind: 0,
     })
+}
+
+/// Two dumps of different types, each of which is what it says: neither type is wrong.
+fn types_fit(fields: &mut HeaderDiff) {
+    let mut types = fields.differences.iter_mut();
+    if let Some(difference) = types.find(|d| d.field.id == FieldId::DumpType) {
+        difference.weight = Weight::Cosmetic;
+        difference.meaning = "each is the type of what stands behind its header".to_owned();
+    }
+    let order = |difference: &Difference| (difference.weight, difference.field.offset);
+    fields.differences.sort_by_key(order);
 }
 
 /// The fields behind a listing of bytes.
@@ -170,7 +189,12 @@ fn not_comparable(error: &DiffError) -> Failure {
 fn not_a_listing(error: &ListingError) -> Failure {
     Failure::Refused {
         message: error.to_string(),
-        hint: "a listing has lines such as \"00000f98: 01 02\": offset, old byte, new byte",
+        hint: match error {
+            ListingError::OtherHeader { .. } => {
+                "--with takes one of the two files that the listing compares"
+            }
+            _ => "a listing has lines such as \"00000f98: 01 02\": offset, old byte, new byte",
+        },
     }
 }
 

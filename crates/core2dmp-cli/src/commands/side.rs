@@ -24,6 +24,8 @@ pub(super) struct Side {
     pub(super) what: &'static str,
     /// What stands behind the header, if anything does that is known.
     pub(super) body: Option<String>,
+    /// Whether the type is that of the body.
+    pub(super) type_fits: bool,
     pub(super) header: Vec<u8>,
     pub(super) guest: Guest,
 }
@@ -37,6 +39,7 @@ impl Side {
                 name,
                 what: "its header",
                 body: body(&dump),
+                type_fits: dump.body_agrees(),
                 guest: dump.guest(),
                 header: dump.header,
             });
@@ -48,6 +51,7 @@ impl Side {
             name,
             what: "the header that convert would write",
             body: None,
+            type_fits: true,
             header: plan.header().to_vec(),
             guest,
         })

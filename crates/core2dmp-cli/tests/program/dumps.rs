@@ -56,7 +56,9 @@ fn every_type_of_dump_is_described() {
         let file = &document["dump_file"];
         assert_eq!(file["body"]["kind"], kind);
         assert_eq!(file["body"]["agrees"], true, "{kind}");
-        assert_eq!(file["body"][kind].is_object(), kind != "full", "{kind}");
+        let details = if kind == "summary" { "bitmap" } else { kind };
+        let has_details = file["body"][details].is_object();
+        assert_eq!(has_details, kind != "full", "{kind}");
         assert_eq!(document["windows"].is_object(), memory, "{kind}");
         let text = run(&["info"], &[&path]).expect_code(0);
         let text = String::from_utf8(text.stdout).unwrap();
@@ -106,11 +108,9 @@ fn a_stale_header_is_judged_compared_and_repaired() {
 
     let other = folder.path().join("good.dmp");
     std::fs::write(&other, &good.bytes).unwrap();
-    let document = json(
-        &["diff", "--json", "--bytes", "--memory"],
-        &[&other, &path],
-        1,
-    );
+    let document = json(&["diff", "--json", "--bytes"], &[&other, &path], 1);
+    assert!(document["bytes"].is_array());
+    let document = json(&["diff", "--json", "--memory"], &[&other, &path], 1);
     assert_eq!(
         document["verdict"],
         "DumpType decides; DirectoryTableBase, PfnDataBase mislead"
@@ -245,20 +245,4 @@ fn what_is_no_dump_is_an_error() {
         );
     }
     json(&["diff", "--json"], &[&text, &text], 2);
-}
-
-#[test]
-fn tmp_write() {
-    let guest = guest();
-    std::fs::write("/tmp/t/summary.dmp", dump::summary(&guest).bytes).unwrap();
-    std::fs::write("/tmp/t/bitmap.dmp", dump::bitmap(&guest, false).bytes).unwrap();
-    std::fs::write("/tmp/t/kernel.dmp", dump::bitmap(&guest, true).bytes).unwrap();
-    std::fs::write(
-        "/tmp/t/rdmp.dmp",
-        dump::rdmp(&guest, Ranges::Complete).bytes,
-    )
-    .unwrap();
-    std::fs::write("/tmp/t/rdmpk.dmp", dump::rdmp(&guest, Ranges::Kernel).bytes).unwrap();
-    std::fs::write("/tmp/t/triage.dmp", dump::triage(&guest).bytes).unwrap();
-    std::fs::write("/tmp/t/full7.dmp", dump::full(&guest).bytes).unwrap();
 }

@@ -99,6 +99,9 @@ fn summary(out: &mut String, name: &str, findings: &[Finding]) {
     let all = count(findings.len() as u64, "finding");
     out.push_str(&match mendable {
         0 => format!("\n{all}; none of it can be mended from this file alone\n"),
+        1 if findings.len() == 1 => {
+            format!("\n{all}, which can be mended: core2dmp repair {name}\n")
+        }
         _ if mendable == findings.len() => {
             format!("\n{all}, all of which can be mended: core2dmp repair {name}\n")
         }

@@ -234,8 +234,8 @@ impl DumpFile {
     #[must_use]
     pub fn memory_as(&self, kind: BodyGuess) -> Option<PhysicalMemory> {
         let read = self.body_as(kind)?;
-        (read.placed.held > 0)
-            .then(|| PhysicalMemory::new(Arc::clone(&self.source), read.placed.runs))
+        let memory = PhysicalMemory::new(Arc::clone(&self.source), read.placed.runs);
+        (memory.frame_count() > 0).then_some(memory)
     }
 
     /// The body as if the type were another, and where it would end; `None` if the bytes do not begin so.

@@ -7,7 +7,7 @@ use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
 use crate::error::Error;
 use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
-use crate::format::kdbg::{KI_PROCESSOR_BLOCK, MM_PFN_DATABASE};
+use crate::format::kdbg::MM_PFN_DATABASE;
 use crate::memory::Frames;
 use crate::paging::{AddressSpace, PagingMode};
 use crate::windows::Windows;
@@ -28,7 +28,8 @@ pub(super) fn findings(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Vec
     let mut findings = Vec::new();
     findings.extend(judge.machine());
     findings.extend(judge.page_tables());
-    findings.extend(judge.debugger_data());
+    findings.extend(judge.block_address());
+    findings.extend(judge.block_in_memory());
     findings.extend(judge.lists());
     findings.extend(judge.pfn_database());
     findings.extend(judge.processors());
@@ -94,7 +95,7 @@ impl Judge<'_> {
     }
 
     /// A pointer of the header, zero-extended.
-    fn pointer(&self, id: FieldId) -> Option<Gva> {
+    pub(super) fn pointer(&self, id: FieldId) -> Option<Gva> {
         self.dump.number(id).map(Gva::new)
     }
 
@@ -147,96 +148,6 @@ impl Judge<'_> {
                 Some(words::PARTIALLY),
             )
         })
-    }
-
-    fn debugger_data(&self) -> Vec<Finding> {
-        let truth = &self.windows.kdbg.value;
-        let found = self.pointer(FieldId::KdDebuggerDataBlock);
-        let expected = format!("{} ({})", truth.gva, self.windows.kdbg.source);
-        let mut findings = Vec::new();
-        match found {
-            // On 32 bit "PAGE" is an address of the user's half.
-            None if self.dump.width == HeaderWidth::Bits32 => findings.push(self.field(
-                FieldId::KdDebuggerDataBlock,
-                Severity::Broken,
-                expected,
-                Some(words::NO_KDBG),
-            )),
-            Some(gva) if gva.get() == 0 => findings.push(self.field(
-                FieldId::KdDebuggerDataBlock,
-                Severity::Broken,
-                expected,
-                Some(words::NO_KDBG),
-            )),
-            Some(gva) if gva == truth.gva || self.is_copy(gva) => {}
-            _ => findings.push(self.field(
-                FieldId::KdDebuggerDataBlock,
-                Severity::Broken,
-                expected,
-                Some(words::PARTIALLY),
-            )),
-        }
-        let in_memory = |what: &'static str, found: String, expected: &str, words| Finding {
-            severity: Severity::Broken,
-            field: what,
-            offset: None,
-            expected: expected.to_owned(),
-            found,
-            debugger: Some(words),
-            mend: Mend::Yes,
-        };
-        if truth.encoding.is_some() && found.is_none_or(|gva| !self.is_copy(gva)) {
-            findings.push(in_memory(
-                "KDBG in memory",
-                "encoded".to_owned(),
-                "plain",
-                words::PARTIALLY,
-            ));
-        }
-        if !truth.rebuilt.is_empty() {
-            findings.push(in_memory(
-                "KDBG in memory",
-                "none".to_owned(),
-                "a debugger data block",
-                words::PARTIALLY,
-            ));
-        }
-        if truth.pointer(KI_PROCESSOR_BLOCK).is_none() {
-            findings.push(Finding {
-                mend: Mend::No("the array of processors"),
-                ..in_memory(
-                    "KDBG.KiProcessorBlock",
-                    "0".to_owned(),
-                    "an address",
-                    words::CONTEXT,
-                )
-            });
-        } else if self.windows.processors.is_empty() {
-            findings.push(Finding {
-                mend: Mend::No("where the registers are in a control block"),
-                ..in_memory(
-                    "KDBG.OffsetPrcbProcStateContext",
-                    "0".to_owned(),
-                    "an offset in the control blocks",
-                    match self.dump.width {
-                        HeaderWidth::Bits32 => words::CS,
-                        HeaderWidth::Bits64 => words::PARTIAL_CONTEXT,
-                    },
-                )
-            });
-        }
-        findings
-    }
-
-    /// Whether a plain copy of the block stands at this address, as fwcfg drivers keep one.
-    fn is_copy(&self, gva: Gva) -> bool {
-        let block = &self.windows.kdbg.value;
-        let space = self.windows.space(&self.guest.memory);
-        // Links and lists may differ in a copy; what a debugger reads begins at the tag.
-        let plain = block.bytes.get(0x10..).unwrap_or_default();
-        space
-            .bytes(gva.saturating_add(0x10), plain.len())
-            .is_ok_and(|copy| copy == plain)
     }
 
     fn lists(&self) -> Vec<Finding> {

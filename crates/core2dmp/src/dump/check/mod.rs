@@ -10,6 +10,7 @@
 //! docs/formats/dmp.md a finding belongs to is its field.
 
 mod block;
+mod kdbg;
 mod memory;
 mod processors;
 mod proof;

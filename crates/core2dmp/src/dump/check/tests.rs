@@ -102,8 +102,9 @@ fn a_plain_copy_of_the_block_is_as_good() {
     let guest = guest();
     let mut dump = dump::full(&guest);
     let plain = guest.expected.kdbg.as_ref().unwrap().plain.clone();
-    // The last page of the first processor's stack is nobody's.
-    let copy = (guest.expected.processors[1].context & !0xfff) - 0x1000;
+    // Far below the second processor's stack pointer.
+    let registers = guest.expected.processors[1].from_memory.as_ref().unwrap();
+    let copy = (registers.rsp & !0xfff) - 0x2000;
     let gpa = guest.translate(copy).unwrap();
     let at = dump.offset_of(gpa >> 12).unwrap();
     dump.put(at, &plain);
