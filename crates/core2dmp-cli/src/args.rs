@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use core2dmp::dump::DumpKind;
 use core2dmp::windows::ContextPolicy;
 
 /// Turn the memory of a virtual machine into a Windows crash dump that WinDbg opens.
@@ -57,6 +58,15 @@ pub(crate) struct ConvertArgs {
     /// extension]
     #[arg(value_name = "OUT.dmp")]
     pub(crate) output: Option<PathBuf>,
+    /// Which dump
+    #[arg(
+        long = "type",
+        value_enum,
+        default_value_t,
+        value_name = "TYPE",
+        ignore_case = true
+    )]
+    pub(crate) kind: Kind,
     /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
@@ -236,6 +246,28 @@ pub(crate) struct DemoArgs {
     /// Where the files go; those of an earlier demo are replaced
     #[arg(long, default_value = "core2dmp-demo")]
     pub(crate) dir: PathBuf,
+}
+
+/// Which dump.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Full, or a bitmap where a full dump cannot be or would invent what its source left out
+    #[default]
+    Auto,
+    /// Type 1: all memory; frames that the source lacks are zeros
+    Full,
+    /// Type 5: any number of runs; frames that the source lacks are absent
+    Bitmap,
+}
+
+impl From<Kind> for DumpKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Auto => Self::Auto,
+            Kind::Full => Self::Full,
+            Kind::Bitmap => Self::Bitmap,
+        }
+    }
 }
 
 /// Whose registers each processor gets.

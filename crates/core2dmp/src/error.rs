@@ -231,9 +231,7 @@ impl Error {
                 "is the guest Windows, and was it up? --verbose lists what was tried"
             }
             Self::NoDebuggerData { .. } => "--verbose lists what was tried",
-            Self::TooManyRuns { .. } => {
-                "the header of a full dump has no room for them, and this version writes no other type"
-            }
+            Self::TooManyRuns { .. } => "--type bitmap writes a dump that names any number of runs",
             Self::FramesMissing { .. } => "without --strict they are written as zeros and reported",
             Self::CorruptPage { .. } => {
                 "the file is damaged; --salvage writes zeros for such pages and lists them"

@@ -203,6 +203,12 @@ fn bitmaps_that_lie() {
         (kinds(&file), &file.body),
         (vec![P::BodyTag], &Body::Unknown)
     );
+    assert_eq!(file.guess_body(), BodyGuess::Bitmap { kernel: true });
+    // Both tags gone, and pages that are not counted so: nothing speaks for a bitmap.
+    let mut gone = good.clone();
+    gone.put_u64(0x2028, 7);
+    gone.put_u64(0x2000, 0);
+    assert_eq!(open(&gone.bytes).guess_body(), BodyGuess::Full);
     // Type 2 asks for a run that it does not use.
     let mut summary = dump::summary(&guest);
     summary.put_u32(0x88, 0);

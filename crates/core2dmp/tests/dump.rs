@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use core2dmp::address::{Gpa, Pfn};
 use core2dmp::container::{self, OpenOptions};
-use core2dmp::dump::{self, Missing, Plan, PlanOptions};
+use core2dmp::dump::{self, DumpKind, Missing, Plan, PlanOptions};
 use core2dmp::error::{Error, Result};
 use core2dmp::memory::Frames;
 use core2dmp::source::FileSource;
@@ -316,7 +316,11 @@ fn runs_fill_the_header_and_not_more() {
         let (_, plan) = checked(spec.clone().runs(limit));
         assert_eq!(plan.runs.len(), limit);
         let one_more = Case::new(spec.runs(limit + 1));
-        let error = one_more.plan(&PlanOptions::default()).unwrap_err();
+        let full = PlanOptions {
+            kind: DumpKind::Full,
+            ..PlanOptions::default()
+        };
+        let error = one_more.plan(&full).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(

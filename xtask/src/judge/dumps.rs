@@ -1,10 +1,11 @@
-//! The dumps that are judged: of the corpus and of synthetic guests.
+//! The dumps that are judged: of the corpus and of synthetic guests, of each type that is written.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use core2dmp_synth::dump::{self, Ranges};
 use core2dmp_synth::{CrashRecord, GuestSpec, RamHeader};
 
 use super::{Row, beside};
@@ -12,6 +13,8 @@ use crate::run::{Outcome, check, release_program, target_dir};
 
 /// Processors whose registers the debugger is asked for.
 const MAX_PROCESSORS: usize = 4;
+/// Types that every guest is converted into.
+const TYPES: &[&str] = &["full", "bitmap"];
 
 /// A dump to be judged.
 pub struct Dump {
@@ -61,18 +64,77 @@ pub fn make(folder: &Path, rows: &mut Vec<Row>) -> Outcome<Vec<Dump>> {
     let program = release_program()?;
     std::fs::create_dir_all(folder)?;
     let mut dumps = Vec::new();
+    let mut each = |case: &str, source: &Path, refusal: &Refusal, kinds: &[&str]| -> Outcome {
+        for kind in kinds {
+            let case = format!("{case}, {kind}");
+            let dump = folder.join(format!("{}.dmp", case.replace(", ", "-")));
+            let job = Job {
+                case: &case,
+                source,
+                dump,
+                kind,
+                refusal,
+            };
+            dumps.extend(convert(&program, job, rows)?);
+        }
+        Ok(())
+    };
     for (case, core, refusal) in corpus()? {
-        let dump = folder.join(format!("corpus-{case}.dmp"));
-        dumps.extend(convert(&program, &case, &core, dump, &refusal, rows)?);
+        each(&format!("corpus {case}"), &core, &refusal, TYPES)?;
     }
     for (case, spec) in presets() {
-        let core = folder.join(format!("{case}.core"));
+        let core = folder.join("guest.core");
         spec.build().xen_core().write_file(&core)?;
-        let dump = folder.join(format!("synth-{case}.dmp"));
-        dumps.extend(convert(&program, case, &core, dump, &Refusal::Wrong, rows)?);
-        std::fs::remove_file(core)?;
+        each(case, &core, &Refusal::Wrong, TYPES)?;
+    }
+    for (case, spec) in many_runs() {
+        let core = folder.join("guest.core");
+        spec.build().xen_core().write_file(&core)?;
+        each(case, &core, &Refusal::Wrong, &["auto"])?;
+    }
+    for (case, source) in other_dumps() {
+        let file = folder.join("guest.dmp");
+        std::fs::write(&file, source.bytes)?;
+        each(&case, &file, &Refusal::Wrong, &["auto"])?;
     }
     Ok(dumps)
+}
+
+/// Guests that a full dump cannot name.
+fn many_runs() -> [(&'static str, GuestSpec); 2] {
+    let crash = |spec: GuestSpec| spec.crashed(0xe2, [1, 2, 3, 4]);
+    [
+        (
+            "w10-200-runs",
+            crash(GuestSpec::windows10().processors(2).runs(200)),
+        ),
+        (
+            "w7-pae-200-runs",
+            crash(GuestSpec::windows7_pae().runs(200)),
+        ),
+    ]
+}
+
+/// Dumps of other types, as input: what a debugger of today may not open, and kernel dumps.
+fn other_dumps() -> Vec<(String, dump::Dump)> {
+    let guest = |spec: GuestSpec| spec.crashed(0xe2, [1, 2, 3, 4]).build();
+    let wide = guest(GuestSpec::windows7().processors(2));
+    let narrow = guest(GuestSpec::windows7_pae());
+    [
+        (2, dump::summary(&wide)),
+        (2, dump::summary(&narrow)),
+        (5, dump::bitmap(&wide, false)),
+        (6, dump::bitmap(&wide, true)),
+        (8, dump::rdmp(&wide, Ranges::Kernel)),
+        (9, dump::rdmp(&wide, Ranges::KernelAndUser)),
+        (10, dump::rdmp(&wide, Ranges::Complete)),
+    ]
+    .into_iter()
+    .map(|(kind, dump)| {
+        let bits = if dump.header_bytes == 0x2000 { 64 } else { 32 };
+        (format!("of type {kind} {bits} bit"), dump)
+    })
+    .collect()
 }
 
 /// Whether a core is to be refused.
@@ -86,39 +148,41 @@ enum Refusal {
     Due(String),
 }
 
-/// Converts a core; a refusal becomes a row.
-fn convert(
-    program: &Path,
-    case: &str,
-    core: &Path,
+/// A conversion.
+struct Job<'a> {
+    case: &'a str,
+    source: &'a Path,
     dump: PathBuf,
-    refusal: &Refusal,
-    rows: &mut Vec<Row>,
-) -> Outcome<Option<Dump>> {
+    kind: &'a str,
+    refusal: &'a Refusal,
+}
+
+/// Converts; a refusal becomes a row.
+fn convert(program: &Path, job: Job<'_>, rows: &mut Vec<Row>) -> Outcome<Option<Dump>> {
     let output = Command::new(program)
-        .args(["convert", "--force"])
-        .arg(core)
-        .arg(&dump)
+        .args(["convert", "--force", "--no-sync", "--type", job.kind])
+        .arg(job.source)
+        .arg(&job.dump)
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let done = output.status.success();
     let refused = |words: &str| output.status.code() == Some(2) && said.contains(words);
-    let right = match refusal {
+    let right = match job.refusal {
         Refusal::Wrong => done,
         Refusal::Allowed(words) => done || refused(words),
         Refusal::Due(words) => refused(words),
     };
     if !right || !done {
         rows.push(Row {
-            case: case.to_owned(),
+            case: job.case.to_owned(),
             judge: "core2dmp",
             verdict: if right { "refused, rightly" } else { "FINDING" },
             findings: said.lines().next().unwrap_or_default().to_owned(),
         });
     }
     Ok(done.then(|| Dump {
-        case: case.to_owned(),
-        file: dump,
+        case: job.case.to_owned(),
+        file: job.dump,
     }))
 }
 

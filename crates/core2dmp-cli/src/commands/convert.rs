@@ -73,6 +73,7 @@ fn convert(
         document.warnings.clone_from(&found.warnings);
     }
     let options = PlanOptions {
+        kind: args.kind.into(),
         strict: args.strict,
         contexts: args.context.into(),
         salvage: args.salvage,

@@ -21,7 +21,7 @@ use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
 use super::{convert, open_dump, repair};
-use crate::args::{CheckArgs, Context, ConvertArgs, DemoArgs, RepairArgs};
+use crate::args::{CheckArgs, Context, ConvertArgs, DemoArgs, Kind, RepairArgs};
 use crate::escape;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stdout};
@@ -61,6 +61,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let convert_args = ConvertArgs {
         source: core.clone(),
         output: Some(dump.clone()),
+        kind: Kind::Auto,
         force: true,
         no_sync: false,
         dry_run: false,

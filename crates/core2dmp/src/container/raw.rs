@@ -103,7 +103,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         cpus: Vec::new(),
         hints: Hints {
             not_ram: elf::not_ram(),
-            headers: Vec::new(),
+            ..Hints::default()
         },
         container: ContainerInfo {
             format: "raw",

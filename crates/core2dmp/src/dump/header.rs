@@ -1,14 +1,14 @@
 //! The header of a dump, field by field from facts.
 //!
-//! Windows fills a header with "PAGE" first; fields that nobody knows stay so, as in its own dumps.
+//! Windows fills a header with "PAGE" first; fields that nobody knows stay so, as in its own dumps. So do runs that
+//! do not fit: the bitmap behind such a header names the pages.
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::plan::Plan;
 use crate::container::Guest;
 use crate::format::dump_values::{
-    ATTRIBUTE_LIVE, ATTRIBUTE_OFFLINE, DUMP_TYPE_FULL, SIGNATURE, VALID_DUMP32, VALID_DUMP64,
-    WRITER_STATUS_SUCCESS,
+    ATTRIBUTE_LIVE, ATTRIBUTE_OFFLINE, SIGNATURE, VALID_DUMP32, VALID_DUMP64, WRITER_STATUS_SUCCESS,
 };
 use crate::format::dump32::{ExceptionRecord32, Header32, Run32};
 use crate::format::dump64::{ExceptionRecord64, Header64, Run64};
@@ -83,17 +83,19 @@ impl Facts<'_> {
         header
             .kd_debugger_data_block
             .set(windows.kdbg.value.gva.get());
-        header.number_of_runs.set(low(self.plan.runs.len() as u64));
-        header.number_of_pages.set(self.pages());
-        for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
-            *slot = Run64 {
-                base_page: run.first.get().into(),
-                page_count: run.count.into(),
-            };
+        if self.plan.runs.len() <= header.runs.len() {
+            header.number_of_runs.set(low(self.plan.runs.len() as u64));
+            header.number_of_pages.set(self.pages());
+            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
+                *slot = Run64 {
+                    base_page: run.first.get().into(),
+                    page_count: run.count.into(),
+                };
+            }
         }
         self.put_context(&mut header.context_record);
         header.exception = self.exception64();
-        header.dump_type.set(DUMP_TYPE_FULL);
+        header.dump_type.set(self.plan.dump_type);
         header.required_dump_space.set(self.plan.size);
         if let Some(time) = value(windows.system_time.as_ref()) {
             header.system_time.set(time);
@@ -147,19 +149,21 @@ impl Facts<'_> {
         header
             .kd_debugger_data_block
             .set(low(windows.kdbg.value.gva.get()));
-        header.number_of_runs.set(low(self.plan.runs.len() as u64));
-        header.number_of_pages.set(low(self.pages()));
-        for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
-            *slot = Run32 {
-                base_page: low(run.first.get()).into(),
-                page_count: low(run.count).into(),
-            };
+        if self.plan.runs.len() <= header.runs.len() {
+            header.number_of_runs.set(low(self.plan.runs.len() as u64));
+            header.number_of_pages.set(low(self.pages()));
+            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
+                *slot = Run32 {
+                    base_page: low(run.first.get()).into(),
+                    page_count: low(run.count).into(),
+                };
+            }
         }
         self.put_context(&mut header.context_record);
         header.exception = self.exception32();
         header.comment = self.comment();
         header.attributes.set(self.attributes());
-        header.dump_type.set(DUMP_TYPE_FULL);
+        header.dump_type.set(self.plan.dump_type);
         header.secondary_data_state.set(0);
         if let Some(product) = value(windows.product_type.as_ref()) {
             header.product_type.set(product);

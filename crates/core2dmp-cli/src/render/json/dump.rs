@@ -3,18 +3,22 @@
 use serde::Serialize;
 
 use core2dmp::dump::{Patch, Plan};
+use core2dmp::format::dump_values::dump_type_name;
 
 use super::{Missing, Run, hex, runs};
 use crate::render::Bytes;
 
-/// A full dump.
+/// A dump.
 #[derive(Debug, Serialize)]
 pub(crate) struct Dump {
-    dump_type: &'static str,
+    dump_type: u32,
+    dump_type_name: &'static str,
     size: u64,
     header_bytes: u64,
+    frames: u64,
     runs: Vec<Run>,
     missing: Missing,
+    missing_are: &'static str,
     segments: Segments,
     patches: Vec<Change>,
 }
@@ -39,13 +43,20 @@ impl Dump {
     pub(crate) fn new(plan: &Plan) -> Self {
         let bytes = Bytes::of(plan);
         Self {
-            dump_type: "full",
+            dump_type: plan.dump_type,
+            dump_type_name: dump_type_name(plan.dump_type).unwrap_or("unknown"),
             size: plan.size,
             header_bytes: plan.header_bytes,
+            frames: plan.frames,
             runs: runs(&plan.runs),
             missing: Missing {
                 frames: plan.missing.frames,
                 first_runs: runs(&plan.missing.ranges),
+            },
+            missing_are: if plan.writes_missing() {
+                "zeros"
+            } else {
+                "absent"
             },
             segments: Segments {
                 count: plan.segments.len(),

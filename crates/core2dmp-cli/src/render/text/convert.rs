@@ -2,6 +2,7 @@
 
 use core2dmp::container::Guest;
 use core2dmp::dump::Plan;
+use core2dmp::format::dump_values::dump_type_name;
 use core2dmp::windows::Windows;
 
 use super::{Table, container, count, crash, header, size, warnings, windows};
@@ -67,11 +68,23 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
     let mut table = Table::default();
     table.row("file", written.output.unwrap_or("standard output"));
     table.row("size", windows::exact_size(plan.size));
-    table.row("memory", count(plan.runs.len() as u64, "run"));
+    let name = dump_type_name(plan.dump_type).unwrap_or("unknown");
+    table.row("type", format!("{name}, {}", plan.dump_type));
+    let runs = count(plan.runs.len() as u64, "run");
+    if plan.writes_missing() {
+        table.row("memory", runs);
+    } else {
+        let frames = count(plan.frames, "frame");
+        table.row("memory", format!("{frames}, in {runs} that Windows counts"));
+    }
     if plan.missing.frames == 0 {
         table.row("missing", "none");
     } else {
-        let lacks = "that the container lacks, zeros in the dump";
+        let lacks = if plan.writes_missing() {
+            "that the container lacks, zeros in the dump"
+        } else {
+            "that the container lacks, absent from the dump"
+        };
         table.row(
             "missing",
             format!("{} {lacks}", count(plan.missing.frames, "frame")),

@@ -142,6 +142,12 @@ impl BitmapFacts {
             && self.first_page <= file_size
     }
 
+    /// Whether as many bits are set as the header counts.
+    pub(super) fn is_counted(&mut self, source: &dyn ReadAt) -> bool {
+        self.read(source, &mut Vec::new());
+        self.bits_read == self.bits && self.set_bits == self.declared_pages
+    }
+
     /// Reads the bitmap: fills in what was counted; the memory, and what was odd.
     pub(super) fn read(&mut self, source: &dyn ReadAt, problems: &mut Vec<Problem>) -> Placed {
         let size = source.size();

@@ -326,13 +326,15 @@ impl Reader<'_> {
         }
     }
 
-    /// One of the two bitmaps: one of the tags, and numbers that can be.
+    /// One of the two bitmaps: one of the tags, and numbers that can be; or none, and as many bits as pages.
     fn guess_bitmap(&self, size: u64) -> Option<BodyGuess> {
         let (source, at) = (&**self.source, self.start());
-        let bitmap = bitmap::bitmap_header(source, at).ok()??;
+        let mut bitmap = bitmap::bitmap_header(source, at).ok()??;
         let marked = bitmap::is_tag(bitmap.tag) || bitmap.second_tag == TAG_DUMP;
         if !marked {
-            return None;
+            let kernel = self.number(FieldId::DumpType) == Some(DUMP_TYPE_BITMAP_KERNEL.into());
+            let proven = bitmap.bitmap.is_sound(size) && bitmap.bitmap.is_counted(source);
+            return proven.then_some(BodyGuess::Bitmap { kernel });
         }
         if bitmap.bitmap.is_sound(size) {
             return Some(BodyGuess::Bitmap {

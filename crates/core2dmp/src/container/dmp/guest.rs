@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::{Body, BodyGuess, DumpFile, ProblemKind};
-use crate::container::{ContainerInfo, Guest, HeaderHint, Hints, OpenOptions, Probe};
+use crate::container::{ContainerInfo, Guest, HeaderHint, Hints, LeftOut, OpenOptions, Probe};
 use crate::error::Result;
-use crate::format::dump_values::{dump_type_name, machine_name};
+use crate::format::dump_values::{
+    DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_RANGES_KERNEL, dump_type_name, machine_name,
+};
 use crate::format::header_fields::HeaderWidth;
 use crate::memory::PhysicalMemory;
 use crate::source::ReadAt;
@@ -47,6 +49,7 @@ pub(super) fn guest(dump: &DumpFile) -> Guest {
         hints: Hints {
             not_ram: Vec::new(),
             headers,
+            left_out: left_out(dump),
         },
         container: ContainerInfo {
             format: "dmp",
@@ -81,6 +84,20 @@ fn memory(dump: &DumpFile, warnings: &mut Vec<String>) -> PhysicalMemory {
         return memory;
     }
     dump.memory()
+}
+
+/// What a dump of this type leaves out.
+fn left_out(dump: &DumpFile) -> Option<LeftOut> {
+    let kind = match dump.guess_body() {
+        BodyGuess::Summary | BodyGuess::Bitmap { kernel: true } => return Some(LeftOut::User),
+        BodyGuess::Bitmap { kernel: false } | BodyGuess::Ranges { .. } => dump.dump_type(),
+        _ => return None,
+    };
+    let kind = kind.and_then(|kind| u32::try_from(kind).ok());
+    Some(match kind {
+        Some(DUMP_TYPE_BITMAP_KERNEL | DUMP_TYPE_RANGES_KERNEL) => LeftOut::User,
+        _ => LeftOut::Some,
+    })
 }
 
 fn details(dump: &DumpFile) -> Vec<(&'static str, String)> {

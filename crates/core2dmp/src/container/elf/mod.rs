@@ -83,6 +83,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         hints: Hints {
             not_ram: not_ram(),
             headers: found.headers,
+            left_out: None,
         },
     })
 }

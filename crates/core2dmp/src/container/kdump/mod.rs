@@ -92,6 +92,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
         hints: Hints {
             not_ram: elf::not_ram(),
             headers: found.headers,
+            left_out: None,
         },
         container: ContainerInfo {
             format: "kdump",

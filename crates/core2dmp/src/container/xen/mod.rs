@@ -81,7 +81,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             not_ram: [SKIPPED_VGA, SKIPPED_MMIO]
                 .map(|(first, end)| Frames::between(Pfn::new(first), Pfn::new(end)))
                 .to_vec(),
-            headers: Vec::new(),
+            ..Hints::default()
         },
         container,
     })

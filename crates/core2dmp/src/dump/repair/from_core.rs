@@ -3,10 +3,10 @@
 use super::{Change, Overlay, Repair, refuse};
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::container::Guest;
-use crate::container::dmp::DumpFile;
+use crate::container::dmp::{Body, DumpFile};
 use crate::dump::check::check;
 use crate::dump::patch;
-use crate::dump::plan::{self, Plan, PlanOptions, SegmentData};
+use crate::dump::plan::{self, DumpKind, Plan, PlanOptions, SegmentData};
 use crate::error::{Error, Result};
 use crate::format::header_fields::HeaderWidth;
 use crate::format::nt::kuser;
@@ -23,7 +23,14 @@ const SAMPLES: u64 = 256;
 /// [`Error::CannotRepair`] if the dump's body is not that core's, and for an encrypted or cut dump.
 pub fn repair_from(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Result<Repair> {
     refuse(dump)?;
-    let plan = plan::plan(guest, windows, &PlanOptions::default())?;
+    let options = PlanOptions {
+        kind: match dump.body {
+            Body::Bitmap(_) => DumpKind::Bitmap,
+            _ => DumpKind::Full,
+        },
+        ..PlanOptions::default()
+    };
+    let plan = plan::plan(guest, windows, &options)?;
     if plan.size != dump.size || HeaderWidth::of(plan.header()) != Some(dump.width) {
         return Err(Error::CannotRepair {
             why: format!(

@@ -1,22 +1,47 @@
 //! From facts to segments.
+//!
+//! ```text
+//! type 1     header | run | run | ...               at most 42 runs (32 bit: 86); an absent frame is zeros
+//! type 5, 6  header | tags, counts, bitmap | pages  any number of runs; an absent frame is absent
+//! ```
 
-use std::collections::BTreeMap;
+mod bitmap;
+mod pages;
+
+use std::fmt;
 
 use super::header;
 use super::patch::{Patch, PatchSet};
-use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
-use crate::container::Guest;
+use crate::address::PAGE_SIZE;
+use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
+use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
 use crate::format::{dump32, dump64};
-use crate::memory::{Backing, Frames};
+use crate::memory::Frames;
 use crate::windows::{ContextPolicy, Exception, Fact, ProcessorContext, Windows, contexts};
+
+pub(super) use pages::PatchedPages;
 
 /// Missing ranges that a plan lists one by one.
 const MAX_MISSING_RANGES: usize = 64;
 
+/// Which dump is planned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DumpKind {
+    /// Full; a bitmap where a full dump cannot be expressed or would invent what its source left out.
+    #[default]
+    Auto,
+    /// Type 1: the runs that Windows counts; frames that the container lacks are zeros.
+    Full,
+    /// Type 5: the frames that Windows counts and the container has, named by a bitmap.
+    Bitmap,
+}
+
 /// What the user may choose.
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
+    /// Which dump.
+    pub kind: DumpKind,
     /// Refuse to plan a dump in which frames that Windows counts are missing.
     pub strict: bool,
     /// Which registers the processors get.
@@ -35,8 +60,12 @@ pub struct Plan {
     pub size: u64,
     /// Bytes of the header.
     pub header_bytes: u64,
-    /// The runs in the header.
+    /// `DumpType`.
+    pub dump_type: u32,
+    /// The runs that Windows counts; in the header, if they fit.
     pub runs: Vec<Frames>,
+    /// Frames whose pages the dump holds.
+    pub frames: u64,
     /// Frames that Windows counts and the container lacks.
     pub missing: Missing,
     /// Where the dump differs from the guest's memory.
@@ -53,7 +82,7 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// Frames that are zeros in the dump because the container lacks them.
+/// Frames that the container lacks: zeros in a full dump, absent in all others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Missing {
     /// How many.
@@ -72,7 +101,7 @@ pub struct Segment {
 }
 
 /// Where a segment's bytes come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum SegmentData {
     /// They are here.
     Bytes(Vec<u8>),
@@ -90,6 +119,18 @@ pub enum SegmentData {
     },
 }
 
+/// Without the bytes themselves: pages of numbers say nothing.
+impl fmt::Debug for SegmentData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({:#x})", bytes.len()),
+            Self::Source { offset } => write!(f, "Source {{ offset: {offset:#x} }}"),
+            Self::Zeros => f.write_str("Zeros"),
+            Self::Encoded { index } => write!(f, "Encoded {{ index: {index:#x} }}"),
+        }
+    }
+}
+
 impl Plan {
     /// The dump's header.
     #[must_use]
@@ -100,6 +141,19 @@ impl Plan {
                 ..
             }) => bytes,
             _ => &[],
+        }
+    }
+
+    /// Whether frames that the container lacks are zeros in the dump; else they are absent.
+    #[must_use]
+    pub const fn writes_missing(&self) -> bool {
+        self.dump_type == DUMP_TYPE_FULL
+    }
+
+    fn miss(&mut self, frames: Frames) {
+        self.missing.frames = self.missing.frames.saturating_add(frames.count);
+        if self.missing.ranges.len() < MAX_MISSING_RANGES {
+            self.missing.ranges.push(frames);
         }
     }
 
@@ -131,38 +185,78 @@ impl Plan {
     }
 }
 
-/// Plans a full dump.
+/// Plans a dump.
 ///
 /// # Errors
-/// [`Error::TooManyRuns`] if the header cannot name all runs, [`Error::FramesMissing`] if `strict` and the
-/// container lacks some.
+/// [`Error::TooManyRuns`] if the header of a full dump cannot name all runs, [`Error::FramesMissing`] if `strict`
+/// and the container lacks some, [`Error::TooMany`] if a bitmap would be too long.
 pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<Plan> {
-    let limit = if windows.mode.is_64bit() {
-        dump64::MAX_RUNS
-    } else {
-        dump32::MAX_RUNS
-    };
+    let (dump_type, why) = choose(guest, windows, options.kind);
     let runs = &windows.runs.value;
-    if runs.len() > limit {
-        return Err(Error::TooManyRuns {
-            found: runs.len(),
-            limit,
-        });
-    }
-    let (mut plan, patches) = start(guest, windows, runs, options);
-    for run in runs {
-        body(&mut plan, guest, *run, &patches);
+    let (mut plan, patches) = start(guest, windows, dump_type, runs, options);
+    plan.warnings.extend(why);
+    if dump_type == DUMP_TYPE_FULL {
+        let limit = most_runs(windows);
+        if runs.len() > limit {
+            return Err(Error::TooManyRuns {
+                found: runs.len(),
+                limit,
+            });
+        }
+        for run in runs {
+            pages::run(&mut plan, guest, *run, &patches.pages);
+        }
+    } else {
+        bitmap::body(&mut plan, guest, runs, &patches.pages)?;
     }
     if options.strict && plan.missing.frames > 0 {
         return Err(missing_error(&plan));
     }
-    outside(&mut plan, &patches);
+    pages::outside(&mut plan, &patches.pages);
     plan.set_header(header::build(guest, windows, &plan));
     Ok(plan)
 }
 
-/// Pages that differ from the guest's, by frame.
-pub(super) type PatchedPages = BTreeMap<Pfn, Box<[u8; PAGE_BYTES]>>;
+/// The type, and why it is not the one that everybody expects.
+fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<String>) {
+    let runs = &windows.runs.value;
+    match kind {
+        DumpKind::Full => (DUMP_TYPE_FULL, None),
+        DumpKind::Bitmap => (DUMP_TYPE_BITMAP_FULL, None),
+        DumpKind::Auto => {
+            if let Some(left_out) = guest.hints.left_out
+                && pages::lacks_any(guest, runs)
+            {
+                let (kind, what) = match left_out {
+                    LeftOut::User => (DUMP_TYPE_BITMAP_KERNEL, "the kernel's memory alone"),
+                    LeftOut::Some => (DUMP_TYPE_BITMAP_FULL, "some of the memory"),
+                };
+                let why = format!(
+                    "the source holds {what}: a bitmap dump, in which the rest is absent; --type full writes zeros for it"
+                );
+                return (kind, Some(why));
+            }
+            let limit = most_runs(windows);
+            if runs.len() <= limit {
+                return (DUMP_TYPE_FULL, None);
+            }
+            let found = runs.len();
+            let why = format!(
+                "a bitmap dump: memory is in {found} runs, and the header of a full dump has room for {limit}"
+            );
+            (DUMP_TYPE_BITMAP_FULL, Some(why))
+        }
+    }
+}
+
+/// Runs that a header has room for.
+const fn most_runs(windows: &Windows) -> usize {
+    if windows.mode.is_64bit() {
+        dump64::MAX_RUNS
+    } else {
+        dump32::MAX_RUNS
+    }
+}
 
 /// The header that describes a body of these runs and this size, and the pages of it that have to differ.
 pub(super) fn describe(
@@ -172,7 +266,7 @@ pub(super) fn describe(
     size: u64,
 ) -> (Plan, PatchedPages) {
     let options = PlanOptions::default();
-    let (mut plan, patches) = start(guest, windows, runs, &options);
+    let (mut plan, patches) = start(guest, windows, DUMP_TYPE_FULL, runs, &options);
     plan.size = size;
     plan.set_header(header::build(guest, windows, &plan));
     (plan, patches.pages)
@@ -182,6 +276,7 @@ pub(super) fn describe(
 fn start(
     guest: &Guest,
     windows: &Windows,
+    dump_type: u32,
     runs: &[Frames],
     options: &PlanOptions,
 ) -> (Plan, PatchSet) {
@@ -192,13 +287,15 @@ fn start(
     };
     let mut warnings = Vec::new();
     let contexts = contexts(guest, windows, options.contexts);
-    let patches = patches(guest, windows, &contexts, &mut warnings);
+    let patches = pages::patches(guest, windows, &contexts, &mut warnings);
     let (crashed_processor, exception) = windows.crash(&guest.memory, &contexts);
     let mut plan = Plan {
         segments: Vec::new(),
         size: 0,
         header_bytes,
+        dump_type,
         runs: runs.to_vec(),
+        frames: 0,
         missing: Missing::default(),
         patches: patches.list.clone(),
         contexts,
@@ -223,100 +320,5 @@ fn missing_error(plan: &Plan) -> Error {
             .ranges
             .first()
             .map_or_else(Default::default, |range| range.first.gpa()),
-    }
-}
-
-/// The pages that have to differ. The debugger wants its data block plain; without it nothing else is read.
-/// It takes registers from the processors' control blocks.
-fn patches(
-    guest: &Guest,
-    windows: &Windows,
-    contexts: &[ProcessorContext],
-    warnings: &mut Vec<String>,
-) -> PatchSet {
-    let space = windows.space(&guest.memory);
-    let mut patches = PatchSet::default();
-    let kdbg = &windows.kdbg.value;
-    let mut write = |what: &str, gva, bytes: &[u8]| {
-        if let Err(why) = patches.write(&space, what, gva, bytes) {
-            warnings.push(format!("{what} cannot be written: {why}"));
-        }
-    };
-    write("KDBG, plain", kdbg.gva, &kdbg.bytes);
-    if let Some(encoding) = &kdbg.encoding {
-        write("KdpDataBlockEncoded = 0", encoding.flag, &[0]);
-    }
-    for (processor, chosen) in windows.processors.iter().zip(contexts) {
-        let number = processor.number;
-        if let Some((slot, gva)) = processor.null_context_pointer.zip(processor.context) {
-            let pointer = gva.get().to_le_bytes();
-            let (pointer, _) = pointer.split_at(windows.mode.pointer_bytes());
-            write(
-                &format!("pointer to the registers of processor {number}"),
-                slot,
-                pointer,
-            );
-        }
-        if let Some(gva) = processor.context {
-            write(
-                &format!("registers of processor {number}"),
-                gva,
-                &chosen.context,
-            );
-        }
-        if let Some(gva) = processor.special {
-            write(
-                &format!("special registers of processor {number}"),
-                gva,
-                &chosen.special,
-            );
-        }
-    }
-    patches
-}
-
-/// The frames of one run.
-fn body(plan: &mut Plan, guest: &Guest, run: Frames, patches: &PatchSet) {
-    for (piece, backing) in guest.memory.pieces(run) {
-        let mut at = piece.first;
-        for (pfn, page) in patches.pages.range(piece.first..piece.end()) {
-            unpatched(plan, Frames::between(at, *pfn), piece, backing);
-            plan.push(PAGE_SIZE, SegmentData::Bytes(page.to_vec()));
-            at = pfn.saturating_add(1);
-        }
-        unpatched(plan, Frames::between(at, piece.end()), piece, backing);
-    }
-}
-
-fn unpatched(plan: &mut Plan, frames: Frames, piece: Frames, backing: Option<Backing>) {
-    if frames.count == 0 {
-        return;
-    }
-    let data = match backing.map(|b| b.skip(frames.first.frames_since(piece.first))) {
-        Some(Backing::File { offset }) => SegmentData::Source { offset },
-        Some(Backing::Encoded { index }) => SegmentData::Encoded { index },
-        Some(Backing::Zero) => SegmentData::Zeros,
-        None => {
-            plan.missing.frames = plan.missing.frames.saturating_add(frames.count);
-            if plan.missing.ranges.len() < MAX_MISSING_RANGES {
-                plan.missing.ranges.push(frames);
-            }
-            SegmentData::Zeros
-        }
-    };
-    plan.push(frames.bytes(), data);
-}
-
-/// Patched pages that no run holds are lost: the debugger will not see them.
-fn outside(plan: &mut Plan, patches: &PatchSet) {
-    let lost: Vec<&Pfn> = patches
-        .pages
-        .keys()
-        .filter(|pfn| !plan.runs.iter().any(|run| run.contains(**pfn)))
-        .collect();
-    for pfn in lost {
-        plan.warnings.push(format!(
-            "frame {pfn} has to be changed but is in none of the guest's runs"
-        ));
     }
 }

@@ -1,0 +1,108 @@
+//! A body whose pages a bitmap names.
+
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::{PatchedPages, Plan, SegmentData, pages};
+use crate::address::PAGE_SIZE;
+use crate::container::Guest;
+use crate::error::{Error, Result};
+use crate::format::bitmap::{BITMAP_BYTES, BitmapHeader, TAG_DUMP, TAG_FULL, TAG_SUMMARY};
+use crate::format::dump_values::DUMP_TYPE_BITMAP_KERNEL;
+use crate::memory::Frames;
+
+/// Frames that a bitmap may name: 16 TiB of addresses, 512 MiB of bitmap.
+const MAX_BITS: u64 = 1 << 32;
+/// A multiple of this many bits: LeechCore leaves out the last bits of a bitmap that is none (seen in its device for
+/// dumps, 2026).
+const BITS_MULTIPLE: u64 = 64;
+
+/// Appends the bitmap and the pages of `wanted` that the container has; counts those that it lacks.
+pub(super) fn body(
+    plan: &mut Plan,
+    guest: &Guest,
+    wanted: &[Frames],
+    patches: &PatchedPages,
+) -> Result<()> {
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable_by_key(|run| run.first);
+    let bits = wanted.iter().map(|run| run.end().get()).max().unwrap_or(0);
+    let bits = bits.next_multiple_of(BITS_MULTIPLE);
+    if bits > MAX_BITS {
+        return Err(Error::TooMany {
+            what: "frames up to the highest, for a bitmap",
+            found: bits,
+            limit: MAX_BITS,
+        });
+    }
+    let header = plan.segments.len();
+    plan.push(head_bytes(plan.size, bits), SegmentData::Bytes(Vec::new()));
+    let first_page = plan.size;
+    let mut bitmap = Bitmap::new(bits);
+    for run in wanted {
+        for (piece, backing) in guest.memory.pieces(run) {
+            if backing.is_some() {
+                bitmap.set(piece);
+            }
+            pages::present_or_not(plan, piece, backing, patches);
+        }
+    }
+    let bytes = bitmap.finish(plan, first_page);
+    if let Some(segment) = plan.segments.get_mut(header) {
+        segment.data = SegmentData::Bytes(bytes);
+    }
+    Ok(())
+}
+
+/// Bytes from `at` to the first page, which is on a page boundary, so that file systems can share it.
+const fn head_bytes(at: u64, bits: u64) -> u64 {
+    let end = at.saturating_add(BITMAP_BYTES).saturating_add(bits / 8);
+    end.next_multiple_of(PAGE_SIZE).saturating_sub(at)
+}
+
+/// Bit n, the lowest of a byte first, is frame n.
+struct Bitmap {
+    bits: u64,
+    bytes: Vec<u8>,
+}
+
+impl Bitmap {
+    fn new(bits: u64) -> Self {
+        let bytes = usize::try_from(bits / 8).unwrap_or(0);
+        Self {
+            bits,
+            bytes: vec![0; bytes],
+        }
+    }
+
+    fn set(&mut self, frames: Frames) {
+        let (first, end) = (frames.first.get(), frames.end().get());
+        let mut at = first;
+        while at < end {
+            let whole = at.is_multiple_of(8) && end.saturating_sub(at) >= 8;
+            let byte = usize::try_from(at / 8).ok();
+            if let Some(byte) = byte.and_then(|byte| self.bytes.get_mut(byte)) {
+                *byte |= if whole { 0xff } else { 1 << (at % 8) };
+            }
+            at = at.saturating_add(if whole { 8 } else { 1 });
+        }
+    }
+
+    /// The header, the bitmap, and zeros up to the first page.
+    fn finish(self, plan: &Plan, first_page: u64) -> Vec<u8> {
+        let mut header = BitmapHeader::new_zeroed();
+        header.tag = if plan.dump_type == DUMP_TYPE_BITMAP_KERNEL {
+            TAG_SUMMARY
+        } else {
+            TAG_FULL
+        };
+        header.second_tag = TAG_DUMP;
+        header.first_page.set(first_page);
+        header.present_pages.set(plan.frames);
+        header.bits.set(self.bits);
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(self.bytes);
+        let size = head_bytes(plan.header_bytes, self.bits);
+        bytes.resize(usize::try_from(size).unwrap_or(bytes.len()), 0);
+        bytes
+    }
+}
