@@ -3,6 +3,7 @@
 //! ```text
 //! corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
 //! rows: dumps with one thing broken -> judge-dbgeng, our check -> table
+//! thread: the dump that nobody could open, before and after its repair
 //! ```
 //!
 //! The judges are shell scripts in a folder beside the workspace, `../shared/judges`, or where `CORE2DMP_JUDGES`
@@ -10,6 +11,7 @@
 
 mod dumps;
 mod rows;
+mod thread;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,6 +61,9 @@ pub fn task(arguments: &[String]) -> Outcome {
     };
     if let Some(("rows", wanted)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
         return rows::task(&judges, wanted);
+    }
+    if arguments == ["thread"] {
+        return thread::task(&judges);
     }
     let mut rows = Vec::new();
     let dumps = if arguments.is_empty() {

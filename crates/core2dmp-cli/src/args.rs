@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use core2dmp::dump::DumpKind;
+use core2dmp::dump::{DumpKind, Keep};
 use core2dmp::windows::ContextPolicy;
 
 /// Turn the memory of a virtual machine into a Windows crash dump that WinDbg opens.
@@ -67,6 +67,9 @@ pub(crate) struct ConvertArgs {
         ignore_case = true
     )]
     pub(crate) kind: Kind,
+    /// Keep the user memory of this process in a kernel dump: its number or its name; may be given several times
+    #[arg(long, value_name = "PID|NAME", value_parser = keep)]
+    pub(crate) keep_user: Vec<Keep>,
     /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
@@ -258,6 +261,21 @@ pub(crate) enum Kind {
     Full,
     /// Type 5: any number of runs; frames that the source lacks are absent
     Bitmap,
+    /// Type 6: what the kernel's half of the page tables reaches; no user memory
+    Kernel,
+}
+
+/// A process by its number, in decimal or hexadecimal with 0x, or its name.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "clap's parsers may fail; this one takes every text"
+)]
+fn keep(text: &str) -> Result<Keep, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    Ok(number.map_or_else(|_| Keep::Name(text.to_owned()), Keep::Pid))
 }
 
 impl From<Kind> for DumpKind {
@@ -266,6 +284,7 @@ impl From<Kind> for DumpKind {
             Kind::Auto => Self::Auto,
             Kind::Full => Self::Full,
             Kind::Bitmap => Self::Bitmap,
+            Kind::Kernel => Self::Kernel,
         }
     }
 }

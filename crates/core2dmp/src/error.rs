@@ -142,6 +142,12 @@ pub enum Error {
         /// Runs that fit.
         limit: usize,
     },
+    /// A process whose memory the dump should keep does not exist.
+    #[error("no process {wanted} in the guest")]
+    NoSuchProcess {
+        /// Its number or name, as it was given.
+        wanted: String,
+    },
     /// Frames that Windows counts are missing, and the caller wanted none to be.
     #[error(
         "{missing} of {total} frames that Windows counts are not in the container; the first is {first}"
@@ -232,6 +238,7 @@ impl Error {
             }
             Self::NoDebuggerData { .. } => "--verbose lists what was tried",
             Self::TooManyRuns { .. } => "--type bitmap writes a dump that names any number of runs",
+            Self::NoSuchProcess { .. } => "`core2dmp info --processes` lists them",
             Self::FramesMissing { .. } => "without --strict they are written as zeros and reported",
             Self::CorruptPage { .. } => {
                 "the file is damaged; --salvage writes zeros for such pages and lists them"

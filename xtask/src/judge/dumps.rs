@@ -14,7 +14,7 @@ use crate::run::{Outcome, check, release_program, target_dir};
 /// Processors whose registers the debugger is asked for.
 const MAX_PROCESSORS: usize = 4;
 /// Types that every guest is converted into.
-const TYPES: &[&str] = &["full", "bitmap"];
+const TYPES: &[&str] = &["full", "bitmap", "kernel"];
 
 /// A dump to be judged.
 pub struct Dump {

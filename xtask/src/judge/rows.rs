@@ -3,6 +3,7 @@
 //! ```text
 //! core2dmp_synth::broken::rows() -> file -> judge-dbgeng: refused | findings | clean, and its words
 //!                                       \-> check:       refused | opens broken | cosmetic | nothing
+//!                                       \-> repair -> file -> judge-dbgeng: clean, where it can be mended
 //! ```
 //!
 //! What the engine refuses has to be called refused, and nothing that it opens clean may be; what it finds has to be
@@ -17,7 +18,8 @@ use std::thread;
 
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::check::{Finding, Severity, check};
-use core2dmp_synth::broken::{Body, Case, Row, rows};
+use core2dmp::dump::repair::repair;
+use core2dmp_synth::broken::{Body, Case, Mended, Row, rows};
 
 use super::PATIENCE;
 use crate::run::{Outcome, have, root, target_dir};
@@ -34,15 +36,16 @@ const HEAD: &str = "\
 
 Made by `cargo xtask judge rows`; do not edit. Each row breaks one thing of a good synthetic dump
 (`core2dmp_synth::broken`). The engine is dbgeng 10.0.10240. `core2dmp check` has to call refused whatever the engine
-refuses, and nothing that it opens clean; what it finds wrong has to be found, and the words have to be its words.
+refuses, and nothing that it opens clean; what it finds wrong has to be found, and the words have to be its words. The last column is the engine again, on what
+`core2dmp repair` makes of the dump, where it can be mended.
 
-| dump | broken | the engine | its words | check | in | and expects the words |
-|---|---|---|---|---|---|---|
+| dump | broken | the engine | its words | check | in | and expects the words | repaired |
+|---|---|---|---|---|---|---|---|
 ";
 
 /// What the engine made of a dump.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Opinion {
+pub(super) enum Opinion {
     /// It was not opened.
     Refused,
     /// It was opened, and something was wrong.
@@ -71,6 +74,8 @@ struct Line {
     said: bool,
     /// The worst finding.
     ours: Option<Finding>,
+    /// Its opinion of the repaired dump, where there is one.
+    mended: Option<Opinion>,
     wrong: bool,
 }
 
@@ -148,6 +153,13 @@ fn judge(
     let file = folder.join(format!("{}-{}.dmp", body.name(), name.replace(' ', "-")));
     std::fs::write(&file, &dump.bytes)?;
     let (engine, text) = ask(script, &file)?;
+    let mended = match row {
+        Some(row) if matches!(row.mended, Mended::Whole | Mended::Anew) => {
+            std::fs::write(&file, repaired(&dump.bytes)?)?;
+            Some(ask(script, &file)?.0)
+        }
+        _ => None,
+    };
     std::fs::remove_file(&file)?;
     let ours = DumpFile::open(Arc::new(dump.bytes))
         .map(|dump| check(&dump).findings.into_iter().next())?;
@@ -168,12 +180,27 @@ fn judge(
         words: words(&text),
         said,
         ours,
-        wrong: wrong || !said || row.is_none() && engine != Opinion::Clean,
+        wrong: wrong
+            || !said
+            || row.is_none() && engine != Opinion::Clean
+            || mended.is_some_and(|opinion| opinion != Opinion::Clean),
+        mended,
     })
 }
 
+/// A dump after its repair.
+pub(super) fn repaired(bytes: &[u8]) -> Outcome<Vec<u8>> {
+    let dump = DumpFile::open(Arc::new(bytes.to_vec()))?;
+    let mut bytes = bytes.to_vec();
+    for change in repair(&dump)?.changes {
+        let at = usize::try_from(change.offset)?;
+        bytes[at..at + change.new.len()].copy_from_slice(&change.new);
+    }
+    Ok(bytes)
+}
+
 /// The engine's opinion, and all that it said.
-fn ask(script: &Path, file: &PathBuf) -> Outcome<(Opinion, String)> {
+pub(super) fn ask(script: &Path, file: &PathBuf) -> Outcome<(Opinion, String)> {
     let mut command = if have("timeout") {
         let mut command = Command::new("timeout");
         command.arg(PATIENCE).arg(script);
@@ -267,7 +294,7 @@ fn render(lines: &[Line]) -> String {
         let ours = line.ours.as_ref();
         let cell = |text: &str| text.replace('|', "\\|");
         page.push_str(&format!(
-            "| {} | {} | {}{} | {} | {} | {} | {}{} |\n",
+            "| {} | {} | {}{} | {} | {} | {} | {}{} | {} |\n",
             line.body.name(),
             line.name,
             if line.wrong { "**WRONG** " } else { "" },
@@ -277,6 +304,7 @@ fn render(lines: &[Line]) -> String {
             ours.map_or("", |finding| finding.field),
             cell(ours.and_then(|finding| finding.debugger).unwrap_or("")),
             if line.said { "" } else { " (not said)" },
+            line.mended.map_or("", Opinion::name),
         ));
     }
     page

@@ -74,6 +74,7 @@ fn convert(
     }
     let options = PlanOptions {
         kind: args.kind.into(),
+        keep: args.keep_user.clone(),
         strict: args.strict,
         contexts: args.context.into(),
         salvage: args.salvage,

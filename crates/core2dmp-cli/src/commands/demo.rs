@@ -62,6 +62,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         source: core.clone(),
         output: Some(dump.clone()),
         kind: Kind::Auto,
+        keep_user: Vec::new(),
         force: true,
         no_sync: false,
         dry_run: false,

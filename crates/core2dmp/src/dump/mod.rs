@@ -23,4 +23,4 @@ pub mod repair;
 
 pub use facts::{FieldFact, RejectedValue, field_facts};
 pub use patch::Patch;
-pub use plan::{DumpKind, Missing, Plan, PlanOptions, Segment, SegmentData, plan};
+pub use plan::{DumpKind, Keep, Missing, Plan, PlanOptions, Segment, SegmentData, plan};

@@ -45,6 +45,8 @@ pub const KI_PROCESSOR_BLOCK: usize = 0x218;
 pub const CM_NT_CSD_VERSION: usize = 0x268;
 /// Address of the pointer to the physical memory descriptor.
 pub const MM_PHYSICAL_MEMORY_BLOCK: usize = 0x270;
+/// Address of the variable with the first address of the kernel's half.
+pub const MM_SYSTEM_RANGE_START: usize = 0x1d0;
 /// u16, in a KTHREAD: the pointer to its user-mode environment block.
 pub const OFFSET_KTHREAD_TEB: usize = 0x29a;
 /// u16, in a KTHREAD: the pointer to its process.

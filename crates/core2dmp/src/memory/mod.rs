@@ -15,6 +15,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod decode;
+mod frame_set;
 mod runs;
 mod scan;
 
@@ -26,6 +27,7 @@ use crate::address::{Gpa, PAGE_SIZE, Pfn};
 use crate::source::{ReadAt, fill_at};
 
 pub use decode::{DecodeError, PageDecoder};
+pub use frame_set::FrameSet;
 pub use runs::{Frames, Overlap, RunBuilder};
 pub use scan::{SCAN_BLOCK, ScanGap};
 

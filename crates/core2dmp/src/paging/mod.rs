@@ -17,12 +17,14 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod access;
+mod reach;
 mod walk;
 
 use crate::address::{Gpa, Gva, Pfn};
 use crate::memory::{MemoryError, PhysicalMemory};
 
 pub use access::AccessError;
+pub use reach::{Reach, ReachedHalf};
 pub use walk::MappedRange;
 
 /// How a processor translates addresses.

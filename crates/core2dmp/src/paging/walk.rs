@@ -22,7 +22,7 @@ type Table = Box<[u8; PAGE_BYTES]>;
 pub(super) struct TableCache(RefCell<Vec<Option<(Gpa, Table)>>>);
 
 /// What one entry says.
-enum Entry {
+pub(super) enum Entry {
     Table(Gpa),
     Page { base: Gpa, bytes: u64 },
     Invalid(NotPresent),
@@ -125,7 +125,7 @@ impl AddressSpace<'_> {
     }
 
     /// Entry `index` of the table that starts at `table`, which for PAE's first level is not page aligned.
-    fn entry(&self, table: Gpa, index: usize) -> Result<u64, MemoryError> {
+    pub(super) fn entry(&self, table: Gpa, index: usize) -> Result<u64, MemoryError> {
         let size = self.mode.entry_bytes();
         let in_page = usize::try_from(table.page_offset()).unwrap_or(0);
         let at = index.saturating_mul(size).saturating_add(in_page);
@@ -138,6 +138,26 @@ impl AddressSpace<'_> {
             };
             entry.ok_or(MemoryError::Absent { gpa: table })
         })?
+    }
+
+    /// The first address that entry `index` of the top level covers.
+    pub(super) fn first_address(&self, top: &Level, index: usize) -> Gva {
+        Gva::new(self.address(0, top, index))
+    }
+
+    /// The first address that entry `index` covers, sign-extended at the top level.
+    fn address(&self, base: u64, level: &Level, index: usize) -> u64 {
+        let low = base | (index as u64).wrapping_shl(level.shift);
+        if !self.mode.is_64bit() {
+            return low;
+        }
+        let used = self
+            .mode
+            .levels()
+            .first()
+            .map_or(64, |top| top.shift.saturating_add(top.bits));
+        let unused = 64_u32.saturating_sub(used);
+        (low.wrapping_shl(unused).cast_signed().wrapping_shr(unused)).cast_unsigned()
     }
 
     fn with_table<T>(&self, page: Gpa, read: impl FnOnce(&[u8]) -> T) -> Result<T, MemoryError> {
@@ -169,17 +189,17 @@ impl Level {
     }
 
     /// Bytes that one entry covers.
-    fn span(&self) -> u64 {
+    pub(super) fn span(&self) -> u64 {
         1_u64.wrapping_shl(self.shift)
     }
 
-    fn entries(&self) -> usize {
+    pub(super) fn entries(&self) -> usize {
         1_usize.wrapping_shl(self.bits)
     }
 }
 
 impl PagingMode {
-    fn decode(self, raw: u64, level: &Level) -> Entry {
+    pub(super) fn decode(self, raw: u64, level: &Level) -> Entry {
         if raw & 1 == 0 {
             return Entry::Invalid(NotPresent::of(raw, self));
         }
@@ -270,7 +290,7 @@ impl Enumeration<'_, '_> {
             return ControlFlow::Break(());
         }
         for index in 0..level.entries() {
-            let gva = self.address(base, level, index);
+            let gva = self.space.address(base, level, index);
             let end = gva.saturating_add(level.span().saturating_sub(1));
             if end < self.first || gva > self.last {
                 continue;
@@ -289,21 +309,5 @@ impl Enumeration<'_, '_> {
             }
         }
         ControlFlow::Continue(())
-    }
-
-    /// The first address that entry `index` covers, sign-extended at the top level.
-    fn address(&self, base: u64, level: &Level, index: usize) -> u64 {
-        let low = base | (index as u64).wrapping_shl(level.shift);
-        if !self.space.mode.is_64bit() {
-            return low;
-        }
-        let used = self
-            .space
-            .mode
-            .levels()
-            .first()
-            .map_or(64, |top| top.shift.saturating_add(top.bits));
-        let unused = 64_u32.saturating_sub(used);
-        (low.wrapping_shl(unused).cast_signed().wrapping_shr(unused)).cast_unsigned()
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Dump {
     size: u64,
     header_bytes: u64,
     frames: u64,
+    left_out_frames: u64,
     runs: Vec<Run>,
     missing: Missing,
     missing_are: &'static str,
@@ -48,6 +49,7 @@ impl Dump {
             size: plan.size,
             header_bytes: plan.header_bytes,
             frames: plan.frames,
+            left_out_frames: plan.left_out,
             runs: runs(&plan.runs),
             missing: Missing {
                 frames: plan.missing.frames,

@@ -1,5 +1,6 @@
 //! What was converted into what.
 
+use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::Guest;
 use core2dmp::dump::Plan;
 use core2dmp::format::dump_values::dump_type_name;
@@ -76,6 +77,11 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
     } else {
         let frames = count(plan.frames, "frame");
         table.row("memory", format!("{frames}, in {runs} that Windows counts"));
+    }
+    if plan.left_out > 0 {
+        let frames = count(plan.left_out, "frame");
+        let bytes = size(plan.left_out.saturating_mul(PAGE_SIZE));
+        table.row("left out", format!("{frames}, {bytes}"));
     }
     if plan.missing.frames == 0 {
         table.row("missing", "none");

@@ -6,6 +6,7 @@
 //! ```
 
 mod bitmap;
+mod kernel;
 mod pages;
 
 use std::fmt;
@@ -35,6 +36,26 @@ pub enum DumpKind {
     Full,
     /// Type 5: the frames that Windows counts and the container has, named by a bitmap.
     Bitmap,
+    /// Type 6: the frames that the kernel's half of the page tables reaches, and the tables.
+    Kernel,
+}
+
+/// A process whose user memory a kernel dump keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// By its number.
+    Pid(u64),
+    /// By its image's name, in any case; all processes of that name.
+    Name(String),
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pid(pid) => pid.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 /// What the user may choose.
@@ -42,6 +63,8 @@ pub enum DumpKind {
 pub struct PlanOptions {
     /// Which dump.
     pub kind: DumpKind,
+    /// Processes whose user memory a kernel dump keeps.
+    pub keep: Vec<Keep>,
     /// Refuse to plan a dump in which frames that Windows counts are missing.
     pub strict: bool,
     /// Which registers the processors get.
@@ -68,6 +91,8 @@ pub struct Plan {
     pub frames: u64,
     /// Frames that Windows counts and the container lacks.
     pub missing: Missing,
+    /// Frames that the container has and the dump does not, by its type.
+    pub left_out: u64,
     /// Where the dump differs from the guest's memory.
     pub patches: Vec<Patch>,
     /// The registers of each processor, and whose they are.
@@ -206,6 +231,9 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
         for run in runs {
             pages::run(&mut plan, guest, *run, &patches.pages);
         }
+    } else if options.kind == DumpKind::Kernel {
+        let frames = kernel::frames(&mut plan, guest, windows, options)?;
+        bitmap::body(&mut plan, guest, &frames, &patches.pages)?;
     } else {
         bitmap::body(&mut plan, guest, runs, &patches.pages)?;
     }
@@ -223,6 +251,7 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
     match kind {
         DumpKind::Full => (DUMP_TYPE_FULL, None),
         DumpKind::Bitmap => (DUMP_TYPE_BITMAP_FULL, None),
+        DumpKind::Kernel => (DUMP_TYPE_BITMAP_KERNEL, None),
         DumpKind::Auto => {
             if let Some(left_out) = guest.hints.left_out
                 && pages::lacks_any(guest, runs)
@@ -297,6 +326,7 @@ fn start(
         runs: runs.to_vec(),
         frames: 0,
         missing: Missing::default(),
+        left_out: 0,
         patches: patches.list.clone(),
         contexts,
         crashed_processor,

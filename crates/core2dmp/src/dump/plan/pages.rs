@@ -6,7 +6,7 @@ use super::{Plan, SegmentData};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::container::Guest;
 use crate::dump::patch::PatchSet;
-use crate::memory::{Backing, Frames};
+use crate::memory::{Backing, FrameSet, Frames};
 use crate::windows::{ProcessorContext, Windows};
 
 /// Pages that differ from the guest's, by frame.
@@ -103,6 +103,19 @@ fn unpatched(plan: &mut Plan, frames: Frames, piece: Frames, backing: Option<Bac
     };
     plan.frames = plan.frames.saturating_add(frames.count);
     plan.push(frames.bytes(), data);
+}
+
+/// The frames of these runs that the container has.
+pub(super) fn present(guest: &Guest, runs: &[Frames]) -> FrameSet {
+    let mut present = FrameSet::default();
+    for run in runs {
+        for (piece, backing) in guest.memory.pieces(*run) {
+            if backing.is_some() {
+                present.insert(piece);
+            }
+        }
+    }
+    present
 }
 
 /// Whether the container lacks a frame of these runs.
