@@ -261,6 +261,8 @@ pub(crate) enum Kind {
     Full,
     /// Type 5: any number of runs; frames that the source lacks are absent
     Bitmap,
+    /// Type 5, less free and zeroed pages
+    Active,
     /// Type 6: what the kernel's half of the page tables reaches; no user memory
     Kernel,
 }
@@ -284,6 +286,7 @@ impl From<Kind> for DumpKind {
             Kind::Auto => Self::Auto,
             Kind::Full => Self::Full,
             Kind::Bitmap => Self::Bitmap,
+            Kind::Active => Self::Active,
             Kind::Kernel => Self::Kernel,
         }
     }

@@ -5,13 +5,13 @@
 //! ```
 
 use crate::code::{self, Targets};
-use crate::expected::{Bugcheck, Expected, Kdbg, Keys, Module, Processor};
+use crate::expected::{Bugcheck, Expected, Kdbg, Keys, Module, Processor, UserMemory};
 use crate::guest::{Guest, Vcpu};
 use crate::objects::{self, ProcessObject};
 use crate::spec::GuestSpec;
 use crate::system;
 use crate::world::World;
-use crate::{crash, drivers, kdbg, kernel, processor, ram_header, vcpu};
+use crate::{crash, drivers, kdbg, kernel, mm, processor, ram_header, vcpu};
 
 /// Everything that has been made so far.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ struct Parts {
     kd_version_block: u64,
     low_stub: Option<u64>,
     vcpus: Vec<Vcpu>,
+    user: Vec<UserMemory>,
 }
 
 /// Builds a guest.
@@ -61,6 +62,7 @@ pub(crate) fn build(spec: &GuestSpec) -> Guest {
     system::write_decoys(&mut world);
     objects::finish_roots(&mut world, &processes, kuser_pfn);
     let vcpus = vcpu::make_all(&mut world, &mut processors, &mut processes);
+    let user = mm::write_user_pages(&mut world, &processes);
     let parts = Parts {
         processes,
         processors,
@@ -70,9 +72,13 @@ pub(crate) fn build(spec: &GuestSpec) -> Guest {
         kd_version_block,
         low_stub,
         vcpus,
+        user,
     };
     let mut expected = facts(&mut world, parts.clone());
     ram_header::write_all(&mut world, &mut expected, kdbg_copy);
+    if spec.pfn_database {
+        expected.free = mm::write_pfn_database(&mut world, &parts.processes);
+    }
     Guest {
         frames: world.ram.frames,
         present: world.map.present,
@@ -185,5 +191,7 @@ fn facts(world: &mut World<'_>, parts: Parts) -> Expected {
         suite_mask: layout.suite_mask,
         ram_headers: Vec::new(),
         low_stub: parts.low_stub,
+        user: parts.user,
+        free: Vec::new(),
     }
 }

@@ -62,8 +62,21 @@ pub struct Expected {
     pub suite_mask: u32,
     /// Dump headers left in memory.
     pub ram_headers: Vec<FoundHeader>,
+    /// User memory of the processes, with [`crate::GuestSpec::user_pages`].
+    pub user: Vec<UserMemory>,
+    /// Frames that are free or zeroed, with [`crate::GuestSpec::pfn_database`].
+    pub free: Vec<u64>,
     /// Physical addresses of the firmware hand-over page.
     pub low_stub: Option<u64>,
+}
+
+/// The user memory of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserMemory {
+    /// UniqueProcessId.
+    pub pid: u64,
+    /// Its frames.
+    pub pfns: Vec<u64>,
 }
 
 /// A module in the list.

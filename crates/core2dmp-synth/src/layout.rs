@@ -6,6 +6,7 @@
 //!
 //! The tables of the releases are in `releases.rs`.
 
+use crate::mm::Mmpfn;
 use crate::paging::Arch;
 
 /// A line of Windows releases that share a kernel layout.
@@ -21,6 +22,7 @@ pub(crate) struct Layout {
     pub(crate) product_type: u32,
     pub(crate) suite_mask: u32,
     pub(crate) regions: Regions,
+    pub(crate) mmpfn: Mmpfn,
     pub(crate) pcr: Pcr,
     pub(crate) process: Process,
     pub(crate) thread: Thread,

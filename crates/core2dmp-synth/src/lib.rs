@@ -35,6 +35,7 @@ mod kernel;
 mod layout;
 mod lime;
 mod memory;
+mod mm;
 mod objects;
 mod paging;
 mod processor;
@@ -54,6 +55,7 @@ mod xen_vcpu;
 pub use crash::CrashRecord;
 pub use expected::{
     Bugcheck, Exception, Expected, FoundHeader, Kdbg, Keys, Module, Pdb, Process, Processor,
+    UserMemory,
 };
 pub use guest::{Guest, Vcpu};
 pub use kdump::{Kdump, KdumpCompression};

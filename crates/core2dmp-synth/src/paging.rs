@@ -56,6 +56,12 @@ impl Arch {
         (va >> shift) & mask
     }
 
+    /// How many levels up from a byte the entries with this shift are: 1 for page table entries.
+    pub(crate) fn levels_up(self, shift: u32) -> usize {
+        let below = self.shifts().iter().filter(|&&other| other < shift);
+        below.count() + 1
+    }
+
     /// Bytes of a table entry.
     fn entry(self) -> u64 {
         if self == Self::X86 { 4 } else { 8 }
@@ -223,6 +229,72 @@ impl AddressSpace {
             let value = self.load(&ram.frames, other.root + i * entry);
             self.store(&mut ram.frames, self.root + i * entry, value);
         }
+    }
+
+    /// Calls `visit` with every present entry: the first address that it covers, its level's shift, and the
+    /// frame that it names. Entries that name the root are passed over.
+    pub(crate) fn visit(&self, frames: &Frames, visit: &mut dyn FnMut(u64, u32, u64)) {
+        self.visit_table(frames, self.root, self.arch.shifts(), 0, visit);
+    }
+
+    fn visit_table(
+        &self,
+        frames: &Frames,
+        table: u64,
+        shifts: &[u32],
+        base: u64,
+        visit: &mut dyn FnMut(u64, u32, u64),
+    ) {
+        let Some((&shift, below)) = shifts.split_first() else {
+            return;
+        };
+        let entries = match (self.arch, shift) {
+            (Arch::X86, _) => 1024,
+            (Arch::X86Pae, 30) => 4,
+            _ => 512,
+        };
+        for index in 0..entries {
+            let entry = self.load(frames, table + index * self.arch.entry());
+            let next = entry & FRAME_MASK;
+            if entry & PRESENT == 0 || next == self.root {
+                continue;
+            }
+            let mut va = base | index << shift;
+            let top = self.arch.shifts()[0] + 9;
+            if base == 0 && self.arch.is_64() && va >> (top - 1) & 1 == 1 {
+                va |= u64::MAX << top;
+            }
+            let large = self.has_large(entry, shift);
+            let low = if large { (1 << shift) - 1 } else { 0xfff };
+            visit(va, shift, (next & !low) >> 12);
+            // With PAE the self-map is in the last page directory: its entries name page directories.
+            let self_map = self.arch == Arch::X86Pae
+                && shift == 21
+                && (0xc000_0000..0xc080_0000).contains(&va);
+            if !large && !self_map {
+                self.visit_table(frames, next, below, va, visit);
+            }
+        }
+    }
+
+    fn has_large(&self, entry: u64, shift: u32) -> bool {
+        shift > 12 && entry & LARGE != 0 && !(self.arch == Arch::X86Pae && shift == 30)
+    }
+
+    /// Whether the entry of this level maps a large page.
+    pub(crate) fn is_large(&self, frames: &Frames, va: u64, at_shift: u32) -> bool {
+        let mut table = self.root;
+        for &shift in self.arch.shifts() {
+            let entry = self.load(
+                frames,
+                table + self.arch.index(shift, va) * self.arch.entry(),
+            );
+            if shift == at_shift {
+                return self.has_large(entry, shift);
+            }
+            table = entry & FRAME_MASK;
+        }
+        false
     }
 
     fn load(&self, frames: &Frames, gpa: u64) -> u64 {

@@ -9,6 +9,7 @@
 //! from there.
 
 use crate::layout::{Layout, Pcr, Process, Regions, Thread};
+use crate::mm::Mmpfn;
 use crate::paging::Arch;
 
 impl Layout {
@@ -25,6 +26,12 @@ impl Layout {
             product_type: 1,
             suite_mask: 0x110,
             regions: windows10_regions(),
+            mmpfn: Mmpfn {
+                size: 0x30,
+                pte_address: 8,
+                reference_count: 0x20,
+                location: 0x22,
+            },
             pcr: Pcr {
                 prcb: 0x180,
                 prcb_size: 0xaec0,
@@ -85,6 +92,12 @@ impl Layout {
                 ],
                 ..Self::windows10().regions
             },
+            mmpfn: Mmpfn {
+                size: 0x30,
+                pte_address: 0x10,
+                reference_count: 0x18,
+                location: 0x1a,
+            },
             pcr: Pcr {
                 prcb_size: 0x4d00,
                 context: 0x120,
@@ -143,6 +156,12 @@ impl Layout {
                 ],
                 ..Self::windows7().regions
             },
+            mmpfn: Mmpfn {
+                size: 0x30,
+                pte_address: 8,
+                reference_count: 0x18,
+                location: 0x1b,
+            },
             pcr: Pcr {
                 prcb_size: 0x2600,
                 number: 4,
@@ -194,6 +213,12 @@ impl Layout {
                 pte_base: 0xc000_0000,
                 kuser: 0xffdf_0000,
                 extra: &[0xe100_0000, 0xbf80_0000],
+            },
+            mmpfn: Mmpfn {
+                size: if pae { 0x1c } else { 0x18 },
+                pte_address: 4,
+                reference_count: 0xc,
+                location: 0xf,
             },
             pcr: Pcr {
                 prcb: 0x120,
@@ -250,6 +275,12 @@ impl Layout {
                 pfn_database: 0x8340_0000,
                 root_pfn: 0x185,
                 ..old.regions
+            },
+            mmpfn: Mmpfn {
+                size: 0x1c,
+                pte_address: 8,
+                reference_count: 0xc,
+                location: 0xe,
             },
             pcr: Pcr {
                 prcb_size: 0x3628,

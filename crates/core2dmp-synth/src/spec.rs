@@ -32,6 +32,8 @@ pub struct GuestSpec {
     pub(crate) runs: usize,
     pub(crate) ram_headers: Vec<RamHeader>,
     pub(crate) low_stub: bool,
+    pub(crate) user_pages: u32,
+    pub(crate) pfn_database: bool,
 }
 
 /// A bug check.
@@ -63,6 +65,8 @@ impl GuestSpec {
             ballooned: Vec::new(),
             runs: 0,
             ram_headers: Vec::new(),
+            user_pages: 0,
+            pfn_database: false,
         }
     }
 
@@ -75,10 +79,11 @@ impl GuestSpec {
     /// The same with five levels of page tables.
     #[must_use]
     pub fn windows10_la57() -> Self {
-        Self::new(Layout {
-            arch: Arch::X64La57,
-            ..Layout::windows10()
-        })
+        let mut layout = Layout::windows10();
+        layout.arch = Arch::X64La57;
+        // The same entry of a root that is a level higher.
+        layout.regions.pte_base = 0xfe00_0000_0000_0000 | layout.regions.self_map << 48;
+        Self::new(layout)
     }
 
     /// Windows 7 SP1 (build 7601), x64: plain KDBG of 0x340 bytes, contexts behind a pointer in the PRCB.
@@ -257,6 +262,20 @@ impl GuestSpec {
     #[must_use]
     pub fn low_stub(mut self, present: bool) -> Self {
         self.low_stub = present;
+        self
+    }
+
+    /// Gives every process but System this many pages of user memory, with its number in each (default 0).
+    #[must_use]
+    pub fn user_pages(mut self, pages: u32) -> Self {
+        self.user_pages = pages;
+        self
+    }
+
+    /// Writes the PFN database, with what every frame is used for (default: a page of zeros stands for it).
+    #[must_use]
+    pub fn pfn_database(mut self) -> Self {
+        self.pfn_database = true;
         self
     }
 

@@ -14,7 +14,7 @@ use crate::run::{Outcome, check, release_program, target_dir};
 /// Processors whose registers the debugger is asked for.
 const MAX_PROCESSORS: usize = 4;
 /// Types that every guest is converted into.
-const TYPES: &[&str] = &["full", "bitmap", "kernel"];
+const TYPES: &[&str] = &["full", "bitmap", "active", "kernel"];
 
 /// A dump to be judged.
 pub struct Dump {
@@ -84,6 +84,7 @@ pub fn make(folder: &Path, rows: &mut Vec<Row>) -> Outcome<Vec<Dump>> {
     }
     for (case, spec) in presets() {
         let core = folder.join("guest.core");
+        let spec = spec.user_pages(8).pfn_database();
         spec.build().xen_core().write_file(&core)?;
         each(case, &core, &Refusal::Wrong, TYPES)?;
     }

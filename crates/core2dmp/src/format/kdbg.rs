@@ -71,6 +71,8 @@ pub const OFFSET_PCR_CURRENT_PRCB: usize = 0x2e4;
 pub const OFFSET_PCR_CONTAINED_PRCB: usize = 0x2e6;
 /// u16, in a PRCB: the pointer to a `CONTEXT` (6.1 and later).
 pub const OFFSET_PRCB_CONTEXT: usize = 0x338;
+/// The address of the page tables in virtual memory, itself (10.0.14393 and later).
+pub const PTE_BASE: usize = 0x360;
 
 /// Bytes of `DBGKD_GET_VERSION64`.
 pub const VERSION_SIZE: usize = 0x28;

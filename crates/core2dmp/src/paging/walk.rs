@@ -140,6 +140,19 @@ impl AddressSpace<'_> {
         })?
     }
 
+    /// The first address behind the top-level entry that names the top-level table itself: there Windows reads its
+    /// page tables. `None` where there is none, and with PAE, where it is a level further down.
+    #[must_use]
+    pub fn self_map(&self) -> Option<Gva> {
+        let top = self.mode.levels().first()?;
+        (0..top.entries())
+            .find(|index| {
+                let raw = self.entry(self.root, *index).unwrap_or(0);
+                matches!(self.mode.decode(raw, top), Entry::Table(next) if next == self.root)
+            })
+            .map(|index| self.first_address(top, index))
+    }
+
     /// The first address that entry `index` of the top level covers.
     pub(super) fn first_address(&self, top: &Level, index: usize) -> Gva {
         Gva::new(self.address(0, top, index))

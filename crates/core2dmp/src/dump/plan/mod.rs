@@ -5,6 +5,7 @@
 //! type 5, 6  header | tags, counts, bitmap | pages  any number of runs; an absent frame is absent
 //! ```
 
+mod active;
 mod bitmap;
 mod kernel;
 mod pages;
@@ -36,6 +37,8 @@ pub enum DumpKind {
     Full,
     /// Type 5: the frames that Windows counts and the container has, named by a bitmap.
     Bitmap,
+    /// Type 5, less the frames that are free or zeroed.
+    Active,
     /// Type 6: the frames that the kernel's half of the page tables reaches, and the tables.
     Kernel,
 }
@@ -231,11 +234,13 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
         for run in runs {
             pages::run(&mut plan, guest, *run, &patches.pages);
         }
-    } else if options.kind == DumpKind::Kernel {
-        let frames = kernel::frames(&mut plan, guest, windows, options)?;
-        bitmap::body(&mut plan, guest, &frames, &patches.pages)?;
     } else {
-        bitmap::body(&mut plan, guest, runs, &patches.pages)?;
+        let frames = match options.kind {
+            DumpKind::Kernel => kernel::frames(&mut plan, guest, windows, options)?,
+            DumpKind::Active => active::frames(&mut plan, guest, windows),
+            _ => runs.clone(),
+        };
+        bitmap::body(&mut plan, guest, &frames, &patches.pages)?;
     }
     if options.strict && plan.missing.frames > 0 {
         return Err(missing_error(&plan));
@@ -250,7 +255,7 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
     let runs = &windows.runs.value;
     match kind {
         DumpKind::Full => (DUMP_TYPE_FULL, None),
-        DumpKind::Bitmap => (DUMP_TYPE_BITMAP_FULL, None),
+        DumpKind::Bitmap | DumpKind::Active => (DUMP_TYPE_BITMAP_FULL, None),
         DumpKind::Kernel => (DUMP_TYPE_BITMAP_KERNEL, None),
         DumpKind::Auto => {
             if let Some(left_out) = guest.hints.left_out
