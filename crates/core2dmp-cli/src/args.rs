@@ -76,6 +76,15 @@ pub(crate) struct ConvertArgs {
     /// Do not wait until the dump is on the disk
     #[arg(long)]
     pub(crate) no_sync: bool,
+    /// Leave zero pages out of the file, as holes
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    /// Write parts of this size at most, OUT.dmp.001 and on, which `cat` puts together: bytes, or with K, M, G, T
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) split: Option<u64>,
+    /// Write OUT.dmp.sha256 and OUT.dmp.b3 as well: what `sha256sum -c` and `b3sum -c` read
+    #[arg(long)]
+    pub(crate) hash: bool,
     /// Stop before writing, and say what would be written
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -265,6 +274,29 @@ pub(crate) enum Kind {
     Active,
     /// Type 6: what the kernel's half of the page tables reaches; no user memory
     Kernel,
+}
+
+/// Bytes, with a unit of 1024 or none.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a number of bytes, such as 4G, 700M or 1048576".to_owned();
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, unit)) if unit.is_ascii_alphabetic() => {
+            let shift = match unit.to_ascii_uppercase() {
+                'K' => 10,
+                'M' => 20,
+                'G' => 30,
+                'T' => 40,
+                _ => return Err(wrong()),
+            };
+            (text.get(..at).unwrap_or_default(), shift)
+        }
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(wrong)
 }
 
 /// A process by its number, in decimal or hexadecimal with 0x, or its name.

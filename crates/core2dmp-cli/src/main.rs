@@ -12,6 +12,7 @@
 mod args;
 mod commands;
 mod escape;
+mod hash;
 mod interrupt;
 mod map;
 mod memory_diff;

@@ -13,22 +13,26 @@
 
 mod copy;
 mod decode;
+mod file;
 pub mod in_place;
+mod sparse;
+mod split;
 mod stream;
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use crate::address::{Gpa, PAGE_SIZE};
-use crate::dump::{Plan, Segment, SegmentData};
+use self::file::FileWriter;
+use crate::address::Gpa;
+use crate::dump::{Plan, Segment};
 use crate::error::{Error, Place, Result};
 use crate::memory::PhysicalMemory;
-use crate::source::{data_at, hole_at};
 
+pub use split::to_parts;
 pub use stream::to_stream;
 
 /// Bytes that are moved between two looks at the interruption flag.
@@ -59,6 +63,8 @@ pub struct WriteOptions {
     pub force: bool,
     /// Flush it to the disk before it gets its name.
     pub sync: bool,
+    /// Leave pages of zeros out of the file, as holes: it takes less space, and the pages pass through the program.
+    pub sparse: bool,
 }
 
 impl Default for WriteOptions {
@@ -66,6 +72,7 @@ impl Default for WriteOptions {
         Self {
             force: false,
             sync: true,
+            sparse: false,
         }
     }
 }
@@ -130,48 +137,106 @@ fn file(
     options: WriteOptions,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    let name = path.display().to_string().escape_debug().to_string();
-    let failed = |what: &str| {
-        let what = format!("cannot {what} {name}");
-        move |e: io::Error| Error::io(what.clone(), e)
-    };
-    check_target(path, &name, options.force)?;
-    let folder = match path.parent() {
+    let (part, written) = Part::write(segments, memory, damage, path, options, progress)?;
+    part.publish(options, progress)?;
+    Ok(written)
+}
+
+/// A file that is complete and does not have its name yet.
+struct Part<'p> {
+    temporary: NamedTempFile,
+    path: &'p Path,
+    /// The name, for messages.
+    name: String,
+}
+
+impl<'p> Part<'p> {
+    fn write(
+        segments: &[Segment],
+        memory: &PhysicalMemory,
+        damage: decode::Damage<'_>,
+        path: &'p Path,
+        options: WriteOptions,
+        progress: &dyn Progress,
+    ) -> Result<(Self, Written)> {
+        let name = path.display().to_string().escape_debug().to_string();
+        let failed = |what: &str, e| Error::io(format!("cannot {what} {name}"), e);
+        check_target(path, &name, options.force)?;
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(path.file_name().unwrap_or_default());
+        prefix.push(".");
+        // `tempfile` opens with O_EXCL and mode 0600.
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".core2dmp-part")
+            .tempfile_in(folder(path))
+            // The library's own text names the temporary file, which the user never asked for.
+            .map_err(|e| failed("create", e.kind().into()))?;
+        let mut writer = FileWriter {
+            memory,
+            file: temporary.as_file(),
+            at: 0,
+            progress,
+            buffer: Vec::new(),
+            damage,
+            sparse: options.sparse,
+        };
+        for segment in segments {
+            let written = writer.segment(segment);
+            written
+                .map_err(|failure| failure.tell(&format!("{name} at offset {:#x}", writer.at)))?;
+        }
+        let (written, size) = (writer.damage.written, writer.at);
+        let file = temporary.as_file();
+        file.set_len(size).map_err(|e| failed("extend", e))?;
+        if options.sync {
+            file.sync_all().map_err(|e| failed("flush", e))?;
+        }
+        let part = Self {
+            temporary,
+            path,
+            name,
+        };
+        Ok((part, written))
+    }
+
+    /// Gives it its name.
+    fn publish(self, options: WriteOptions, progress: &dyn Progress) -> Result<()> {
+        // Flushing may have taken minutes.
+        if progress.advance(0).is_break() {
+            return Err(Error::Interrupted);
+        }
+        let named = if options.force {
+            self.temporary.persist(self.path)
+        } else {
+            self.temporary.persist_noclobber(self.path)
+        };
+        match named {
+            Ok(_) => {}
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::OutputExists { path: self.name });
+            }
+            Err(e) => {
+                let what = format!("cannot rename the finished file to {}", self.name);
+                return Err(Error::io(what, e.error));
+            }
+        }
+        if options.sync {
+            // The name is durable only with its folder. Not every file system can flush one: then it is as good
+            // as it gets.
+            let _ = File::open(folder(self.path)).and_then(|folder| folder.sync_all());
+        }
+        Ok(())
+    }
+}
+
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         Some(folder) => folder,
         None => Path::new("/"),
-    };
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(path.file_name().unwrap_or_default());
-    prefix.push(".");
-    // `tempfile` opens with O_EXCL and mode 0600.
-    let temporary = tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(".core2dmp-part")
-        .tempfile_in(folder)
-        // The library's own text names the temporary file, which the user never asked for.
-        .map_err(|e| failed("create")(e.kind().into()))?;
-    let mut writer = FileWriter {
-        memory,
-        file: temporary.as_file(),
-        at: 0,
-        progress,
-        buffer: Vec::new(),
-        damage,
-    };
-    for segment in segments {
-        let written = writer.segment(segment);
-        written.map_err(|failure| failure.tell(&format!("{name} at offset {:#x}", writer.at)))?;
     }
-    let (written, size) = (writer.damage.written, writer.at);
-    let stopped = || progress.advance(0).is_break();
-    finish(temporary, path, &name, size, options, &stopped)?;
-    if options.sync {
-        // The name is durable only with its folder. Not every file system can flush one: then it is as good
-        // as it gets.
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    }
-    Ok(written)
 }
 
 /// Whether the name is free, or may be taken.
@@ -187,38 +252,6 @@ fn check_target(path: &Path, name: &str, force: bool) -> Result<()> {
             format!("cannot write {name}: it is not a regular file"),
             io::ErrorKind::InvalidInput.into(),
         )),
-    }
-}
-
-fn finish(
-    temporary: NamedTempFile,
-    path: &Path,
-    name: &str,
-    size: u64,
-    options: WriteOptions,
-    stopped: &dyn Fn() -> bool,
-) -> Result<()> {
-    let failed = |what: &str, e| Error::io(format!("cannot {what} {name}"), e);
-    let file = temporary.as_file();
-    file.set_len(size).map_err(|e| failed("extend", e))?;
-    if options.sync {
-        file.sync_all().map_err(|e| failed("flush", e))?;
-    }
-    // Flushing may have taken minutes.
-    if stopped() {
-        return Err(Error::Interrupted);
-    }
-    let named = if options.force {
-        temporary.persist(path)
-    } else {
-        temporary.persist_noclobber(path)
-    };
-    match named {
-        Ok(_) => Ok(()),
-        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::OutputExists {
-            path: name.to_owned(),
-        }),
-        Err(e) => Err(failed("rename the finished file to", e.error)),
     }
 }
 
@@ -256,66 +289,16 @@ impl Failure {
     }
 }
 
-struct FileWriter<'a> {
-    memory: &'a PhysicalMemory,
-    file: &'a File,
-    at: u64,
-    progress: &'a dyn Progress,
-    buffer: Vec<u8>,
-    damage: decode::Damage<'a>,
-}
-
-impl FileWriter<'_> {
-    fn segment(&mut self, segment: &Segment) -> Result<(), Failure> {
-        match &segment.data {
-            SegmentData::Bytes(bytes) => {
-                let mut file = self.file;
-                file.seek(SeekFrom::Start(self.at))?;
-                file.write_all(bytes)?;
-                self.moved(segment.bytes)
-            }
-            SegmentData::Zeros => self.moved(segment.bytes),
-            SegmentData::Source { offset } => self.copy(*offset, segment.bytes),
-            SegmentData::Encoded { index } => self.decode(*index, segment.bytes / PAGE_SIZE),
-        }
-    }
-
-    /// Writes the pages that are not zero.
-    fn decode(&mut self, index: u64, pages: u64) -> Result<(), Failure> {
-        let (mut file, progress, at) = (self.file, self.progress, &mut self.at);
-        decode::in_order(&mut self.damage, index, pages, &mut |block| {
-            let start = *at;
-            for (skipped, stretch) in decode::stretches(block) {
-                file.seek(SeekFrom::Start(start.saturating_add(skipped)))?;
-                file.write_all(stretch)?;
-            }
-            advance(progress, at, block.len() as u64)
-        })
-    }
-
-    /// Copies what the source stores; what it has as holes stays one.
-    fn copy(&mut self, from: u64, bytes: u64) -> Result<(), Failure> {
-        let end = from.saturating_add(bytes);
-        let source = &**self.memory.source();
-        let mut from = from;
-        while from < end {
-            let hole = hole_at(source, from).min(end.saturating_sub(from));
-            if hole > 0 {
-                from = from.saturating_add(hole);
-                self.moved(hole)?;
-                continue;
-            }
-            let data = data_at(source, from).min(end.saturating_sub(from));
-            let step = data.min(STEP);
-            let moved = copy::copy_range(source, from, self.file, self.at, step, &mut self.buffer)?;
-            from = from.saturating_add(moved);
-            self.moved(moved)?;
-        }
-        Ok(())
-    }
-
-    fn moved(&mut self, bytes: u64) -> Result<(), Failure> {
-        advance(self.progress, &mut self.at, bytes)
+/// Writes all bytes at an offset.
+fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
+    #[cfg(not(unix))]
+    {
+        use std::io::{Seek, SeekFrom, Write};
+        let mut file = file;
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(bytes)
     }
 }
 

@@ -5,6 +5,7 @@
 //! ```
 
 use std::io;
+use std::path::PathBuf;
 
 use core2dmp::container::Guest;
 use core2dmp::dump::{self, Plan, PlanOptions};
@@ -14,6 +15,8 @@ use core2dmp::write::{self, WriteOptions};
 use super::output::Output;
 use super::{identify, open};
 use crate::args::ConvertArgs;
+use crate::escape;
+use crate::hash::{self, Hashed};
 use crate::interrupt::Interrupt;
 use crate::message::{self, Failure, to_stderr, to_stdout};
 use crate::progress::Bar;
@@ -24,6 +27,18 @@ struct Conversion {
     guest: Guest,
     found: Windows,
     plan: Plan,
+    done: Done,
+}
+
+/// What stands on the disk afterwards.
+#[derive(Default)]
+struct Done {
+    /// The dump, or its parts.
+    files: Vec<PathBuf>,
+    /// Checksums, of a stream, or where they were written.
+    sums: Vec<(&'static str, String)>,
+    /// What could not be written as it was.
+    corrupt: Vec<String>,
 }
 
 /// Runs the command.
@@ -84,49 +99,96 @@ fn convert(
         document.header = Some(json::fields(&found, &plan));
         document.dump = Some(json::Dump::new(&plan));
     }
+    let mut done = Done::default();
     if !args.dry_run {
-        let corrupt = execute(args, &output, &guest, &plan, interrupt)?;
-        plan.warnings.extend(corrupt);
+        done = execute(args, &output, &guest, &plan, interrupt)?;
+        plan.warnings.append(&mut done.corrupt);
     }
     if let Some(document) = document {
         document.warnings.extend_from_slice(&plan.warnings);
+        let files = done.files.iter();
+        document.files = files
+            .map(|file| file.to_string_lossy().into_owned())
+            .collect();
+        document.checksums = done.sums.iter().cloned().collect();
     }
-    Ok((output, Conversion { guest, found, plan }))
+    let conversion = Conversion {
+        guest,
+        found,
+        plan,
+        done,
+    };
+    Ok((output, conversion))
 }
 
-/// Writes the dump; what could not be written as it was.
+/// Writes the dump.
 fn execute(
     args: &ConvertArgs,
     output: &Output,
     guest: &Guest,
     plan: &Plan,
     interrupt: &Interrupt,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Done, Failure> {
+    let mut done = Done::default();
     let memory = &guest.memory;
     let bar = Bar::new(plan.size, args.quiet, interrupt.clone());
     let result = match output {
         // Nothing to clean up: a signal ends it at once, even where the reader does not read.
+        Output::Stream if args.hash => {
+            let mut out = Hashed::new(io::stdout().lock());
+            let written = write::to_stream(plan, memory, &mut out, &bar);
+            let sums = out.sums();
+            done.sums = vec![("sha256", sums.sha256), ("blake3", sums.blake3)];
+            written
+        }
         Output::Stream => write::to_stream(plan, memory, &mut io::stdout().lock(), &bar),
         Output::File(path) => {
             let options = WriteOptions {
                 force: args.force,
                 sync: !args.no_sync,
+                sparse: args.sparse,
             };
             let _guard = interrupt.guard();
-            write::to_file(plan, memory, path, options, &bar)
+            match args.split {
+                Some(bytes) => write::to_parts(plan, memory, path, bytes, options, &bar).map(
+                    |(files, written)| {
+                        done.files = files;
+                        written
+                    },
+                ),
+                None => {
+                    done.files = vec![path.clone()];
+                    write::to_file(plan, memory, path, options, &bar)
+                }
+            }
         }
     };
     bar.clear();
     let corrupt = result?.corrupt_pages;
-    Ok(corrupt
-        .iter()
+    let corrupt = corrupt.iter();
+    done.corrupt = corrupt
         .map(|page| format!("the page at {} is zeros: {}", page.gpa, page.why))
-        .collect())
+        .collect();
+    if let Output::File(path) = output
+        && args.hash
+    {
+        let manifests = hash::write(path, &done.files)?;
+        done.sums = vec![
+            ("sha256", escape::path(&manifests.sha256)),
+            ("blake3", escape::path(&manifests.blake3)),
+        ];
+    }
+    Ok(done)
 }
 
 /// The report, on stdout unless the dump is there.
 fn report(args: &ConvertArgs, output: &Output, conversion: &Conversion) -> Result<(), Failure> {
-    let Conversion { guest, found, plan } = conversion;
+    let Conversion {
+        guest,
+        found,
+        plan,
+        done,
+    } = conversion;
     if args.quiet {
         message::warnings(found.warnings.iter().chain(&plan.warnings));
         return Ok(());
@@ -137,6 +199,8 @@ fn report(args: &ConvertArgs, output: &Output, conversion: &Conversion) -> Resul
         output: (*output != Output::Stream).then_some(&name),
         is_dry_run: args.dry_run,
         verbose: args.verbose,
+        parts: args.split.map(|_| done.files.len()),
+        sums: &done.sums,
     };
     let text = text::convert(written, guest, found, plan);
     if *output == Output::Stream {

@@ -63,6 +63,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         output: Some(dump.clone()),
         kind: Kind::Auto,
         keep_user: Vec::new(),
+        sparse: false,
+        split: None,
+        hash: false,
         force: true,
         no_sync: false,
         dry_run: false,
@@ -119,6 +122,7 @@ fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> 
     let options = WriteOptions {
         force: true,
         sync: false,
+        sparse: false,
     };
     {
         let _guard = interrupt.guard();

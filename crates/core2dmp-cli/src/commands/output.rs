@@ -34,6 +34,12 @@ impl Output {
                         hint: "give a file name, or pipe it into something",
                     });
                 }
+                if args.split.is_some() {
+                    return Err(Failure::Refused {
+                        message: "a stream cannot be split".to_owned(),
+                        hint: "give a file name; the parts are numbered behind it",
+                    });
+                }
                 return Ok(Self::Stream);
             }
             Some(folder) if folder.is_dir() => {

@@ -140,6 +140,7 @@ fn apply(
     let options = WriteOptions {
         force: args.force,
         sync: !args.no_sync,
+        sparse: false,
     };
     let bar = Bar::new(repair.size(), false, interrupt.clone());
     let result = {

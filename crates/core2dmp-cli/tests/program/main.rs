@@ -7,6 +7,7 @@
 //! dumps      what is said of dumps, compared and mended in them
 //! thread     the thread that this program comes from
 //! hostile    a guest's names never reach a terminal raw
+//! ways       sparse, in parts, with checksums
 //! whole      interrupted, full disks, existing files: the output appears whole or not at all
 //! ```
 
@@ -28,4 +29,5 @@ mod roundtrip;
 mod run;
 mod schema;
 mod thread;
+mod ways;
 mod whole;

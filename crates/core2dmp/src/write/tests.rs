@@ -23,10 +23,12 @@ mod encoded;
 const QUICK: WriteOptions = WriteOptions {
     force: false,
     sync: false,
+    sparse: false,
 };
 const FORCE: WriteOptions = WriteOptions {
     force: true,
     sync: false,
+    sparse: false,
 };
 
 /// A small guest's core on disk, and the plan of its dump.
@@ -193,6 +195,7 @@ fn an_existing_file_is_kept_unless_forced() {
     case.write(WriteOptions {
         force: true,
         sync: true,
+        sparse: false,
     })
     .unwrap();
     assert_eq!(fs::metadata(case.output()).unwrap().len(), case.plan.size);

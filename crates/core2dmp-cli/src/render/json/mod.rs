@@ -13,6 +13,8 @@ mod header;
 mod repair;
 mod windows;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use core2dmp::memory::Frames;
@@ -89,6 +91,8 @@ pub(crate) struct Convert {
     pub(crate) source: String,
     pub(crate) output: Option<String>,
     pub(crate) written: bool,
+    pub(crate) files: Vec<String>,
+    pub(crate) checksums: BTreeMap<&'static str, String>,
     pub(crate) container: Option<Container>,
     pub(crate) windows: Option<Windows>,
     pub(crate) header: Option<Vec<Field>>,
@@ -104,6 +108,8 @@ impl Convert {
             source,
             output: None,
             written: false,
+            files: Vec::new(),
+            checksums: BTreeMap::new(),
             container: None,
             windows: None,
             header: None,

@@ -24,6 +24,10 @@ pub(crate) struct Written<'a> {
     pub(crate) is_dry_run: bool,
     /// Everything that was found, too.
     pub(crate) verbose: bool,
+    /// How many parts the dump was written in.
+    pub(crate) parts: Option<usize>,
+    /// Checksums, or where they stand.
+    pub(crate) sums: &'a [(&'static str, String)],
 }
 
 /// The report.
@@ -45,7 +49,8 @@ pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan
     dump(&mut out, written, plan);
     changes(&mut out, written, plan);
     warnings(&mut out, found.warnings.iter().chain(&plan.warnings));
-    if let Some(output) = written.output.filter(|_| !written.is_dry_run) {
+    let whole = !written.is_dry_run && written.parts.is_none();
+    if let Some(output) = written.output.filter(|_| whole) {
         out.push_str(&format!("\nopen it: windbg -z {}\n", printable(output)));
     }
     out
@@ -68,6 +73,12 @@ fn source(out: &mut String, written: Written<'_>, guest: &Guest, found: &Windows
 fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
     let mut table = Table::default();
     table.row("file", written.output.unwrap_or("standard output"));
+    if let Some(parts) = written.parts.filter(|_| !written.is_dry_run) {
+        table.row(
+            "parts",
+            format!("{parts}, numbered from .001; `cat` puts them together"),
+        );
+    }
     table.row("size", windows::exact_size(plan.size));
     let name = dump_type_name(plan.dump_type).unwrap_or("unknown");
     table.row("type", format!("{name}, {}", plan.dump_type));
@@ -113,6 +124,9 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         let key = format!("processor {}", context.number);
         table.row(&key, windows::chosen(context));
         table.row("", format!("rip {}  rsp {}", context.rip, context.rsp));
+    }
+    for (name, sum) in written.sums {
+        table.row(name, sum);
     }
     let heading = if written.is_dry_run {
         "Would write"

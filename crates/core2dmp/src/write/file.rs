@@ -1,0 +1,82 @@
+//! Segments into a file, each by the fastest way that there is.
+
+use std::fs::File;
+
+use super::{Failure, Progress, STEP, advance, copy, decode, sparse, write_all_at};
+use crate::address::PAGE_SIZE;
+use crate::dump::{Segment, SegmentData};
+use crate::memory::PhysicalMemory;
+use crate::source::{data_at, hole_at};
+
+/// Writes segments one behind the other.
+pub(super) struct FileWriter<'a> {
+    pub(super) memory: &'a PhysicalMemory,
+    pub(super) file: &'a File,
+    /// Where the next segment begins.
+    pub(super) at: u64,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) buffer: Vec<u8>,
+    pub(super) damage: decode::Damage<'a>,
+    /// Leave zero pages out.
+    pub(super) sparse: bool,
+}
+
+impl FileWriter<'_> {
+    pub(super) fn segment(&mut self, segment: &Segment) -> Result<(), Failure> {
+        match &segment.data {
+            SegmentData::Bytes(bytes) => {
+                write_all_at(self.file, self.at, bytes)?;
+                self.moved(segment.bytes)
+            }
+            SegmentData::Zeros => self.moved(segment.bytes),
+            SegmentData::Source { offset } => self.copy(*offset, segment.bytes),
+            SegmentData::Encoded { index } => self.decode(*index, segment.bytes / PAGE_SIZE),
+        }
+    }
+
+    /// Writes the pages that are not zero.
+    fn decode(&mut self, index: u64, pages: u64) -> Result<(), Failure> {
+        let (file, progress, at) = (self.file, self.progress, &mut self.at);
+        decode::in_order(&mut self.damage, index, pages, &mut |block| {
+            let start = *at;
+            for (skipped, stretch) in decode::stretches(block) {
+                write_all_at(file, start.saturating_add(skipped), stretch)?;
+            }
+            advance(progress, at, block.len() as u64)
+        })
+    }
+
+    /// Copies what the source stores; what it has as holes stays one.
+    fn copy(&mut self, from: u64, bytes: u64) -> Result<(), Failure> {
+        let end = from.saturating_add(bytes);
+        let source = &**self.memory.source();
+        let mut from = from;
+        while from < end {
+            let hole = hole_at(source, from).min(end.saturating_sub(from));
+            if hole > 0 {
+                from = from.saturating_add(hole);
+                self.moved(hole)?;
+                continue;
+            }
+            let data = data_at(source, from).min(end.saturating_sub(from));
+            if self.sparse {
+                let (file, progress, at) = (self.file, self.progress, &mut self.at);
+                let start = *at;
+                sparse::copy(source, from, file, start, data, &mut |bytes| {
+                    advance(progress, at, bytes)
+                })?;
+                from = from.saturating_add(data);
+                continue;
+            }
+            let step = data.min(STEP);
+            let moved = copy::copy_range(source, from, self.file, self.at, step, &mut self.buffer)?;
+            from = from.saturating_add(moved);
+            self.moved(moved)?;
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, bytes: u64) -> Result<(), Failure> {
+        advance(self.progress, &mut self.at, bytes)
+    }
+}
