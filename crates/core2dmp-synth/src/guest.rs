@@ -1,6 +1,7 @@
 //! A finished guest: its memory, its vCPUs, and what a correct reader finds in it.
 
 use crate::expected::Expected;
+use crate::hiberfil::{HiberVersion, Hiberfil};
 use crate::kdump::Kdump;
 use crate::lime;
 use crate::memory::{Frames, PAGE};
@@ -123,6 +124,12 @@ impl Guest {
     #[must_use]
     pub fn avml(&self, cuts: &[u64]) -> Vec<u8> {
         lime::avml(self, cuts)
+    }
+
+    /// The guest as this Windows hibernates it.
+    #[must_use]
+    pub fn hiberfil(&self, version: HiberVersion) -> Hiberfil<'_> {
+        Hiberfil::new(self, version)
     }
 
     /// The guest's memory by address up to a frame, with `filler` where there is none.

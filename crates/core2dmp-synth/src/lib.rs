@@ -29,6 +29,7 @@ pub mod dump;
 mod expected;
 mod guest;
 mod header;
+mod hiberfil;
 mod kdbg;
 mod kdump;
 mod kernel;
@@ -51,6 +52,7 @@ mod vcpu;
 mod world;
 mod xen;
 mod xen_vcpu;
+mod xpress;
 
 pub use crash::CrashRecord;
 pub use expected::{
@@ -58,6 +60,7 @@ pub use expected::{
     UserMemory,
 };
 pub use guest::{Guest, Vcpu};
+pub use hiberfil::{HiberFile, HiberVersion, Hiberfil};
 pub use kdump::{Kdump, KdumpCompression};
 pub use memory::{Fill, Frames};
 pub use paging::Arch;
@@ -66,3 +69,4 @@ pub use ram_header::RamHeader;
 pub use registers::Registers;
 pub use spec::GuestSpec;
 pub use xen::XenCore;
+pub use xpress::{xpress_huffman, xpress_plain};

@@ -101,6 +101,16 @@ pub enum Error {
         /// The first bytes.
         found: String,
     },
+    /// A file of a known format that holds no memory, or none any more.
+    #[error("{what} holds no memory: {found}")]
+    NoMemory {
+        /// What it is.
+        what: &'static str,
+        /// What stands there instead.
+        found: String,
+        /// What the user can do: the second line.
+        advice: &'static str,
+    },
     /// A core that was cut short while it was written.
     #[error(
         "the core is cut short: expected {expected:#x} bytes, found {found:#x}; missing: {missing}"
@@ -230,6 +240,7 @@ impl Error {
             Self::UnknownContainer { .. } => {
                 "take the memory with `xl dump-core DOMAIN FILE`, or see README for what can be read"
             }
+            Self::NoMemory { advice, .. } => advice,
             Self::CutShort { .. } => {
                 "the disk was full while it was written: take it again, or rebuild the map by rule with --salvage"
             }

@@ -4,11 +4,13 @@
 //!         +-- Xen core ---------+
 //! guest --+-- QEMU ELF ---------+--> identify --> plan --> stream      the reference is Xen's
 //!         +-- kdump, LiME, raw -+
+//!         +-- hiberfil ---------+
 //! ```
 //!
 //! What may differ: the header's comment, which names the container; and of a running guest the registers.
 //! QEMU's notes have no debug registers and no FPU state; LiME and raw files have no registers at all, so that
-//! what Windows saved itself stays, and the exception in the header, which is made of them.
+//! what Windows saved itself stays, and the exception in the header, which is made of them. A hibernation file has those
+//! of one processor.
 
 #![cfg(test)]
 #![expect(
@@ -29,7 +31,7 @@ use core2dmp::dump::{self, PlanOptions};
 use core2dmp::memory::Frames;
 use core2dmp::windows;
 use core2dmp::write::{self, Silent};
-use core2dmp_synth::{self as synth, GuestSpec, KdumpCompression};
+use core2dmp_synth::{self as synth, GuestSpec, HiberVersion, KdumpCompression};
 
 use support::open::{file_of, open};
 
@@ -69,10 +71,26 @@ fn containers(guest: &synth::Guest) -> Vec<(&'static str, Vec<u8>, bool)> {
         ("LiME", guest.lime(&[0x9fc00]), false),
         ("AVML", guest.avml(&[0x9fc00]), false),
     ];
+    all.extend(hiberfil(guest).map(|(name, file)| (name, file, false)));
     if end.0 < 0x10_0000 {
         all.push(("raw", guest.raw(0, end.0 + end.1), false));
     }
     all
+}
+
+/// Hibernation files that this guest could write.
+fn hiberfil(guest: &synth::Guest) -> [(&'static str, Vec<u8>); 2] {
+    use HiberVersion as V;
+    let versions = match (guest.expected.arch.is_64(), guest.expected.build) {
+        (false, _) => [V::Xp32, V::Ten32],
+        (true, 7601) => [V::VistaSp2x64, V::Seven64],
+        (true, _) => [V::Ten64, V::Eleven],
+    };
+    let [first, second] = versions.map(|version| guest.hiberfil(version));
+    [
+        ("hiberfil, plain", first.bytes()),
+        ("hiberfil, Huffman", second.method(2).bytes()),
+    ]
 }
 
 /// The same bytes but for these.
@@ -156,6 +174,23 @@ fn a_running_guest_differs_in_what_a_container_lacks() {
             // The exception's address.
             masks.push(0xf00..0xf98);
         }
+        assert_same(name, &dump(&open(file).unwrap()), &wanted, &masks);
+    }
+}
+
+#[test]
+fn a_hibernation_file_carries_the_processor_that_hibernated() {
+    let guest = GuestSpec::windows10().processors(2).fill(50).build();
+    let wanted = dump(&open(file_of(&guest.xen_core())).unwrap());
+    let other = &guest.expected.processors[1];
+    let context = place(&guest, 0x2000, other.context);
+    let special = place(&guest, 0x2000, other.special);
+    let masks = [
+        COMMENT[0].clone(),
+        context..context + 0x4d0,
+        special..special + 0x50,
+    ];
+    for (name, file) in hiberfil(&guest) {
         assert_same(name, &dump(&open(file).unwrap()), &wanted, &masks);
     }
 }

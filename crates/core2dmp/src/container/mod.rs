@@ -13,10 +13,12 @@ mod cpu;
 pub mod dmp;
 mod elf;
 mod extents;
+mod hiberfil;
 mod kdump;
 mod lime;
 pub mod raw;
 mod xen;
+mod xpress;
 
 use std::sync::Arc;
 
@@ -152,6 +154,11 @@ static FORMATS: &[Format] = &[
         title: lime::TITLE,
         probe: lime::probe,
         open: Open::One(lime::open),
+    },
+    Format {
+        title: hiberfil::TITLE,
+        probe: hiberfil::probe,
+        open: Open::One(hiberfil::open),
     },
     Format {
         title: raw::TITLE,

@@ -9,6 +9,7 @@
 //! | [`xen`] | notes and sections of `xl dump-core` |
 //! | [`qemu`], [`vbox`] | the notes that tell vCPUs in core files of QEMU and VirtualBox |
 //! | [`kdump`] | kdump-compressed dumps and their flattened form |
+//! | [`hiberfil`] | Windows' hibernation file |
 //! | [`lime`] | the header in front of each range in LiME and AVML |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
@@ -25,6 +26,7 @@ pub mod dump32;
 pub mod dump64;
 pub mod dump_values;
 pub mod header_fields;
+pub mod hiberfil;
 pub mod kdbg;
 pub mod kdump;
 pub mod lime;

@@ -196,10 +196,12 @@ fn claim(
             .thread
             .zip(offsets.thread_teb)
             .and_then(|(thread, offset)| space.pointer(thread.checked_add(offset)?).ok());
+        let gdt = processor.pcr.checked_add(layout(space).pcr_gdt as u64);
+        let gdt = gdt.and_then(|gdt| space.pointer(gdt).ok());
         processor.vcpu = cpus
             .iter()
             .filter(|cpu| cpu.registers.has_paging())
-            .find(|cpu| is_on(cpu, processor.pcr, teb, space.mode()))
+            .find(|cpu| is_on(cpu, processor.pcr, teb, space.mode()) || has_gdt(cpu, gdt))
             .map(|cpu| cpu.index);
     }
 }
@@ -219,6 +221,15 @@ fn is_on(cpu: &CpuState, pcr: Gva, teb: Option<Gva>, mode: PagingMode) -> bool {
         }
         Registers::Arm64(registers) => registers.tpidr_el1 == pcr,
     }
+}
+
+/// Whether the vCPU's GDT is the one that the control region names; each processor has its own. Containers that
+/// have no bases, such as a hibernation file of 32 bit, have it.
+fn has_gdt(cpu: &CpuState, gdt: Option<Gva>) -> bool {
+    let table = cpu.registers.x86().and_then(|registers| registers.gdtr);
+    table
+        .zip(gdt)
+        .is_some_and(|(table, gdt)| gdt.get() != 0 && table.base == gdt.get())
 }
 
 fn unclaimed(processors: &[Processor], cpus: &[CpuState]) -> Vec<String> {
