@@ -53,6 +53,7 @@ mod world;
 mod xen;
 mod xen_vcpu;
 mod xpress;
+mod zdmp;
 
 pub use crash::CrashRecord;
 pub use expected::{
@@ -70,3 +71,4 @@ pub use registers::Registers;
 pub use spec::GuestSpec;
 pub use xen::XenCore;
 pub use xpress::{xpress_huffman, xpress_plain};
+pub use zdmp::zdmp;

@@ -16,9 +16,11 @@ mod extents;
 mod hiberfil;
 mod kdump;
 mod lime;
+mod lznt1;
 pub mod raw;
 mod xen;
 mod xpress;
+mod zdmp;
 
 use std::sync::Arc;
 
@@ -159,6 +161,11 @@ static FORMATS: &[Format] = &[
         title: hiberfil::TITLE,
         probe: hiberfil::probe,
         open: Open::One(hiberfil::open),
+    },
+    Format {
+        title: zdmp::TITLE,
+        probe: zdmp::probe,
+        open: Open::One(zdmp::open),
     },
     Format {
         title: raw::TITLE,

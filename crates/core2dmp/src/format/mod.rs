@@ -11,6 +11,7 @@
 //! | [`kdump`] | kdump-compressed dumps and their flattened form |
 //! | [`hiberfil`] | Windows' hibernation file |
 //! | [`lime`] | the header in front of each range in LiME and AVML |
+//! | [`zdmp`] | DumpIt's compressed dump |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
 //! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
@@ -37,6 +38,7 @@ pub mod stop_codes;
 pub mod triage;
 pub mod vbox;
 pub mod xen;
+pub mod zdmp;
 
 /// The bytes `offset..offset + N`, if they are there.
 #[must_use]

@@ -35,17 +35,17 @@ impl fmt::Display for Invalid {
 }
 
 /// Compressed bytes, and how many of them are used up.
-struct Input<'a> {
+pub(super) struct Input<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Input<'a> {
-    const fn new(bytes: &'a [u8], at: usize) -> Self {
+    pub(super) const fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { bytes, at }
     }
 
-    const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
@@ -55,30 +55,42 @@ impl<'a> Input<'a> {
         Some(taken)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.take().map(u8::from_le_bytes)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
+    }
+
+    /// The next `bytes` bytes by themselves.
+    pub(super) fn part(&mut self, bytes: usize) -> Option<Self> {
+        let part = self.bytes.get(self.at..)?.get(..bytes)?;
+        self.at = self.at.saturating_add(bytes);
+        Some(Self::new(part, 0))
     }
 
     fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
     }
 
-    const fn invalid(&self, what: &'static str) -> Invalid {
+    pub(super) const fn invalid(&self, what: &'static str) -> Invalid {
         Invalid { at: self.at, what }
     }
 
-    const fn ended(&self) -> Invalid {
+    pub(super) const fn ended(&self) -> Invalid {
         self.invalid("the data ends inside a match")
     }
 }
 
 /// Repeats `length` bytes that stand `distance` before `at`, as far as there is room; the place behind them.
 /// `None` if they would start before the beginning.
-fn repeat(output: &mut [u8], at: usize, distance: usize, length: usize) -> Option<usize> {
+pub(super) fn repeat(
+    output: &mut [u8],
+    at: usize,
+    distance: usize,
+    length: usize,
+) -> Option<usize> {
     let from = at.checked_sub(distance)?;
     let end = at.saturating_add(length).min(output.len());
     let mut at = at;
