@@ -116,7 +116,7 @@ fn decoded_memory(
     for run in memory.runs() {
         let backing = match run.backing {
             Backing::File { offset } => Backing::Encoded {
-                index: offset % PAGE_SIZE << PAGE_BITS | offset / PAGE_SIZE,
+                index: ((offset % PAGE_SIZE) << PAGE_BITS) | (offset / PAGE_SIZE),
             },
             other => other,
         };
@@ -153,7 +153,7 @@ struct Blocks {
 impl Blocks {
     fn read(source: Arc<dyn ReadAt>, header: &Header) -> Result<Self> {
         let block_size = u64::from(header.block_size.get());
-        let slots = (KEPT / block_size).clamp(1, 64);
+        let slots = KEPT.checked_div(block_size).unwrap_or(0).clamp(1, 64);
         let mut blocks = Self {
             block_size,
             dump_size: header.size.get(),
@@ -245,7 +245,7 @@ impl Blocks {
     fn block(&self, number: u64) -> Result<Decoded, DecodeError> {
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = lock().len().max(1) as u64;
-        let slot = usize::try_from(number % slots).unwrap_or(0);
+        let slot = usize::try_from(number.checked_rem(slots).unwrap_or(0)).unwrap_or(0);
         let kept = || {
             let kept = lock().get(slot).cloned().flatten();
             kept.filter(|decoded| decoded.0 == number)
@@ -312,8 +312,8 @@ impl Blocks {
         let Some(buf) = buf.get_mut(..most).filter(|buf| !buf.is_empty()) else {
             return Ok(0);
         };
-        let block = self.block(offset / self.block_size)?;
-        let inside = usize::try_from(offset % self.block_size).unwrap_or(0);
+        let block = self.block(offset.checked_div(self.block_size).unwrap_or(0))?;
+        let inside = usize::try_from(offset.checked_rem(self.block_size).unwrap_or(0)).unwrap_or(0);
         let bytes = block.1.get(inside..).unwrap_or_default();
         for (to, from) in buf.iter_mut().zip(bytes) {
             *to = *from;

@@ -11,7 +11,7 @@
 //!
 //! Sources: `PO_MEMORY_IMAGE`, `PO_MEMORY_RANGE_ARRAY` and `KPROCESSOR_STATE` in the public symbols, as listed in volatility's
 //! `overlays/windows/*_vtypes.py`; volatility, `addrspaces/hibernate.py` and `hibernate_vtypes.py`; libhibr, format
-//! description; Hibr2Bin, `Hiber.h` and `MemoryBlocks.cpp`; LeechCore, `device_hibr.c`; Sylve, Marziale, Richard,
+//! description; `Hibr2Bin`, `Hiber.h` and `MemoryBlocks.cpp`; `LeechCore`, `device_hibr.c`; Sylve, Marziale, Richard,
 //! "Modern Windows hibernation file analysis" (2017).
 
 use zerocopy::little_endian::U32;
@@ -187,7 +187,7 @@ pub struct NewHeader {
     pub hiberboot: Option<usize>,
 }
 
-/// All of them. Windows 11: LeechCore alone.
+/// All of them. Windows 11: `LeechCore` alone.
 pub static NEW_HEADERS: &[NewHeader] = &[
     new(0x2c8, "Windows 8 or 8.1, 32 bit", 0x50, 0x1b0, Some(0x27c)),
     new(0x360, "Windows 8 or 8.1, 64 bit", 0x60, 0x1c8, Some(0x2fc)),
@@ -307,7 +307,7 @@ impl RunHeader {
         self.0 >> 8 & 0x3f_ffff
     }
 
-    /// 0 is plain Xpress; 2 and 3 are its Huffman variant. Of 1 Hibr2Bin says plain, LeechCore Huffman.
+    /// 0 is plain Xpress; 2 and 3 are its Huffman variant. Of 1 `Hibr2Bin` says plain, `LeechCore` Huffman.
     #[must_use]
     pub const fn method(self) -> u32 {
         self.0 >> 30
