@@ -9,6 +9,7 @@ use crate::paging::AddressSpace;
 use crate::qemu_elf::QemuElf;
 use crate::raw;
 use crate::registers::Registers;
+use crate::vmware::Vmware;
 use crate::xen::XenCore;
 
 /// A guest in memory.
@@ -112,6 +113,12 @@ impl Guest {
     #[must_use]
     pub fn kdump(&self) -> Kdump<'_> {
         Kdump::new(self)
+    }
+
+    /// The guest as VMware's saved state and its memory.
+    #[must_use]
+    pub fn vmware(&self) -> Vmware<'_> {
+        Vmware::new(self)
     }
 
     /// The guest's memory as LiME writes it, its ranges cut at these physical addresses.

@@ -123,6 +123,14 @@ pub enum Error {
         /// What is not there, in words.
         missing: String,
     },
+    /// A guest stands in several files, and one that is needed was not given.
+    #[error("{found}: {missing} is needed too")]
+    MissingFile {
+        /// What was given.
+        found: &'static str,
+        /// What was not.
+        missing: &'static str,
+    },
     /// No page tables and kernel of Windows in this memory.
     #[error("no Windows kernel in this memory")]
     NoWindows {
@@ -243,6 +251,9 @@ impl Error {
             Self::NoMemory { advice, .. } => advice,
             Self::CutShort { .. } => {
                 "the disk was full while it was written: take it again, or rebuild the map by rule with --salvage"
+            }
+            Self::MissingFile { .. } => {
+                "name both files, or keep them in one folder under one name"
             }
             Self::NoWindows { .. } => {
                 "is the guest Windows, and was it up? --verbose lists what was tried"

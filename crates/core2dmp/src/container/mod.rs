@@ -18,6 +18,7 @@ mod kdump;
 mod lime;
 mod lznt1;
 pub mod raw;
+pub mod vmware;
 mod xen;
 mod xpress;
 mod zdmp;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory::{Frames, PhysicalMemory};
-use crate::source::{ReadAt, fill_at};
+use crate::source::{JoinedSource, ReadAt, fill_at};
 
 pub use cpu::{Arm64Registers, CpuState, Registers, TableRegister, X86Registers};
 
@@ -130,6 +131,12 @@ struct Probe<'a> {
     source: &'a dyn ReadAt,
 }
 
+impl<'a> Probe<'a> {
+    const fn of(head: &'a [u8], source: &'a dyn ReadAt) -> Self {
+        Self { head, source }
+    }
+}
+
 /// Every format, the most specific first.
 static FORMATS: &[Format] = &[
     Format {
@@ -168,6 +175,11 @@ static FORMATS: &[Format] = &[
         open: Open::One(zdmp::open),
     },
     Format {
+        title: vmware::TITLE,
+        probe: vmware::probe,
+        open: Open::Set(vmware::open),
+    },
+    Format {
         title: raw::TITLE,
         probe: raw::probe,
         open: Open::One(raw::open),
@@ -186,28 +198,36 @@ pub fn open(source: Arc<dyn ReadAt>, options: OpenOptions) -> Result<Guest> {
     open_set(vec![source], &options)
 }
 
-/// Opens the files of one guest, such as the parts of a split dump.
+/// Opens the files of one guest, in any order: the parts of a split dump, or memory and the state beside it.
+///
+/// The first format that claims any of them opens them all.
 ///
 /// # Errors
-/// [`Error::UnknownContainer`] if no format claims the first of them, [`Error::TooMany`] if the format is
+/// [`Error::UnknownContainer`] if no format claims one of them, [`Error::TooMany`] if the format is
 /// always one file, or what the format finds wrong.
 pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<Guest> {
-    let mut head = vec![0; PROBE_BYTES];
-    let first: &dyn ReadAt = sources.first().map_or(&NOTHING, |source| &**source);
-    let found = fill_at(first, 0, &mut head).map_err(|e| Error::io("cannot read the file", e))?;
-    head.truncate(usize::try_from(found).unwrap_or(PROBE_BYTES));
-    let probe = Probe {
-        head: &head,
-        source: first,
-    };
-    let Some(format) = FORMATS.iter().find(|format| (format.probe)(&probe)) else {
+    if sources.len() > JoinedSource::MAX_PARTS {
+        return Err(Error::TooMany {
+            what: "files of one guest",
+            found: sources.len() as u64,
+            limit: JoinedSource::MAX_PARTS as u64,
+        });
+    }
+    let heads = sources
+        .iter()
+        .map(|source| head(&**source))
+        .collect::<Result<Vec<_>>>()?;
+    let Some(format) = FORMATS.iter().find(|format| {
+        let mut files = heads.iter().zip(&sources);
+        files.any(|(head, source)| (format.probe)(&Probe::of(head, &**source)))
+    }) else {
         return Err(Error::UnknownContainer {
             expected: FORMATS
                 .iter()
                 .map(|format| format.title)
                 .collect::<Vec<_>>()
                 .join(", "),
-            found: describe(&head),
+            found: describe(heads.first().map_or(&[], Vec::as_slice)),
         });
     };
     match (&format.open, <[_; 1]>::try_from(sources)) {
@@ -222,8 +242,27 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
     }
 }
 
-/// A file without bytes.
-static NOTHING: Vec<u8> = Vec::new();
+/// The format that claims a file by its first bytes; none for raw memory, which any file may be.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read.
+pub fn recognise(source: &dyn ReadAt) -> Result<Option<&'static str>> {
+    let head = head(source)?;
+    let claimed = FORMATS
+        .iter()
+        .find(|format| (format.probe)(&Probe::of(&head, source)));
+    Ok(claimed
+        .map(|format| format.title)
+        .filter(|title| *title != raw::TITLE))
+}
+
+/// A file's first bytes.
+fn head(source: &dyn ReadAt) -> Result<Vec<u8>> {
+    let mut head = vec![0; PROBE_BYTES];
+    let found = fill_at(source, 0, &mut head).map_err(|e| Error::io("cannot read the file", e))?;
+    head.truncate(usize::try_from(found).unwrap_or(PROBE_BYTES));
+    Ok(head)
+}
 
 /// The first bytes, as a person compares them.
 fn describe(head: &[u8]) -> String {

@@ -55,8 +55,10 @@ const OTHERS: &[&[u8]] = &[
     b"ZDMP",
     b"MDMP",
     b"LibxenFmt",
+    b"\xd0\xbe\xd0\xbe",
     b"\xd0\xbe\xd2\xbe",
     b"\xd1\xba\xd1\xba",
+    b"\xd2\xba\xd2\xba",
     b"\xd2\xbe\xd2\xbe",
     b"\xd3\xbe\xd3\xbe",
 ];

@@ -12,6 +12,7 @@
 //! | [`hiberfil`] | Windows' hibernation file |
 //! | [`lime`] | the header in front of each range in LiME and AVML |
 //! | [`zdmp`] | DumpIt's compressed dump |
+//! | [`vmware`] | groups and tags of VMware's saved states |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
 //! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
@@ -37,6 +38,7 @@ pub mod rdmp;
 pub mod stop_codes;
 pub mod triage;
 pub mod vbox;
+pub mod vmware;
 pub mod xen;
 pub mod zdmp;
 

@@ -1,0 +1,201 @@
+//! VMware: a saved state (`.vmss`) or a snapshot (`.vmsn`), and memory in it or beside it (`.vmem`).
+//!
+//! ```text
+//! .vmss, .vmsn   header -> groups -> "memory"  -> regions -> runs of the block "Memory", or of the .vmem
+//!                                 -> "cpu"     -> vCPUs
+//! .vmem          frames, one region behind the other, and nothing else
+//! ```
+//!
+//! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`hole_of_vmem`].
+//!
+//! See docs/formats/vmware.md, and [`crate::format::vmware`] for the sources.
+
+mod cpus;
+mod memory;
+mod tags;
+
+use std::sync::Arc;
+
+use self::memory::MemoryTags;
+use self::tags::{State, is_state};
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, elf};
+use crate::address::{PAGE_SIZE, Pfn};
+use crate::error::{Error, Place, Result};
+use crate::memory::{Frames, PhysicalMemory};
+use crate::source::{ReadAt, fill_at};
+
+pub(super) const TITLE: &str = "VMware saved state or snapshot";
+
+/// Frames below 4 GiB that VMware gives no RAM: 3 GiB to 4 GiB, in every state with regions that was described.
+pub const USUAL_HOLE: Frames = Frames::between(Pfn::new(0xc_0000), Pfn::new(0x10_0000));
+
+/// The hole with which a `.vmem` of so many bytes is opened when its state is lost.
+///
+/// What stands in the file behind the first 3 GiB then lies at 4 GiB and above. A smaller file has no hole.
+/// It is a habit of VMware and not a fact of the file: say so, with [`HOLE_WARNING`].
+#[must_use]
+pub fn hole_of_vmem(bytes: u64) -> Option<Frames> {
+    (bytes > USUAL_HOLE.first.get().saturating_mul(PAGE_SIZE)).then_some(USUAL_HOLE)
+}
+
+/// What a user has to know of memory that was opened with [`USUAL_HOLE`].
+pub const HOLE_WARNING: &str = "a .vmem without its .vmss or .vmsn: what stands behind 3 GiB in the file is taken for \
+                                memory at 4 GiB and above, as VMware usually has it";
+
+pub(super) fn probe(probe: &Probe<'_>) -> bool {
+    is_state(probe.head)
+}
+
+pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<Guest> {
+    let size = sources
+        .iter()
+        .fold(0_u64, |sum, source| sum.saturating_add(source.size()));
+    let Set { state, vmem } = sort(sources)?;
+    let state = state.unwrap_or_else(|| Arc::new(Vec::new()));
+    let tags = State::read(&*state)?;
+    let mut warnings = Vec::new();
+    let map = read_map(&tags, state.size(), &mut warnings)?;
+    let (memory, start, bytes) = source_of_memory(&state, vmem, &map, &mut warnings)?;
+    let present = memory.size().saturating_sub(start).min(bytes);
+    let placed = map.place(start, present)?;
+    let expected = placed.cut.unwrap_or(0).max(bytes).saturating_add(start);
+    let salvaged = cut_short(expected, memory.size(), options)?;
+    let cpus = if map.is_arm64 {
+        warnings.push("registers of ARM64 are not read from a saved state".to_owned());
+        Vec::new()
+    } else {
+        cpus::read(&tags, &mut warnings)
+    };
+    if cpus.is_empty() {
+        warnings.push("the saved state tells no registers".to_owned());
+    }
+    let kind = match start {
+        0 => "memory beside the state",
+        _ => "memory in the state",
+    };
+    Ok(Guest {
+        memory: PhysicalMemory::new(memory, placed.runs),
+        cpus,
+        hints: Hints {
+            not_ram: elf::not_ram(),
+            ..Hints::default()
+        },
+        container: ContainerInfo {
+            format: "vmware",
+            title: TITLE,
+            size,
+            details: vec![
+                ("magic", format!("{:#x}", tags.magic)),
+                ("kind", kind.to_owned()),
+                ("regions", placed.regions.to_string()),
+            ],
+            padding: 0,
+            salvaged,
+            warnings,
+        },
+    })
+}
+
+/// What the state says of memory.
+fn read_map(tags: &State<'_>, size: u64, warnings: &mut Vec<String>) -> Result<MemoryTags> {
+    let mut map = MemoryTags::default();
+    if let Err(error) = map.read(tags) {
+        // Behind a block that is cut there are no tags, and that is told where memory is placed.
+        let end = map.block.map_or(0, |block| block.end());
+        if end <= size {
+            return Err(error);
+        }
+        if !map.has_regions() {
+            let lost = "the state is cut: regions of memory, if there were any, are lost";
+            warnings.push(lost.to_owned());
+        }
+    }
+    Ok(map)
+}
+
+/// That memory ends too soon, in words, if that is accepted.
+fn cut_short(expected: u64, found: u64, options: &OpenOptions) -> Result<Option<String>> {
+    let missing = "the end of memory";
+    if expected <= found {
+        return Ok(None);
+    }
+    if options.salvage {
+        return Ok(Some(format!(
+            "the file was cut short (missing: {missing}); what is there was taken"
+        )));
+    }
+    Err(Error::CutShort {
+        expected,
+        found,
+        missing: missing.to_owned(),
+    })
+}
+
+/// The files by what they are.
+#[derive(Debug, Default)]
+struct Set {
+    state: Option<Arc<dyn ReadAt>>,
+    vmem: Option<Arc<dyn ReadAt>>,
+}
+
+fn sort(sources: Vec<Arc<dyn ReadAt>>) -> Result<Set> {
+    let count = sources.len() as u64;
+    let mut set = Set::default();
+    for source in sources {
+        let mut magic = [0; 4];
+        let read = fill_at(&*source, 0, &mut magic);
+        let read = read.map_err(|e| Error::io("cannot read the file", e))?;
+        let is_state = read == 4 && is_state(&magic);
+        let place = if is_state {
+            &mut set.state
+        } else {
+            &mut set.vmem
+        };
+        if place.replace(source).is_some() {
+            return Err(Error::TooMany {
+                what: "files of one VMware guest, each either a state or its memory",
+                found: count,
+                limit: 2,
+            });
+        }
+    }
+    Ok(set)
+}
+
+/// The file that holds memory, where it starts there, and how many bytes there should be.
+fn source_of_memory(
+    state: &Arc<dyn ReadAt>,
+    vmem: Option<Arc<dyn ReadAt>>,
+    map: &MemoryTags,
+    warnings: &mut Vec<String>,
+) -> Result<(Arc<dyn ReadAt>, u64, u64)> {
+    match (map.block, vmem) {
+        (Some(block), vmem) => {
+            if block.is_compressed() {
+                return Err(Error::malformed(
+                    "memory in the saved state",
+                    Place::Offset(block.offset),
+                    "memory as it is: how VMware compresses it is not public",
+                    format!("{:#x} bytes in {:#x}", block.bytes, block.stored),
+                ));
+            }
+            if vmem.is_some() {
+                warnings
+                    .push("the state holds the memory itself: the .vmem is not used".to_owned());
+            }
+            if map.has_more_blocks {
+                warnings
+                    .push("the state holds several blocks of memory: the first is used".to_owned());
+            }
+            Ok((Arc::clone(state), block.offset, block.stored))
+        }
+        (None, Some(vmem)) => {
+            let bytes = vmem.size();
+            Ok((vmem, 0, bytes))
+        }
+        (None, None) => Err(Error::MissingFile {
+            found: "a VMware state without memory",
+            missing: "its .vmem",
+        }),
+    }
+}
