@@ -99,6 +99,11 @@ fn pair(out: &mut Vec<u8>, half: &mut Option<usize>, distance: usize, length: us
         return;
     }
     out.push(255);
+    if short > 0xffff {
+        out.extend([0; 2]);
+        out.extend((short as u32).to_le_bytes());
+        return;
+    }
     out.extend((short as u16).to_le_bytes());
 }
 
