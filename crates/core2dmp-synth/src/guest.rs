@@ -2,6 +2,7 @@
 
 use crate::expected::Expected;
 use crate::hiberfil::{HiberVersion, Hiberfil};
+use crate::hyperv::Hyperv;
 use crate::kdump::Kdump;
 use crate::lime;
 use crate::memory::{Frames, PAGE};
@@ -113,6 +114,12 @@ impl Guest {
     #[must_use]
     pub fn kdump(&self) -> Kdump<'_> {
         Kdump::new(self)
+    }
+
+    /// The guest as Hyper-V saves it.
+    #[must_use]
+    pub fn hyperv(&self) -> Hyperv<'_> {
+        Hyperv::new(self)
     }
 
     /// The guest as VMware's saved state and its memory.

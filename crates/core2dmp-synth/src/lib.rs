@@ -30,6 +30,8 @@ mod expected;
 mod guest;
 mod header;
 mod hiberfil;
+mod hyperv;
+mod hyperv_state;
 mod kdbg;
 mod kdump;
 mod kernel;
@@ -63,6 +65,7 @@ pub use expected::{
 };
 pub use guest::{Guest, Vcpu};
 pub use hiberfil::{HiberFile, HiberVersion, Hiberfil};
+pub use hyperv::Hyperv;
 pub use kdump::{Kdump, KdumpCompression};
 pub use memory::{Fill, Frames};
 pub use paging::Arch;

@@ -70,6 +70,8 @@ fn containers(guest: &synth::Guest) -> Vec<(&'static str, Vec<u8>, bool)> {
         ("kdump, flattened", guest.kdump().flattened(0x4321), true),
         ("LiME", guest.lime(&[0x9fc00]), false),
         ("AVML", guest.avml(&[0x9fc00]), false),
+        ("Hyper-V", guest.hyperv().bytes(), true),
+        ("Hyper-V, Xpress", guest.hyperv().compressed().bytes(), true),
         ("VMware", guest.vmware().whole(), true),
         ("VMware, blocks", guest.vmware().blocks().whole(), true),
     ];

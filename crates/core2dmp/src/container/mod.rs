@@ -14,6 +14,7 @@ pub mod dmp;
 mod elf;
 mod extents;
 mod hiberfil;
+mod hyperv;
 mod kdump;
 mod lime;
 mod lznt1;
@@ -178,6 +179,11 @@ static FORMATS: &[Format] = &[
         title: vmware::TITLE,
         probe: vmware::probe,
         open: Open::Set(vmware::open),
+    },
+    Format {
+        title: hyperv::TITLE,
+        probe: hyperv::probe,
+        open: Open::One(hyperv::open),
     },
     Format {
         title: raw::TITLE,

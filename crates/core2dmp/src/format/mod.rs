@@ -12,6 +12,7 @@
 //! | [`hiberfil`] | Windows' hibernation file |
 //! | [`lime`] | the header in front of each range in LiME and AVML |
 //! | [`zdmp`] | DumpIt's compressed dump |
+//! | [`hyperv`] | the store of a Hyper-V saved state, and its values |
 //! | [`vmware`] | groups and tags of VMware's saved states |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
@@ -29,6 +30,7 @@ pub mod dump64;
 pub mod dump_values;
 pub mod header_fields;
 pub mod hiberfil;
+pub mod hyperv;
 pub mod kdbg;
 pub mod kdump;
 pub mod lime;
