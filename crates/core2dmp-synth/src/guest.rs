@@ -8,6 +8,7 @@ use crate::lime;
 use crate::memory::{Frames, PAGE};
 use crate::paging::AddressSpace;
 use crate::qemu_elf::QemuElf;
+use crate::qemu_stream::QemuStream;
 use crate::raw;
 use crate::registers::Registers;
 use crate::vmware::Vmware;
@@ -108,6 +109,12 @@ impl Guest {
     #[must_use]
     pub fn qemu_elf(&self) -> QemuElf<'_> {
         QemuElf::new(self)
+    }
+
+    /// The guest as QEMU's migration stream.
+    #[must_use]
+    pub fn qemu_stream(&self) -> QemuStream<'_> {
+        QemuStream::new(self)
     }
 
     /// The guest as a kdump-compressed dump.

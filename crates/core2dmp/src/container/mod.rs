@@ -18,6 +18,8 @@ mod hyperv;
 mod kdump;
 mod lime;
 mod lznt1;
+mod page_index;
+mod qemu_stream;
 pub mod raw;
 pub mod vmware;
 mod xen;
@@ -184,6 +186,11 @@ static FORMATS: &[Format] = &[
         title: hyperv::TITLE,
         probe: hyperv::probe,
         open: Open::One(hyperv::open),
+    },
+    Format {
+        title: qemu_stream::TITLE,
+        probe: qemu_stream::probe,
+        open: Open::One(qemu_stream::open),
     },
     Format {
         title: raw::TITLE,

@@ -128,7 +128,7 @@ fn push(runs: &mut RunBuilder, first: Pfn, count: u64, done: u64) -> Result<()> 
 }
 
 /// Holes in ascending order, without overlap.
-fn sorted(holes: &[Frames]) -> Result<Vec<Frames>> {
+pub(super) fn sorted(holes: &[Frames]) -> Result<Vec<Frames>> {
     let mut holes = holes.to_vec();
     holes.sort_by_key(|hole| hole.first);
     let mut pairs = holes.iter().zip(holes.iter().skip(1));

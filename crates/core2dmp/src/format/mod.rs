@@ -14,6 +14,7 @@
 //! | [`zdmp`] | DumpIt's compressed dump |
 //! | [`hyperv`] | the store of a Hyper-V saved state, and its values |
 //! | [`vmware`] | groups and tags of VMware's saved states |
+//! | [`qemu_stream`] | QEMU's migration stream, libvirt's header |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
 //! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
@@ -36,6 +37,7 @@ pub mod kdump;
 pub mod lime;
 pub mod nt;
 pub mod qemu;
+pub mod qemu_stream;
 pub mod rdmp;
 pub mod stop_codes;
 pub mod triage;
