@@ -13,6 +13,7 @@ use crate::raw;
 use crate::registers::Registers;
 use crate::vmware::Vmware;
 use crate::xen::XenCore;
+use crate::xen_save::XenSave;
 
 /// A guest in memory.
 #[derive(Clone, Debug)]
@@ -103,6 +104,12 @@ impl Guest {
     #[must_use]
     pub fn xen_core(&self) -> XenCore<'_> {
         XenCore::new(self)
+    }
+
+    /// The guest as `xl save` writes it.
+    #[must_use]
+    pub fn xen_save(&self) -> XenSave<'_> {
+        XenSave::new(self)
     }
 
     /// The guest as QEMU's `dump-guest-memory` writes it.

@@ -68,6 +68,7 @@ fn containers(guest: &synth::Guest) -> Vec<(&'static str, Vec<u8>, bool)> {
         ("kdump, Snappy", kdump(KdumpCompression::Snappy), true),
         ("kdump, Zstandard", kdump(KdumpCompression::Zstd), true),
         ("kdump, flattened", guest.kdump().flattened(0x4321), true),
+        ("Xen save", guest.xen_save().bytes(), true),
         ("QEMU stream", guest.qemu_stream().bytes(), true),
         ("LiME", guest.lime(&[0x9fc00]), false),
         ("AVML", guest.avml(&[0x9fc00]), false),

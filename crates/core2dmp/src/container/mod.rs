@@ -25,6 +25,7 @@ pub mod vmware;
 mod xen;
 mod xpress;
 mod zdmp;
+mod xen_save;
 
 use std::sync::Arc;
 
@@ -191,6 +192,11 @@ static FORMATS: &[Format] = &[
         title: qemu_stream::TITLE,
         probe: qemu_stream::probe,
         open: Open::One(qemu_stream::open),
+    },
+    Format {
+        title: xen_save::TITLE,
+        probe: xen_save::probe,
+        open: Open::One(xen_save::open),
     },
     Format {
         title: raw::TITLE,

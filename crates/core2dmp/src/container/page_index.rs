@@ -197,6 +197,13 @@ impl PageIndex {
         self.insert(first, entry)
     }
 
+    /// These pages are not there after all.
+    pub(super) fn forget(&mut self, first: u64, pages: u64) -> Result<()> {
+        self.close()?;
+        self.carve(first, first.saturating_add(pages))?;
+        Ok(())
+    }
+
     fn insert(&mut self, first: u64, entry: Entry) -> Result<()> {
         if entry.pages == 0 {
             return Ok(());

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`xen`] | notes and sections of `xl dump-core` |
+//! | [`xen_save`] | `xl save`: streams of libxl and libxc |
 //! | [`qemu`], [`vbox`] | the notes that tell vCPUs in core files of QEMU and VirtualBox |
 //! | [`kdump`] | kdump-compressed dumps and their flattened form |
 //! | [`hiberfil`] | Windows' hibernation file |
@@ -45,6 +46,7 @@ pub mod vbox;
 pub mod vmware;
 pub mod xen;
 pub mod zdmp;
+pub mod xen_save;
 
 /// The bytes `offset..offset + N`, if they are there.
 #[must_use]

@@ -1,0 +1,131 @@
+//! vCPUs from the context that Xen keeps of an HVM guest: an entry for each vCPU that is up.
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::{U32, U64};
+
+use crate::container::{CpuState, Registers, TableRegister, X86Registers};
+use crate::error::Result;
+use crate::format::xen_save::{HvmCpu, entry};
+use crate::format::{u16_at, u32_at};
+use crate::source::{ReadAt, read_exact_at};
+
+/// Entries that are accepted; a vCPU has some ten.
+const MAX_ENTRIES: u32 = 1 << 17;
+/// Bytes of an entry's own header.
+const HEADER: u64 = 8;
+
+/// Reads the context of `bytes` bytes at `at`.
+pub(super) fn read(
+    source: &dyn ReadAt,
+    at: u64,
+    bytes: u64,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<CpuState>> {
+    const WHAT: &str = "context of Xen";
+    let end = at.saturating_add(bytes);
+    let mut cpus: Vec<CpuState> = Vec::new();
+    let mut at = at;
+    for number in 0..MAX_ENTRIES {
+        let mut header = [0; 8];
+        if at.saturating_add(HEADER) > end {
+            warnings.push("Xen's context has no end".to_owned());
+            break;
+        }
+        read_exact_at(source, at, &mut header, WHAT)?;
+        let (kind, length) = (
+            u16_at(&header, 0).unwrap_or(0),
+            u32_at(&header, 4).unwrap_or(0),
+        );
+        let data = at.saturating_add(HEADER);
+        at = data.saturating_add(u64::from(length));
+        if kind == entry::END {
+            break;
+        }
+        if at > end {
+            warnings.push(format!(
+                "the entry of Xen's context at file offset {:#x} is longer than the context",
+                data.saturating_sub(HEADER)
+            ));
+            break;
+        }
+        if number == 0 {
+            let mut magic = [0; 4];
+            read_exact_at(source, data, &mut magic, WHAT)?;
+            if (kind, u32::from_le_bytes(magic)) != (entry::HEADER, entry::MAGIC) {
+                warnings
+                    .push("Xen's context does not begin with its header: no registers".to_owned());
+                break;
+            }
+        }
+        if kind != entry::CPU {
+            continue;
+        }
+        let mut cpu = [0; size_of::<HvmCpu>()];
+        if (length as usize) < cpu.len() {
+            warnings.push(format!("vCPU {}: {length} bytes, too short", cpus.len()));
+            continue;
+        }
+        read_exact_at(source, data, &mut cpu, WHAT)?;
+        if let Ok(cpu) = HvmCpu::ref_from_bytes(&cpu) {
+            cpus.push(CpuState {
+                index: cpus.len(),
+                online: true,
+                registers: Registers::X86(Box::new(registers(cpu))),
+            });
+        }
+    }
+    Ok(cpus)
+}
+
+/// The low 16 bits of a selector or a limit.
+const fn low(value: u32) -> u16 {
+    (value & 0xffff) as u16
+}
+
+fn registers(cpu: &HvmCpu) -> X86Registers {
+    let [cs, ds, es, fs, gs, ss, tr, ldtr] = cpu.selectors.map(|selector| low(selector.get()));
+    let [_, _, _, fs_base, active, _, _, _, idt_base, gdt_base] = cpu.bases.map(U64::get);
+    let [.., idt_limit, gdt_limit] = cpu.limits.map(U32::get);
+    let other = cpu.shadow_gs.get();
+    let (gs_base_kernel, gs_base_user) = if cs & 3 == 0 {
+        (active, other)
+    } else {
+        (other, active)
+    };
+    let table = |base, limit| TableRegister {
+        base,
+        limit: low(limit),
+    };
+    X86Registers {
+        rax: cpu.rax.get(),
+        rbx: cpu.rbx.get(),
+        rcx: cpu.rcx.get(),
+        rdx: cpu.rdx.get(),
+        rsi: cpu.rsi.get(),
+        rdi: cpu.rdi.get(),
+        rsp: cpu.rsp.get(),
+        rbp: cpu.rbp.get(),
+        r8_r15: cpu.r8_r15.map(U64::get),
+        rip: cpu.rip.get(),
+        rflags: cpu.rflags.get(),
+        cs,
+        ss,
+        ds,
+        es,
+        fs,
+        gs,
+        fs_base,
+        gs_base_kernel,
+        gs_base_user,
+        cr0: cpu.cr0.get(),
+        cr2: cpu.cr2.get(),
+        cr3: cpu.cr3.get(),
+        cr4: cpu.cr4.get(),
+        dr: cpu.dr.map(U64::get),
+        fxsave: cpu.fpu,
+        gdtr: Some(table(gdt_base, gdt_limit)),
+        idtr: Some(table(idt_base, idt_limit)),
+        tr: Some(tr),
+        ldtr: Some(ldtr),
+    }
+}
