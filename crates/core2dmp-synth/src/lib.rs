@@ -79,6 +79,6 @@ pub use registers::Registers;
 pub use spec::GuestSpec;
 pub use vmware::Vmware;
 pub use xen::XenCore;
+pub use xen_save::{XenSave, XenSaver};
 pub use xpress::{xpress_huffman, xpress_plain};
 pub use zdmp::zdmp;
-pub use xen_save::{XenSave, XenSaver};

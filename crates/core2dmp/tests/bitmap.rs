@@ -6,10 +6,6 @@
 //! ```
 
 #![cfg(test)]
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "files are built from numbers of known size"
-)]
 
 mod support {
     pub(crate) mod open;

@@ -23,9 +23,9 @@ mod qemu_stream;
 pub mod raw;
 pub mod vmware;
 mod xen;
+mod xen_save;
 mod xpress;
 mod zdmp;
-mod xen_save;
 
 use std::sync::Arc;
 

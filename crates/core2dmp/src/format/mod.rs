@@ -45,8 +45,8 @@ pub mod triage;
 pub mod vbox;
 pub mod vmware;
 pub mod xen;
-pub mod zdmp;
 pub mod xen_save;
+pub mod zdmp;
 
 /// The bytes `offset..offset + N`, if they are there.
 #[must_use]

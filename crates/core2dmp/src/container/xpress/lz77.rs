@@ -134,6 +134,6 @@ mod tests {
             "a match too short for its length field"
         );
         assert_eq!(with(&[7, 0, 15, 255, 0, 0, 1]).unwrap_err().at, 10);
-        assert_eq!(with(&[]).unwrap(), []);
+        assert_eq!(with(&[]).unwrap(), [0_u8; 0]);
     }
 }
