@@ -11,6 +11,7 @@
 //! its owner alone, flushed, and renamed. Whatever ends the program before that leaves no file of the final
 //! name; an error or an interruption leaves none at all.
 
+mod cache;
 mod copy;
 mod decode;
 mod file;
@@ -180,6 +181,7 @@ impl<'p> Part<'p> {
             buffer: Vec::new(),
             damage,
             sparse: options.sparse,
+            cache: cache::CacheUse::begin(&**memory.source(), size_of(segments)),
         };
         for segment in segments {
             let written = writer.segment(segment);
@@ -228,6 +230,13 @@ impl<'p> Part<'p> {
         }
         Ok(())
     }
+}
+
+/// Bytes in all.
+fn size_of(segments: &[Segment]) -> u64 {
+    segments
+        .iter()
+        .fold(0, |sum, segment| sum.saturating_add(segment.bytes))
 }
 
 /// The folder of a file.

@@ -2,11 +2,15 @@
 
 use std::fs::File;
 
+use super::cache::CacheUse;
 use super::{Failure, Progress, STEP, advance, copy, decode, sparse, write_all_at};
 use crate::address::PAGE_SIZE;
 use crate::dump::{Segment, SegmentData};
 use crate::memory::PhysicalMemory;
 use crate::source::{data_at, hole_at};
+
+/// Bytes that one set of threads copies.
+const SPARSE_STEP: u64 = 256 << 20;
 
 /// Writes segments one behind the other.
 pub(super) struct FileWriter<'a> {
@@ -19,6 +23,7 @@ pub(super) struct FileWriter<'a> {
     pub(super) damage: decode::Damage<'a>,
     /// Leave zero pages out.
     pub(super) sparse: bool,
+    pub(super) cache: CacheUse,
 }
 
 impl FileWriter<'_> {
@@ -60,18 +65,23 @@ impl FileWriter<'_> {
             }
             let data = data_at(source, from).min(end.saturating_sub(from));
             if self.sparse {
+                let data = data.min(SPARSE_STEP);
                 let (file, progress, at) = (self.file, self.progress, &mut self.at);
                 let start = *at;
                 sparse::copy(source, from, file, start, data, &mut |bytes| {
                     advance(progress, at, bytes)
                 })?;
                 from = from.saturating_add(data);
+                let output = (self.file, self.at);
+                self.cache.copied(source, from, Some(output), data);
                 continue;
             }
             let step = data.min(STEP);
             let moved = copy::copy_range(source, from, self.file, self.at, step, &mut self.buffer)?;
             from = from.saturating_add(moved);
             self.moved(moved)?;
+            let output = (self.file, self.at);
+            self.cache.copied(source, from, Some(output), moved);
         }
         Ok(())
     }

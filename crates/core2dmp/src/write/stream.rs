@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::cache::CacheUse;
 use super::{BUFFER, Failure, Progress, Written, advance, copy, decode};
 use crate::address::PAGE_SIZE;
 use crate::dump::{Plan, Segment, SegmentData};
@@ -25,6 +26,7 @@ pub fn to_stream(
         progress,
         buffer: vec![0; BUFFER],
         damage: decode::Damage::new(memory, plan.salvage),
+        cache: CacheUse::begin(&**memory.source(), plan.size),
     };
     for segment in &plan.segments {
         let written = writer.segment(segment);
@@ -44,6 +46,7 @@ struct StreamWriter<'a> {
     progress: &'a dyn Progress,
     buffer: Vec<u8>,
     damage: decode::Damage<'a>,
+    cache: CacheUse,
 }
 
 impl StreamWriter<'_> {
@@ -75,6 +78,10 @@ impl StreamWriter<'_> {
             self.out.write_all(block)?;
             let moved = block.len() as u64;
             done = done.saturating_add(moved);
+            if let SegmentData::Source { offset } = segment.data {
+                let end = offset.saturating_add(done);
+                self.cache.copied(source, end, None, moved);
+            }
             advance(self.progress, &mut self.at, moved)?;
         }
         Ok(())

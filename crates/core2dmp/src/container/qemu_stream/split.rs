@@ -9,7 +9,7 @@
 //! `pc_cmos_init`), if they add up; the machine type's rule.
 //!
 //! Sources of the rules: QEMU 10.0.2, `hw/i386/pc_piix.c` (`pc_init1`), `pc_q35.c` (`pc_q35_init`), `microvm.c`;
-//! each but microvm's and that of old q35 was seen in QEMU's own dumps of the same guest: docs/formats/qemu-stream.md.
+//! those of `pc` since 1.7, of `pc` and `q35` since 2.3 were seen in QEMU's own dumps of the same guest: docs/formats/qemu-stream.md.
 
 use crate::address::{PAGE_SIZE, Pfn};
 use crate::container::raw;

@@ -1,0 +1,76 @@
+//! The page cache: read ahead, and not flooded with what nobody reads again.
+//!
+//! A dump that fits into memory stays in the cache, for the debugger comes next. One that takes more than half of
+//! the machine's memory would only push out what the host itself needs: its pages are given back behind the copy.
+
+use std::fs::File;
+
+use crate::source::ReadAt;
+
+/// Bytes behind the copy that are given back at once.
+#[cfg(target_os = "linux")]
+const LAG: u64 = 64 << 20;
+
+/// Gives pages back behind the copy, if there are too many.
+#[derive(Debug, Default)]
+pub(super) struct CacheUse {
+    drops: bool,
+    /// Where the copy is: in the source, in the output, and how much of both is still in the cache.
+    held: u64,
+}
+
+#[cfg(target_os = "linux")]
+impl CacheUse {
+    /// For `bytes` that are about to be copied from `source`.
+    pub(super) fn begin(source: &dyn ReadAt, bytes: u64) -> Self {
+        if let Some((file, _)) = source.file_at(0) {
+            // Advice: whoever does not take it is slower, not wrong.
+            let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
+        }
+        let machine = rustix::system::sysinfo();
+        let memory = u64::from(machine.mem_unit).saturating_mul(machine.totalram as _);
+        Self {
+            drops: bytes > memory / 2,
+            held: 0,
+        }
+    }
+
+    /// `bytes` more were copied, up to `from` in the source and up to `to` in the output.
+    pub(super) fn copied(
+        &mut self,
+        source: &dyn ReadAt,
+        from: u64,
+        output: Option<(&File, u64)>,
+        bytes: u64,
+    ) {
+        if !self.drops {
+            return;
+        }
+        self.held = self.held.saturating_add(bytes);
+        if self.held < LAG {
+            return;
+        }
+        let length = std::num::NonZeroU64::new(self.held);
+        let forget = |file: &File, end: u64| {
+            let start = end.saturating_sub(self.held);
+            let _ = rustix::fs::fadvise(file, start, length, rustix::fs::Advice::DontNeed);
+        };
+        if let Some((file, end)) = source.file_at(from) {
+            forget(file, end);
+        }
+        if let Some((file, end)) = output {
+            // Writing back begins with this advice; what is still dirty goes with the next one.
+            forget(file, end);
+        }
+        self.held = 0;
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl CacheUse {
+    pub(super) fn begin(_: &dyn ReadAt, _: u64) -> Self {
+        Self::default()
+    }
+
+    pub(super) fn copied(&mut self, _: &dyn ReadAt, _: u64, _: Option<(&File, u64)>, _: u64) {}
+}
