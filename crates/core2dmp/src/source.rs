@@ -49,10 +49,17 @@ impl FileSource {
         if meta.is_dir() {
             return Err(Error::io(what(), io::ErrorKind::IsADirectory.into()));
         }
+        Self::of(file).map_err(|e| Error::io(what(), e))
+    }
+
+    /// A file that is open already, such as one without a name.
+    ///
+    /// # Errors
+    /// What the operating system says when it is asked for the file's end.
+    pub fn of(file: File) -> io::Result<Self> {
         let mut end = &file;
         // A block device reports length 0 in its metadata, its end does not.
-        let size =
-            io::Seek::seek(&mut end, io::SeekFrom::End(0)).map_err(|e| Error::io(what(), e))?;
+        let size = io::Seek::seek(&mut end, io::SeekFrom::End(0))?;
         Ok(Self { file, size })
     }
 }

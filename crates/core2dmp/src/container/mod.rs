@@ -34,6 +34,7 @@ use crate::memory::{Frames, PhysicalMemory};
 use crate::source::{JoinedSource, ReadAt, fill_at};
 
 pub use cpu::{Arm64Registers, CpuState, Registers, TableRegister, X86Registers};
+pub use kdump::{SplitPart, split_part};
 
 /// Bytes that a probe sees.
 const PROBE_BYTES: usize = 0x1000;

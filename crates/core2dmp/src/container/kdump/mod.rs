@@ -36,6 +36,26 @@ pub(super) fn probe(probe: &Probe<'_>) -> bool {
     probe.head.starts_with(SIGNATURE) || probe.head.starts_with(FLAT_SIGNATURE)
 }
 
+/// Which frames a part of a split dump is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SplitPart {
+    /// The first.
+    pub first: u64,
+    /// One past the last.
+    pub end: u64,
+    /// Frames of the whole dump: those of another dump may have another number.
+    pub of: u64,
+}
+
+/// What a file is for, if it is a part of a split dump.
+#[must_use]
+pub fn split_part(source: &dyn ReadAt) -> Option<SplitPart> {
+    let header = Header::read(source).ok()?;
+    let (first, end) = header.split?;
+    let of = header.max_mapnr;
+    Some(SplitPart { first, end, of })
+}
+
 pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<Guest> {
     if sources.len() > JoinedSource::MAX_PARTS {
         return Err(Error::TooMany {
