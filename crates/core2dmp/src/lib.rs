@@ -28,6 +28,7 @@ pub mod address;
 pub mod container;
 pub mod dump;
 pub mod error;
+pub mod export;
 pub mod format;
 pub mod memory;
 pub mod paging;

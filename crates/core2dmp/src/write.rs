@@ -14,6 +14,7 @@
 mod cache;
 mod copy;
 mod decode;
+mod export;
 mod file;
 pub mod in_place;
 mod sparse;
@@ -33,6 +34,7 @@ use crate::dump::{Plan, Segment};
 use crate::error::{Error, Place, Result};
 use crate::memory::PhysicalMemory;
 
+pub use export::{export_to_file, export_to_stream};
 pub use split::to_parts;
 pub use stream::to_stream;
 

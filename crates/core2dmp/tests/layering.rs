@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "address",
     "error",
     "format",
@@ -14,6 +14,7 @@ const ORDER: [&str; 10] = [
     "paging",
     "windows",
     "dump",
+    "export",
     "write",
 ];
 const MAX_LINES: usize = 600;

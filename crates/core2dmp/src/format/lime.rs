@@ -8,7 +8,7 @@
 //! Sources: LiME, `doc/README.md`; AVML, `README.md` and `src/image.rs`.
 
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `RangeHeader::magic` of LiME.
 pub const MAGIC_LIME: u32 = u32::from_le_bytes(*b"EMiL");
@@ -20,7 +20,7 @@ pub const MAGIC_AVML: u32 = u32::from_le_bytes(*b"AVML");
 pub const VERSION_AVML: u32 = 2;
 
 /// Stands in front of each range.
-#[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct RangeHeader {
     /// [`MAGIC_LIME`] or [`MAGIC_AVML`].
@@ -32,6 +32,20 @@ pub struct RangeHeader {
     /// Physical address of the last byte, which is included.
     pub last: U64,
     reserved: U64,
+}
+
+impl RangeHeader {
+    /// The header of a range of LiME; `last` is included.
+    #[must_use]
+    pub fn new(first: u64, last: u64) -> Self {
+        Self {
+            magic: MAGIC_LIME.into(),
+            version: VERSION_LIME.into(),
+            first: first.into(),
+            last: last.into(),
+            reserved: 0.into(),
+        }
+    }
 }
 
 /// Bytes of the length behind a range of AVML.

@@ -30,6 +30,7 @@ pub mod context;
 pub mod dump32;
 pub mod dump64;
 pub mod dump_values;
+pub mod elf_core;
 pub mod header_fields;
 pub mod hiberfil;
 pub mod hyperv;

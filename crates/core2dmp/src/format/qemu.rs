@@ -8,15 +8,17 @@
 //! Sources: QEMU, `target/i386/arch_dump.c` (`QEMUCPUState`, `QEMUCPUSegment`); files of QEMU 10.0.2.
 
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The note's name.
 pub const NOTE_NAME: &[u8] = b"QEMU";
+/// Its type.
+pub const NOTE_TYPE: u32 = 0;
 /// `CpuNote::version`; there has never been another.
 pub const VERSION: u32 = 1;
 
 /// A segment register or a table register.
-#[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Segment {
     /// Its low 16 bits count.
@@ -31,7 +33,7 @@ pub struct Segment {
 }
 
 /// The note's contents, but for what later versions of QEMU added at the end.
-#[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the registers' own names")]
 pub struct CpuNote {

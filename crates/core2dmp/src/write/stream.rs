@@ -19,16 +19,28 @@ pub fn to_stream(
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Written> {
+    let damage = decode::Damage::new(memory, plan.salvage);
+    stream(&plan.segments, memory, damage, out, progress)
+}
+
+/// Writes these segments into a stream.
+pub(super) fn stream(
+    segments: &[Segment],
+    memory: &PhysicalMemory,
+    damage: decode::Damage<'_>,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<Written> {
     let mut writer = StreamWriter {
         memory,
         out,
         at: 0,
         progress,
         buffer: vec![0; BUFFER],
-        damage: decode::Damage::new(memory, plan.salvage),
-        cache: CacheUse::begin(&**memory.source(), plan.size),
+        damage,
+        cache: CacheUse::begin(&**memory.source(), super::size_of(segments)),
     };
-    for segment in &plan.segments {
+    for segment in segments {
         let written = writer.segment(segment);
         written
             .map_err(|failure| failure.tell(&format!("the stream at offset {:#x}", writer.at)))?;

@@ -1,0 +1,147 @@
+//! The same memory for other programs: raw, an ELF core, LiME.
+//!
+//! ```text
+//! raw   byte n of the file is physical address n; what is absent is a hole
+//! ELF   header | program headers | notes: registers | [to the next 4096] range | range ...
+//! LiME  header | range | header | range ...
+//! ```
+//!
+//! Nothing of the guest is looked at or changed, so it works for every guest, Windows or not. As with a dump there
+//! are only segments here; `write` moves the bytes.
+
+mod elf;
+
+use zerocopy::IntoBytes;
+
+use crate::address::Pfn;
+use crate::container::Guest;
+use crate::dump::{Segment, SegmentData};
+use crate::format::lime;
+use crate::memory::{Backing, Frames, PhysicalMemory};
+
+/// What to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Memory and nothing else, by address.
+    Raw,
+    /// An ELF core as QEMU writes it, with registers.
+    Elf,
+    /// LiME, version 1.
+    Lime,
+}
+
+impl ExportFormat {
+    /// In words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Raw => "raw memory",
+            Self::Elf => "ELF core",
+            Self::Lime => "LiME",
+        }
+    }
+}
+
+/// A file that has not been written yet.
+#[derive(Debug)]
+#[must_use]
+pub struct Export {
+    /// What it will be.
+    pub format: ExportFormat,
+    /// Everything in it, in order.
+    pub segments: Vec<Segment>,
+    /// Bytes of it.
+    pub size: u64,
+    /// Ranges of memory in it.
+    pub runs: Vec<Frames>,
+    /// vCPUs whose registers it has.
+    pub vcpus: usize,
+    /// What is lost.
+    pub warnings: Vec<String>,
+}
+
+/// Plans a file of the guest's memory.
+pub fn export(guest: &Guest, format: ExportFormat) -> Export {
+    let mut export = Export {
+        format,
+        segments: Vec::new(),
+        size: 0,
+        runs: ranges(&guest.memory),
+        vcpus: 0,
+        warnings: Vec::new(),
+    };
+    match format {
+        ExportFormat::Raw => raw(&mut export, guest),
+        ExportFormat::Elf => elf::elf(&mut export, guest),
+        ExportFormat::Lime => lime(&mut export, guest),
+    }
+    if format != ExportFormat::Elf && !guest.cpus.is_empty() {
+        export.warnings.push(format!(
+            "{} has no place for registers: those of {} vCPUs are left out",
+            format.title(),
+            guest.cpus.len()
+        ));
+    }
+    export
+}
+
+impl Export {
+    fn push(&mut self, bytes: u64, data: SegmentData) {
+        if bytes > 0 {
+            self.size = self.size.saturating_add(bytes);
+            self.segments.push(Segment { bytes, data });
+        }
+    }
+
+    fn bytes(&mut self, bytes: Vec<u8>) {
+        self.push(bytes.len() as u64, SegmentData::Bytes(bytes));
+    }
+
+    /// The frames' contents; zeros where there are none.
+    fn frames(&mut self, memory: &PhysicalMemory, frames: Frames) {
+        for (piece, backing) in memory.pieces(frames) {
+            let data = match backing {
+                Some(Backing::File { offset }) => SegmentData::Source { offset },
+                Some(Backing::Encoded { index }) => SegmentData::Encoded { index },
+                Some(Backing::Zero) | None => SegmentData::Zeros,
+            };
+            self.push(piece.bytes(), data);
+        }
+    }
+}
+
+/// Ranges of frames, whatever their bytes come from.
+fn ranges(memory: &PhysicalMemory) -> Vec<Frames> {
+    let mut ranges: Vec<Frames> = Vec::new();
+    for run in memory.runs() {
+        match ranges.last_mut() {
+            Some(last) if last.end() == run.frames.first => {
+                last.count = last.count.saturating_add(run.frames.count);
+            }
+            _ => ranges.push(run.frames),
+        }
+    }
+    ranges
+}
+
+fn raw(export: &mut Export, guest: &Guest) {
+    let end = export.runs.last().map_or(Pfn::new(0), |run| run.end());
+    export.frames(&guest.memory, Frames::between(Pfn::new(0), end));
+    let absent = end.get().saturating_sub(guest.memory.frame_count());
+    if absent > 0 {
+        export.warnings.push(format!(
+            "raw memory does not tell what is absent from what is zero: {absent} frames are holes in the file"
+        ));
+    }
+}
+
+fn lime(export: &mut Export, guest: &Guest) {
+    for range in export.runs.clone() {
+        let header = lime::RangeHeader::new(
+            range.first.gpa().get(),
+            range.end().gpa().get().saturating_sub(1),
+        );
+        export.bytes(header.as_bytes().to_vec());
+        export.frames(&guest.memory, range);
+    }
+}
