@@ -1,10 +1,17 @@
 //! The command line.
 
-use std::path::PathBuf;
+mod target;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use core2dmp::dump::{DumpKind, Keep};
+use core2dmp::memory::Frames;
 use core2dmp::windows::ContextPolicy;
+
+use crate::sources;
+
+pub(crate) use target::Target;
 
 /// Turn the memory of a virtual machine into a Windows crash dump that WinDbg opens.
 ///
@@ -45,18 +52,26 @@ impl Command {
 ///
 /// All its memory, every processor where it stood, the true stop code. The dump appears whole or not at all, readable by its owner alone. The source is never changed.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "core2dmp convert [OPTIONS] <SOURCE>... [OUT.dmp]")]
 #[command(after_help = "\
 Examples:
   core2dmp convert guest.core                writes guest.dmp beside it
   core2dmp convert guest.core dumps/          writes dumps/guest.dmp
   core2dmp convert guest.core - | ssh analyst 'cat > guest.dmp'
-  core2dmp convert --dry-run guest.core      says what would be written")]
+  core2dmp convert win.vmem                  takes win.vmss or win.vmsn beside it, too
+  core2dmp convert part1 part2 part3 out.dmp joins a split dump
+  core2dmp convert --to elf guest.core       writes guest.elf for crash or Volatility
+  core2dmp convert --dry-run guest.core      says what would be written
+
+Of several names the last is OUT if it is -, ends as OUT would (.dmp), is a folder, or does not exist. All others
+are sources of one guest.")]
 pub(crate) struct ConvertArgs {
-    /// The guest's memory, as the hypervisor wrote it: `xl dump-core`
-    pub(crate) source: PathBuf,
-    /// The dump, or the folder for it; `-` is standard output [default: SOURCE with .dmp for its
-    /// extension]
-    #[arg(value_name = "OUT.dmp")]
+    /// The guest's memory, as the hypervisor wrote it; several files of one guest; or a folder with one guest.
+    /// Then the dump, or the folder for it; `-` is standard output [default: SOURCE with .dmp for its extension]
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) names: Vec<PathBuf>,
+    /// The dump, whatever it is called; all names are then sources
+    #[arg(long, short, value_name = "OUT.dmp")]
     pub(crate) output: Option<PathBuf>,
     /// Which dump
     #[arg(
@@ -70,6 +85,15 @@ pub(crate) struct ConvertArgs {
     /// Keep the user memory of this process in a kernel dump: its number or its name; may be given several times
     #[arg(long, value_name = "PID|NAME", value_parser = keep)]
     pub(crate) keep_user: Vec<Keep>,
+    /// What to write; anything but a dump works for every guest, and changes nothing in its memory
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        ignore_case = true
+    )]
+    pub(crate) to: Target,
     /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
@@ -94,6 +118,10 @@ pub(crate) struct ConvertArgs {
     /// Read a core that was cut short, numbering the frames by rule; the dump says so
     #[arg(long)]
     pub(crate) salvage: bool,
+    /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
+    /// given several times [default: what Windows says]
+    #[arg(long, value_name = "START-END", value_parser = sources::parse_hole)]
+    pub(crate) hole: Vec<Frames>,
     /// Whose registers each processor gets
     #[arg(
         long,
@@ -120,11 +148,17 @@ pub(crate) struct ConvertArgs {
 /// Say what is in a file, every fact with its source
 #[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
-    /// The guest's memory, as the hypervisor wrote it, or a dump, or the header of one
-    pub(crate) file: PathBuf,
+    /// The guest's memory, as the hypervisor wrote it, or a dump, or the header of one; several files of one guest; or
+    /// a folder with one guest
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) files: Vec<PathBuf>,
     /// Read a core that was cut short, numbering the frames by rule
     #[arg(long)]
     pub(crate) salvage: bool,
+    /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
+    /// given several times [default: what Windows says]
+    #[arg(long, value_name = "START-END", value_parser = sources::parse_hole)]
+    pub(crate) hole: Vec<Frames>,
     /// Whose registers each processor would get
     #[arg(
         long,
@@ -322,6 +356,30 @@ impl From<Kind> for DumpKind {
             Kind::Kernel => Self::Kernel,
         }
     }
+}
+
+impl ConvertArgs {
+    /// Sources, and the output if it was named.
+    pub(crate) fn sources_and_output(&self) -> (&[PathBuf], Option<&Path>) {
+        sources::split(&self.names, self.output.as_deref(), self.to.ending())
+    }
+
+    /// The sources as they were given.
+    pub(crate) fn source(&self) -> String {
+        given(self.sources_and_output().0)
+    }
+}
+
+impl InfoArgs {
+    /// The sources as they were given.
+    pub(crate) fn source(&self) -> String {
+        given(&self.files)
+    }
+}
+
+fn given(names: &[PathBuf]) -> String {
+    let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
+    names.join(", ")
 }
 
 /// Whose registers each processor gets.

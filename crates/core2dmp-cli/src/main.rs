@@ -20,6 +20,7 @@ mod message;
 mod progress;
 mod registers;
 mod render;
+mod sources;
 mod time;
 
 use std::process::ExitCode;

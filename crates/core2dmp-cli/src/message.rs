@@ -44,6 +44,13 @@ pub(crate) enum Failure {
         /// What to do.
         hint: &'static str,
     },
+    /// The same, where what to do depends on the files.
+    Advised {
+        /// What, in one line.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
 }
 
 impl Failure {
@@ -51,15 +58,16 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Library(error) => printable(&error.to_string()),
-            Self::Refused { message, .. } => printable(message),
+            Self::Refused { message, .. } | Self::Advised { message, .. } => printable(message),
         }
     }
 
     /// The second line.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Library(error) => error.hint(),
             Self::Refused { hint, .. } => Some(hint),
+            Self::Advised { hint, .. } => Some(hint),
         }
     }
 
@@ -67,7 +75,7 @@ impl Failure {
     pub(crate) fn attempts(&self) -> &[Attempt] {
         match self {
             Self::Library(error) => error.attempts(),
-            Self::Refused { .. } => &[],
+            Self::Refused { .. } | Self::Advised { .. } => &[],
         }
     }
 

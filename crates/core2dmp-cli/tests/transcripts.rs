@@ -35,6 +35,22 @@ fn guests(folder: &Path) {
     std::fs::write(folder.join("notes.txt"), "not a container\n").unwrap();
     std::fs::write(folder.join("there.dmp"), "precious\n").unwrap();
     dumps(folder);
+    sources(folder);
+}
+
+/// Folders, and a compressed file.
+fn sources(folder: &Path) {
+    for (name, files) in [("none", 0), ("one", 1), ("several", 2)] {
+        let inner = folder.join(name);
+        std::fs::create_dir(&inner).unwrap();
+        for file in ["a.core", "b.core"].iter().take(files) {
+            std::fs::copy(folder.join("live.core"), inner.join(file)).unwrap();
+        }
+    }
+    // Stored, not compressed: a header, a block of 65535 bytes of which a hundred are there.
+    let mut gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x00\xff\xff\0\0".to_vec();
+    gzip.resize(gzip.len() + 100, 0x5a);
+    std::fs::write(folder.join("cut.gz"), gzip).unwrap();
 }
 
 /// Dumps, good ones and broken ones.

@@ -7,13 +7,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use core2dmp::container::Guest;
+use core2dmp::container::{Guest, OpenOptions};
 use core2dmp::dump::{self, Plan, PlanOptions};
 use core2dmp::windows::{self, HeaderSearch, Windows};
 use core2dmp::write::{self, WriteOptions};
 
 use super::output::Output;
-use super::{identify, open};
+use super::{export, identify};
 use crate::args::ConvertArgs;
 use crate::escape;
 use crate::hash::{self, Hashed};
@@ -21,6 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::message::{self, Failure, to_stderr, to_stdout};
 use crate::progress::Bar;
 use crate::render::{json, text};
+use crate::sources::{self, Identified, Unpack};
 
 /// What a conversion found and planned.
 struct Conversion {
@@ -48,11 +49,14 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
 
 /// The same, with signal handlers that are installed already.
 pub(super) fn run_with(args: &ConvertArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    if let Some(format) = args.to.export() {
+        return export::run(args, format, interrupt);
+    }
     if !args.json {
         let (output, conversion) = convert(args, interrupt, &mut None)?;
         return report(args, &output, &conversion);
     }
-    let mut document = json::Convert::new(args.source.to_string_lossy().into_owned());
+    let mut document = json::Convert::new(args.source());
     let result = convert(args, interrupt, &mut Some(&mut document)).map(|_| ());
     document.written = result.is_ok() && !args.dry_run;
     document.error = result.as_ref().err().map(Into::into);
@@ -72,16 +76,29 @@ fn convert(
     interrupt: &Interrupt,
     document: &mut Option<&mut json::Convert>,
 ) -> Result<(Output, Conversion), Failure> {
-    let output = Output::of(args)?;
+    let files = sources::find(args.sources_and_output().0)?;
+    let output = Output::of(args, &files)?;
     if let Some(document) = document {
         document.output = Some(output.name());
     }
-    let guest = open(&args.source, args.salvage)?;
+    let sources = files.open(&Unpack {
+        folder: output.folder(args.dry_run),
+        salvage: args.salvage,
+        quiet: args.quiet,
+        interrupt: interrupt.clone(),
+    })?;
+    let options = OpenOptions {
+        salvage: args.salvage,
+        holes: args.hole.clone(),
+    };
+    let guest = sources.guest(&options)?;
+    let search = |guest: &Guest| identify(guest, &args.header, HeaderSearch::default());
+    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
     if let Some(document) = document {
         document.container = Some(json::Container::new(&guest));
         document.warnings.clone_from(&guest.container.warnings);
     }
-    let found = identify(&guest, &args.header, HeaderSearch::default())?;
+    let found = found?;
     if let Some(document) = document {
         let contexts = windows::contexts(&guest, &found, args.context.into());
         document.windows = Some(json::Windows::new(&guest, &found, &contexts));
@@ -195,7 +212,7 @@ fn report(args: &ConvertArgs, output: &Output, conversion: &Conversion) -> Resul
     }
     let name = output.name();
     let written = text::Written {
-        source: &args.source.to_string_lossy(),
+        source: &args.source(),
         output: (*output != Output::Stream).then_some(&name),
         is_dry_run: args.dry_run,
         verbose: args.verbose,

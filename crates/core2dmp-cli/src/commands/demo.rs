@@ -21,7 +21,7 @@ use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
 use super::{convert, open_dump, repair};
-use crate::args::{CheckArgs, Context, ConvertArgs, DemoArgs, Kind, RepairArgs};
+use crate::args::{CheckArgs, Context, ConvertArgs, DemoArgs, Kind, RepairArgs, Target};
 use crate::escape;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stdout};
@@ -59,7 +59,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     to_stdout(&story(&guest, &core, &dump))?;
     let convert_args = ConvertArgs {
-        source: core.clone(),
+        names: vec![core.clone()],
+        to: Target::Dmp,
         output: Some(dump.clone()),
         kind: Kind::Auto,
         keep_user: Vec::new(),
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         dry_run: false,
         strict: false,
         salvage: false,
+        hole: Vec::new(),
         context: Context::Auto,
         header: Vec::new(),
         json: false,

@@ -3,20 +3,23 @@
 //! Where no Windows is found in a core the container is shown all the same, and the error follows. Of a dump the
 //! header is shown first; that the memory behind it is not understood, or that there is none, is a warning.
 
-use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
+use core2dmp::container::{Guest, OpenOptions};
 use core2dmp::dump::{self, Plan, PlanOptions};
 use core2dmp::windows::{self, HeaderSearch, Windows};
 
-use super::{identify, open, open_if_dump};
+use super::identify;
 use crate::args::InfoArgs;
+use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stdout};
 use crate::render::{json, text};
+use crate::sources::{self, Identified, Unpack};
 
 /// A file that was opened; a dump's memory is a guest like any other.
 struct Opened {
     dump: Option<DumpFile>,
     guest: Guest,
+    found: Result<Windows, Failure>,
 }
 
 /// Runs the command.
@@ -24,8 +27,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
     if args.json {
         return run_json(args);
     }
-    let Opened { dump, guest } = opened(args)?;
-    let found = look(args, &guest);
+    let Opened { dump, guest, found } = opened(args)?;
     let mut found = match (found, &dump) {
         (Ok(found), _) => found,
         (Err(failure), Some(dump)) => return to_stdout(&dump_alone(args, dump, &guest, &failure)),
@@ -45,15 +47,20 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
 }
 
 fn opened(args: &InfoArgs) -> Result<Opened, Failure> {
-    if let Some(dump) = open_if_dump(&args.file)? {
-        let guest = dump.guest();
-        return Ok(Opened {
-            dump: Some(dump),
-            guest,
-        });
-    }
-    let guest = open(&args.file, args.salvage)?;
-    Ok(Opened { dump: None, guest })
+    let unpack = Unpack::temporary(args.salvage, args.json, Interrupt::install()?);
+    let sources = sources::find(&args.files)?.open(&unpack)?;
+    let options = OpenOptions {
+        salvage: args.salvage,
+        holes: args.hole.clone(),
+    };
+    let dump = sources.dump()?;
+    let guest = match &dump {
+        Some(dump) => dump.guest(),
+        None => sources.guest(&options)?,
+    };
+    let search = |guest: &Guest| look(args, guest);
+    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
+    Ok(Opened { dump, guest, found })
 }
 
 fn look(args: &InfoArgs, guest: &Guest) -> Result<Windows, Failure> {
@@ -102,7 +109,7 @@ fn plan(args: &InfoArgs, guest: &Guest, found: &mut Windows) -> Option<Plan> {
 }
 
 fn run_json(args: &InfoArgs) -> Result<(), Failure> {
-    let mut document = json::Info::new(args.file.to_string_lossy().into_owned());
+    let mut document = json::Info::new(args.source());
     let result = fill(args, &mut document);
     document.error = result.as_ref().err().map(Into::into);
     to_stdout(&json::render(&document))?;
@@ -110,11 +117,11 @@ fn run_json(args: &InfoArgs) -> Result<(), Failure> {
 }
 
 fn fill(args: &InfoArgs, document: &mut json::Info) -> Result<(), Failure> {
-    let Opened { dump, guest } = opened(args)?;
+    let Opened { dump, guest, found } = opened(args)?;
     document.container = Some(json::Container::new(&guest));
     document.dump_file = dump.as_ref().map(json::DumpFile::new);
     document.warnings.clone_from(&guest.container.warnings);
-    let mut found = match look(args, &guest) {
+    let mut found = match found {
         Ok(found) => found,
         Err(failure) if dump.is_some() => {
             if guest.memory.frame_count() > 0 {

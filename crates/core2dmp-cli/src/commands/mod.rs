@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod diff;
+mod export;
 pub(crate) mod info;
 mod output;
 pub(crate) mod repair;

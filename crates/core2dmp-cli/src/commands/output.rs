@@ -15,6 +15,7 @@ use core2dmp::error::Error;
 use crate::args::{ConvertArgs, RepairArgs};
 use crate::escape;
 use crate::message::Failure;
+use crate::sources::{self, Files};
 
 /// Where the dump goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +26,15 @@ pub(super) enum Output {
 
 impl Output {
     /// What the arguments ask for.
-    pub(super) fn of(args: &ConvertArgs) -> Result<Self, Failure> {
-        let path = match &args.output {
+    pub(super) fn of(args: &ConvertArgs, files: &Files) -> Result<Self, Failure> {
+        let source = files.paths.first().map(PathBuf::as_path);
+        let default = || default_name(source.unwrap_or(Path::new("")), args.to.ending());
+        let path = match args.sources_and_output().1 {
             Some(path) if path.as_os_str() == "-" => {
                 if io::stdout().is_terminal() && !args.dry_run {
                     return Err(Failure::Refused {
-                        message: "a dump is binary, and standard output is a terminal".to_owned(),
+                        message: "the output is binary, and standard output is a terminal"
+                            .to_owned(),
                         hint: "give a file name, or pipe it into something",
                     });
                 }
@@ -43,13 +47,12 @@ impl Output {
                 return Ok(Self::Stream);
             }
             Some(folder) if folder.is_dir() => {
-                let default = default_name(&args.source)?;
-                folder.join(default.file_name().unwrap_or_default())
+                folder.join(default()?.file_name().unwrap_or_default())
             }
-            Some(path) => path.clone(),
-            None => default_name(&args.source)?,
+            Some(path) => path.to_path_buf(),
+            None => default()?,
         };
-        if is_same(&args.source, &path) {
+        if files.paths.iter().any(|source| is_same(source, &path)) {
             return Err(Failure::Refused {
                 message: format!("{} is the source itself", path.display()),
                 hint: "give another name for the dump",
@@ -60,6 +63,14 @@ impl Output {
             check(&path, args.force)?;
         }
         Ok(Self::File(path))
+    }
+
+    /// Where temporary files of this output go.
+    pub(super) fn folder(&self, is_dry_run: bool) -> PathBuf {
+        match self {
+            Self::File(path) if !is_dry_run => sources::folder_of(path).to_path_buf(),
+            _ => std::env::temp_dir(),
+        }
     }
 
     /// As it is reported.
@@ -89,8 +100,8 @@ pub(super) fn repaired(args: &RepairArgs) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// The source's name with `.dmp` for its extension, in the same folder.
-fn default_name(source: &Path) -> Result<PathBuf, Failure> {
+/// The source's name with another extension, in the same folder.
+fn default_name(source: &Path, ending: &str) -> Result<PathBuf, Failure> {
     if source.metadata().is_ok_and(|meta| !meta.is_file()) {
         return Err(Failure::Refused {
             message: format!(
@@ -100,7 +111,7 @@ fn default_name(source: &Path) -> Result<PathBuf, Failure> {
             hint: "give the name of the dump: core2dmp convert SOURCE OUT.dmp",
         });
     }
-    Ok(source.with_extension("dmp"))
+    Ok(sources::unwrapped(source).with_extension(ending))
 }
 
 /// Whether both names mean one file, which `--force` would destroy.
@@ -140,12 +151,13 @@ mod tests {
 
     #[test]
     fn the_dump_stands_beside_the_source() {
-        let name = |source: &str| default_name(Path::new(source)).ok();
+        let name = |source: &str| default_name(Path::new(source), "dmp").ok();
         assert_eq!(name("/a/b.core"), Some("/a/b.dmp".into()));
         assert_eq!(
             name("2010-0112-1512.38-win.1.core"),
             Some("2010-0112-1512.38-win.1.dmp".into())
         );
         assert_eq!(name("memory"), Some("memory.dmp".into()));
+        assert_eq!(name("guest.core.xz"), Some("guest.dmp".into()));
     }
 }

@@ -6,6 +6,9 @@
 //! schema     the JSON of all of these is what docs/json-schema says
 //! dumps      what is said of dumps, compared and mended in them
 //! thread     the thread that this program comes from
+//! sources    which files belong together, and which name is the output
+//! unpack     compressed sources, whole and damaged
+//! export     memory for other programs, read back
 //! hostile    a guest's names never reach a terminal raw
 //! ways       sparse, in parts, with checksums
 //! whole      interrupted, full disks, existing files: the output appears whole or not at all
@@ -24,10 +27,13 @@ mod corpus;
 mod dump_file;
 mod dumps;
 mod expected;
+mod export;
 mod hostile;
 mod roundtrip;
 mod run;
 mod schema;
+mod sources;
 mod thread;
+mod unpack;
 mod ways;
 mod whole;

@@ -9,6 +9,7 @@ mod crash;
 mod diff;
 mod dump;
 mod dump_file;
+mod export;
 mod header;
 mod repair;
 mod windows;
@@ -28,6 +29,7 @@ pub(crate) use container::Container;
 pub(crate) use diff::Diff;
 pub(crate) use dump::Dump;
 pub(crate) use dump_file::DumpFile;
+pub(crate) use export::Export;
 pub(crate) use header::{Field, fields};
 pub(crate) use repair::Repair;
 pub(crate) use windows::Windows;
@@ -97,6 +99,7 @@ pub(crate) struct Convert {
     pub(crate) windows: Option<Windows>,
     pub(crate) header: Option<Vec<Field>>,
     pub(crate) dump: Option<Dump>,
+    pub(crate) export: Option<Export>,
     pub(crate) warnings: Vec<String>,
     pub(crate) error: Option<Error>,
 }
@@ -114,6 +117,7 @@ impl Convert {
             windows: None,
             header: None,
             dump: None,
+            export: None,
             warnings: Vec::new(),
             error: None,
         }
@@ -124,7 +128,7 @@ impl Convert {
 #[derive(Debug, Serialize)]
 pub(crate) struct Error {
     message: String,
-    hint: Option<&'static str>,
+    hint: Option<String>,
     tried: Vec<Attempt>,
 }
 
@@ -138,7 +142,7 @@ impl From<&Failure> for Error {
     fn from(failure: &Failure) -> Self {
         Self {
             message: failure.message(),
-            hint: failure.hint(),
+            hint: failure.hint().map(str::to_owned),
             tried: failure
                 .attempts()
                 .iter()

@@ -61,6 +61,11 @@ fn source(out: &mut String, written: Written<'_>, guest: &Guest, found: &Windows
     let info = &guest.container;
     let mut table = Table::default();
     table.row("file", written.source);
+    for (name, value) in &info.details {
+        if matches!(*name, "with" | "unpacked") {
+            table.row(name, value);
+        }
+    }
     table.row("format", format!("{}, {}", info.title, size(info.size)));
     if let Some(salvaged) = &info.salvaged {
         table.row("salvaged", salvaged);

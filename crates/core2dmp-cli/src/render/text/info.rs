@@ -11,7 +11,7 @@ use crate::args::InfoArgs;
 /// A container without Windows in it.
 pub(crate) fn container_alone(args: &InfoArgs, guest: &Guest) -> String {
     let mut out = String::new();
-    container::container(&mut out, &args.file.to_string_lossy(), guest);
+    container::container(&mut out, &args.source(), guest);
     let mut table = super::Table::default();
     for run in guest.memory.runs().iter().take(24) {
         table.row(
@@ -31,7 +31,7 @@ pub(crate) fn container_alone(args: &InfoArgs, guest: &Guest) -> String {
 /// A dump whose memory says nothing, or that has none.
 pub(crate) fn dump_alone(args: &InfoArgs, dump: &DumpFile, notes: &[String]) -> String {
     let mut out = String::new();
-    dump_file::dump_file(&mut out, &args.file.to_string_lossy(), dump, args.verbose);
+    dump_file::dump_file(&mut out, &args.source(), dump, args.verbose);
     warnings(&mut out, notes);
     out
 }
@@ -55,7 +55,7 @@ pub(crate) fn info(
     plan: Option<&Plan>,
 ) -> String {
     let File { args, guest, dump } = file;
-    let name = args.file.to_string_lossy();
+    let name = args.source();
     let mut out = String::new();
     match dump {
         Some(dump) => dump_file::dump_file(&mut out, &name, dump, args.verbose),

@@ -14,6 +14,7 @@ mod convert;
 mod crash;
 mod diff;
 mod dump_file;
+mod export;
 mod header;
 mod info;
 mod repair;
@@ -26,6 +27,7 @@ use crate::escape::printable;
 pub(crate) use check::check;
 pub(crate) use convert::{Written, convert};
 pub(crate) use diff::{byte_listing, diff};
+pub(crate) use export::export;
 pub(crate) use info::{File, container_alone, dump_alone, info};
 pub(crate) use repair::{Repaired, repair, undone};
 
