@@ -104,9 +104,10 @@ fn from_qemu(desc: &[u8]) -> Result<X86Registers, String> {
     if note.version.get() != qemu::VERSION {
         return Err(format!("version {}, which is not known", note.version));
     }
-    let table = |segment: &qemu::Segment| TableRegister {
-        base: segment.base.get(),
-        limit: low(segment.limit.get()),
+    // Who makes such a note of another container's registers may not have them: zeros, which no processor has.
+    let table = |segment: &qemu::Segment| {
+        let (base, limit) = (segment.base.get(), low(segment.limit.get()));
+        (base != 0 || limit != 0).then_some(TableRegister { base, limit })
     };
     let cs = low(note.cs.selector.get());
     let other = u64_at(desc, qemu::KERNEL_GS_BASE).unwrap_or(0);
@@ -139,9 +140,9 @@ fn from_qemu(desc: &[u8]) -> Result<X86Registers, String> {
         cr4,
         dr: [0; 6],
         fxsave: [0; FXSAVE],
-        gdtr: Some(table(&note.gdt)),
-        idtr: Some(table(&note.idt)),
-        tr: Some(low(note.tr.selector.get())),
+        gdtr: table(&note.gdt),
+        idtr: table(&note.idt),
+        tr: Some(low(note.tr.selector.get())).filter(|tr| *tr != 0),
         ldtr: Some(low(note.ldt.selector.get())),
     })
 }
