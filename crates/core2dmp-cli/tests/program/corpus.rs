@@ -23,6 +23,16 @@ struct Case {
 
 /// Unpacks a case; `None`, said aloud, where that is not possible.
 fn case(name: &str) -> Option<Case> {
+    let folder = unpacked(name)?;
+    let expect = std::fs::read(folder.join("expect.json")).unwrap();
+    Some(Case {
+        core: folder.join("xen.core"),
+        expect: serde_json::from_slice(&expect).unwrap(),
+    })
+}
+
+/// The folder of a case, unpacked; `None`, said aloud, where that is not possible.
+pub(crate) fn unpacked(name: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let corpus = root.join(PLACE);
     if !corpus.join(name).is_dir() {
@@ -38,11 +48,7 @@ fn case(name: &str) -> Option<Case> {
         skipped(&format!("corpus case {name}: it cannot be unpacked"));
         return None;
     }
-    let expect = std::fs::read(corpus.join(name).join("expect.json")).unwrap();
-    Some(Case {
-        core: target.join(name).join("xen.core"),
-        expect: serde_json::from_slice(&expect).unwrap(),
-    })
+    Some(target.join(name))
 }
 
 /// A number that JSON holds as a hex string, or as a number.

@@ -9,6 +9,7 @@
 //! sources    which files belong together, and which name is the output
 //! unpack     compressed sources, whole and damaged
 //! export     memory for other programs, read back
+//! libkdumpfile  every page as that library reads it
 //! hostile    a guest's names never reach a terminal raw
 //! ways       sparse, in parts, with checksums
 //! whole      interrupted, full disks, existing files: the output appears whole or not at all
@@ -29,6 +30,7 @@ mod dumps;
 mod expected;
 mod export;
 mod hostile;
+mod libkdumpfile;
 mod roundtrip;
 mod run;
 mod schema;
