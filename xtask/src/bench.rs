@@ -9,6 +9,7 @@
 //! the first round and by sample in the others. Between runs the output is removed and the disk synced.
 
 mod case;
+mod decode;
 mod guests;
 mod measure;
 mod report;
@@ -23,6 +24,7 @@ use guests::Guests;
 use report::{Report, Verdict};
 use volume::Volume;
 
+pub use decode::task as decode_task;
 pub use measure::task as measure_task;
 
 /// Most resident memory of a conversion, in KiB.
@@ -81,6 +83,7 @@ pub fn task(arguments: &[String]) -> Outcome {
     copying(&tool, &guests, &work, MAX_COPY, &options, &mut report)?;
     memory(&tool, &guests, &work, &mut report)?;
     identifying(&tool, &guests, &work, &options, &mut report)?;
+    decode::measure(&work, options.mib, options.runs, &mut report)?;
     for kind in ["xfs", "btrfs"] {
         match Volume::make(&work, kind, options.mib) {
             Ok(volume) => copying(

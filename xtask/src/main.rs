@@ -41,6 +41,11 @@ static TASKS: &[Task] = &[
         description: "[rows | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
     },
     Task {
+        name: "decode",
+        run: bench::decode_task,
+        description: "",
+    },
+    Task {
         name: "measure",
         run: bench::measure_task,
         description: "",

@@ -36,6 +36,18 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// A number that may not be larger.
+    pub fn ratio(name: &str, measured: f64, limit: f64, unit: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            measured: format!("{measured:.2}{unit}"),
+            limit: format!("{limit:.2}"),
+            met: measured <= limit,
+        }
+    }
+}
+
 impl Report {
     /// A report without results.
     pub fn new(inputs: &str, work: &Path) -> Self {
