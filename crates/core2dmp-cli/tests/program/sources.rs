@@ -137,6 +137,25 @@ fn a_companion_of_no_known_format_is_left_out_and_named() {
 }
 
 #[test]
+fn vmwares_memory_and_state_find_each_other() {
+    let guest = crashed(GuestSpec::windows10().above_4g());
+    let wanted = wanted(&guest);
+    let folder = scratch();
+    let memory = write(&folder, "win.vmem", &guest.vmware().vmem());
+    let state = write(&folder, "win.vmss", &guest.vmware().state());
+    let both: [&Path; 2] = [&state, &memory];
+    for sources in [&both[..1], &both[1..], &both, &[folder.path()]] {
+        let (dump, said) = converted(&[], sources);
+        assert!(dump == wanted, "{sources:?}");
+        let told = said.contains("found beside it by its name");
+        assert_eq!(told, sources.len() == 1, "{said}");
+    }
+    // The dump gets their name.
+    run(&["convert"], &[&memory]).expect_code(0);
+    assert_eq!(names(folder.path()), ["win.dmp", "win.vmem", "win.vmss"]);
+}
+
+#[test]
 fn windows_tells_of_the_hole_that_a_raw_file_leaves_out() {
     // All of the kernel is low, and Windows counts 16 frames at 4 GiB as well.
     let guest = crashed(GuestSpec::windows7());

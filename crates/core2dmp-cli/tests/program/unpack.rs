@@ -275,7 +275,9 @@ fn a_small_disk_keeps_its_reserve() {
         outputs[0]
     );
     assert!(outputs[1].contains("it wants more, in "), "{}", outputs[1]);
-    assert!(outputs[2].contains("no Windows kernel"), "{}", outputs[2]);
+    // It was read; what is said of a quarter of a GiB of zeros is not this test's.
+    assert!(outputs[2].contains("error: "), "{}", outputs[2]);
+    assert!(!outputs[2].contains("no room"), "{}", outputs[2]);
     assert_eq!(left, [""; 0]);
 }
 
