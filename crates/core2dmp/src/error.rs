@@ -192,6 +192,20 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A core that cannot become its dump where it stands, or a dump that cannot become its core again.
+    #[error("not in place: {why}")]
+    CannotConsume {
+        /// Why not.
+        why: String,
+    },
+    /// A conversion in place that could be neither finished nor undone.
+    #[error("{path} is neither core nor dump: {why}")]
+    HalfConsumed {
+        /// The file.
+        path: String,
+        /// What went wrong while it was undone.
+        why: String,
+    },
     /// The output exists and may not be replaced.
     #[error("{path} exists")]
     OutputExists {
@@ -266,6 +280,12 @@ impl Error {
                 "the file is damaged; --salvage writes zeros for such pages and lists them"
             }
             Self::CannotRepair { .. } => "convert the original core again, if there is one",
+            Self::CannotConsume { .. } => {
+                "nothing was changed; without --in-place the dump is written beside the core"
+            }
+            Self::HalfConsumed { .. } => {
+                "keep the file and its journal, mend what is wrong, and run `core2dmp convert --undo CORE` again"
+            }
             Self::OutputExists { .. } => "give another name, or --force to replace it",
             Self::Interrupted => return None,
         })

@@ -12,6 +12,7 @@
 //! name; an error or an interruption leaves none at all.
 
 mod cache;
+pub mod consume;
 mod copy;
 mod decode;
 mod export;

@@ -41,7 +41,7 @@ pub(crate) fn write_sparse(guest: &Guest, path: &Path, change: impl Fn(&mut Dump
     file.set_len(at).unwrap();
 }
 
-/// A file system that shares extents, in a file; unmounted when dropped.
+/// A file system in a file, such as one that shares extents; unmounted when dropped.
 #[derive(Debug)]
 pub(crate) struct Volume {
     folder: tempfile::TempDir,
@@ -58,22 +58,47 @@ impl Volume {
         let Some(kind) = kinds.into_iter().find(|kind| have(&format!("mkfs.{kind}"))) else {
             return skipped("there is no mkfs.btrfs and no mkfs.xfs");
         };
+        Self::of(kind).or_else(|| skipped(&format!("a loop mount of {kind} needs root")))
+    }
+
+    /// Makes one of this kind; `None` where that is not possible.
+    pub(crate) fn of(kind: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         File::create(&image).unwrap().set_len(512 << 20).unwrap();
         let volume = Self { folder };
         std::fs::create_dir(volume.folder()).unwrap();
         let made = run(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image));
-        let mount = ["-o", "loop"];
-        if !made
-            || !run(Command::new("mount")
-                .args(mount)
-                .arg(&image)
-                .arg(volume.folder()))
-        {
-            return skipped(&format!("a loop mount of {kind} needs root"));
-        }
-        Some(volume)
+        (made && volume.mount()).then_some(volume)
+    }
+
+    fn mount(&self) -> bool {
+        let image = self.folder.path().join("image");
+        let mut mount = Command::new("mount");
+        run(mount.args(["-o", "loop"]).arg(image).arg(self.folder()))
+    }
+
+    /// Takes the power from it, whatever is being done there; `false` where that is not possible.
+    #[allow(dead_code, reason = "not every test takes the power from it")]
+    #[allow(
+        clippy::allow_attributes,
+        reason = "not every test takes the power from it"
+    )]
+    pub(crate) fn cut_power(&self) -> bool {
+        run(Command::new("xfs_io")
+            .args(["-x", "-c", "shutdown -f"])
+            .arg(self.folder()))
+    }
+
+    /// Gives it power again: what had not come to the disk is gone.
+    #[allow(dead_code, reason = "not every test takes the power from it")]
+    #[allow(
+        clippy::allow_attributes,
+        reason = "not every test takes the power from it"
+    )]
+    pub(crate) fn restart(&self) {
+        assert!(run(Command::new("umount").arg(self.folder())));
+        assert!(self.mount());
     }
 
     /// Where it is mounted.
