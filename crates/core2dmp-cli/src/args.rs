@@ -50,7 +50,7 @@ impl Command {
 
 /// Turn a guest's memory into a dump that WinDbg opens
 ///
-/// All its memory, every processor where it stood, the true stop code. The dump appears whole or not at all, readable by its owner alone. The source is never changed.
+/// All its memory, every processor where it stood, the true stop code. The dump appears whole or not at all, readable by its owner alone. The source is never changed, but with --in-place.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "core2dmp convert [OPTIONS] <SOURCE>... [OUT.dmp]")]
 #[command(after_help = "\
@@ -62,6 +62,8 @@ Examples:
   core2dmp convert part1 part2 part3 out.dmp joins a split dump
   core2dmp convert --to elf guest.core       writes guest.elf for crash or Volatility
   core2dmp convert --dry-run guest.core      says what would be written
+  core2dmp convert --in-place guest.core     makes guest.dmp of it, without room for a copy
+  core2dmp convert --undo guest.core         makes it the core again
 
 Of several names the last is OUT if it is -, ends as OUT would (.dmp), is a folder, or does not exist. All others
 are sources of one guest.")]
@@ -109,6 +111,15 @@ pub(crate) struct ConvertArgs {
     /// Write OUT.dmp.sha256 and OUT.dmp.b3 as well: what `sha256sum -c` and `b3sum -c` read
     #[arg(long)]
     pub(crate) hash: bool,
+    /// Make the dump of the core itself, where there is no room for both; a journal beside it can undo that (ext4, xfs)
+    #[arg(long, conflicts_with_all = ["no_sync", "sparse", "split", "hash"])]
+    pub(crate) in_place: bool,
+    /// Do so without asking
+    #[arg(long, requires = "in_place")]
+    pub(crate) yes: bool,
+    /// Make the core SOURCE again after --in-place, finished or broken off; OUT.dmp is where the dump is, if it was moved
+    #[arg(long, conflicts_with_all = ["in_place", "dry_run", "force", "no_sync", "sparse", "split", "hash"])]
+    pub(crate) undo: bool,
     /// Stop before writing, and say what would be written
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -367,6 +378,12 @@ impl ConvertArgs {
     /// The sources as they were given.
     pub(crate) fn source(&self) -> String {
         given(self.sources_and_output().0)
+    }
+
+    /// The one source of a conversion in place.
+    pub(crate) fn core(&self) -> &Path {
+        let sources = self.sources_and_output().0;
+        sources.first().map_or(Path::new(""), PathBuf::as_path)
     }
 }
 

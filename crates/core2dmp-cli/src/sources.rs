@@ -90,6 +90,11 @@ impl Sources {
             .transpose()
     }
 
+    /// Whether they are one file, which was not unpacked.
+    pub(crate) fn is_one_file_as_it_is(&self) -> bool {
+        self.bytes.len() == 1 && self.files.unpacked.is_empty()
+    }
+
     /// Opens the guest that they hold.
     pub(crate) fn guest(&self, options: &OpenOptions) -> Result<Guest, Failure> {
         let mut options = options.clone();

@@ -37,7 +37,7 @@ fn guests() -> [Guest; 3] {
             .ballooned(0x800, 0x10)
             .ballooned(0x900, 1),
     ]
-    .map(|spec| spec.build())
+    .map(GuestSpec::build)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `core2dmp convert`: the main job.
 //!
 //! ```text
-//! open -> identify -> plan -> [dry run: stop] -> write -> report
+//! open -> identify -> plan -> [dry run: stop] -> write, or change the core itself (consume) -> report
 //! ```
 
 use std::io;
@@ -12,6 +12,7 @@ use core2dmp::dump::{self, Plan, PlanOptions};
 use core2dmp::windows::{self, HeaderSearch, Windows};
 use core2dmp::write::{self, WriteOptions};
 
+use super::consume::{self, InPlace};
 use super::output::Output;
 use super::{export, identify};
 use crate::args::ConvertArgs;
@@ -40,6 +41,8 @@ struct Done {
     sums: Vec<(&'static str, String)>,
     /// What could not be written as it was.
     corrupt: Vec<String>,
+    /// How the core became the dump, if it did.
+    in_place: Option<InPlace>,
 }
 
 /// Runs the command.
@@ -49,6 +52,9 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
 
 /// The same, with signal handlers that are installed already.
 pub(super) fn run_with(args: &ConvertArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    if args.undo {
+        return undo(args, interrupt);
+    }
     if let Some(format) = args.to.export() {
         return export::run(args, format, interrupt);
     }
@@ -76,6 +82,8 @@ fn convert(
     interrupt: &Interrupt,
     document: &mut Option<&mut json::Convert>,
 ) -> Result<(Output, Conversion), Failure> {
+    // Of a core that was consumed nothing is left to be found.
+    consume::look(args)?;
     let files = sources::find(args.sources_and_output().0)?;
     let output = Output::of(args, &files)?;
     if let Some(document) = document {
@@ -87,6 +95,7 @@ fn convert(
         quiet: args.quiet,
         interrupt: interrupt.clone(),
     })?;
+    consume::look_at(args, &sources)?;
     let options = OpenOptions {
         salvage: args.salvage,
         holes: args.hole.clone(),
@@ -117,7 +126,14 @@ fn convert(
         document.dump = Some(json::Dump::new(&plan));
     }
     let mut done = Done::default();
-    if !args.dry_run {
+    if args.in_place {
+        done.in_place = Some(consume::execute(args, &output, &guest, &plan, interrupt)?);
+        if let Output::File(path) = &output
+            && !args.dry_run
+        {
+            done.files = vec![path.clone()];
+        }
+    } else if !args.dry_run {
         done = execute(args, &output, &guest, &plan, interrupt)?;
         plan.warnings.append(&mut done.corrupt);
     }
@@ -127,6 +143,7 @@ fn convert(
         document.files = files
             .map(|file| file.to_string_lossy().into_owned())
             .collect();
+        document.in_place = done.in_place.as_ref().map(json::InPlace::new);
         document.checksums = done.sums.iter().cloned().collect();
     }
     let conversion = Conversion {
@@ -136,6 +153,22 @@ fn convert(
         done,
     };
     Ok((output, conversion))
+}
+
+/// Makes the core again.
+fn undo(args: &ConvertArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    let result = consume::undo(args, interrupt);
+    if args.json {
+        let mut document = json::Convert::new(args.source());
+        document.error = result.as_ref().err().map(Into::into);
+        document.undone = result.as_ref().ok().cloned();
+        to_stdout(&json::render(&document))?;
+    }
+    let made_of = result?;
+    if args.json || args.quiet {
+        return Ok(());
+    }
+    to_stdout(&text::made_again(args.core(), &made_of))
 }
 
 /// Writes the dump.
@@ -219,7 +252,10 @@ fn report(args: &ConvertArgs, output: &Output, conversion: &Conversion) -> Resul
         parts: args.split.map(|_| done.files.len()),
         sums: &done.sums,
     };
-    let text = text::convert(written, guest, found, plan);
+    let mut text = text::convert(written, guest, found, plan);
+    if let Some(in_place) = &done.in_place {
+        text::in_place(&mut text, args.core(), in_place);
+    }
     if *output == Output::Stream {
         to_stderr(&text);
         return Ok(());

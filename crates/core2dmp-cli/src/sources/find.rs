@@ -200,7 +200,7 @@ mod tests {
         }
         assert_eq!(companions(&path("win.vmem")), [path("win.VMSS")]);
         assert_eq!(companions(&path("win.VMSS")), [path("win.vmem")]);
-        assert_eq!(companions(&path("alone.vmem")), [PathBuf::new(); 0]);
+        assert!(companions(&path("alone.vmem")).is_empty());
         // Nobody knows what the state is: it is left out, and said.
         let files = find(&[path("win.vmem")]).unwrap();
         assert_eq!(files.paths, [path("win.vmem")]);

@@ -21,7 +21,7 @@ const FOUR_GIB: u64 = 0x10_0000;
 const VMWARE: u64 = 0xc_0000;
 /// Where the hole below 4 GiB may start: VMware and QEMU's i440FX; q35, and q35 of up to 2.75 GiB; VirtualBox and
 /// i440FX of up to 3.5 GiB; Xen; Hyper-V. Each is only tried, and taken if Windows is found with it. Sources: QEMU,
-/// hw/i386/pc_piix.c and pc_q35.c; Xen, public/hvm/e820.h (HVM_BELOW_4G_RAM_END).
+/// `hw/i386/pc_piix.c` and `pc_q35.c`; Xen, `public/hvm/e820.h` (`HVM_BELOW_4G_RAM_END`).
 const USUAL: [u64; 6] = [VMWARE, 0x8_0000, 0xb_0000, 0xe_0000, 0xf_0000, 0xf_8000];
 
 /// `START-END`, the end exclusive: hex, or a number with K, M or G behind it.

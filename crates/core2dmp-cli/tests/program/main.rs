@@ -12,6 +12,7 @@
 //! libkdumpfile  every page as that library reads it
 //! hostile    a guest's names never reach a terminal raw
 //! ways       sparse, in parts, with checksums
+//! in_place   the core itself becomes the dump, killed at any call, and the core again
 //! whole      interrupted, full disks, existing files: the output appears whole or not at all
 //! ```
 
@@ -30,6 +31,7 @@ mod dumps;
 mod expected;
 mod export;
 mod hostile;
+mod in_place;
 mod libkdumpfile;
 mod roundtrip;
 mod run;

@@ -4,6 +4,7 @@
 //! never left out: what is not known is null. Guest strings are escaped to ASCII.
 
 mod check;
+mod consume;
 mod container;
 mod crash;
 mod diff;
@@ -25,6 +26,7 @@ use crate::escape::ascii_json;
 use crate::message::Failure;
 
 pub(crate) use check::Check;
+pub(crate) use consume::InPlace;
 pub(crate) use container::Container;
 pub(crate) use diff::Diff;
 pub(crate) use dump::Dump;
@@ -100,6 +102,8 @@ pub(crate) struct Convert {
     pub(crate) header: Option<Vec<Field>>,
     pub(crate) dump: Option<Dump>,
     pub(crate) export: Option<Export>,
+    pub(crate) in_place: Option<InPlace>,
+    pub(crate) undone: Option<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) error: Option<Error>,
 }
@@ -118,6 +122,8 @@ impl Convert {
             header: None,
             dump: None,
             export: None,
+            in_place: None,
+            undone: None,
             warnings: Vec::new(),
             error: None,
         }

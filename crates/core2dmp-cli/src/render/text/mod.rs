@@ -9,6 +9,7 @@
 //! Everything that enters a table is escaped here, whoever said it.
 
 mod check;
+mod consume;
 mod container;
 mod convert;
 mod crash;
@@ -25,6 +26,7 @@ use core2dmp::windows::Fact;
 use crate::escape::printable;
 
 pub(crate) use check::check;
+pub(crate) use consume::{in_place, made_again};
 pub(crate) use convert::{Written, convert};
 pub(crate) use diff::{byte_listing, diff};
 pub(crate) use export::export;
