@@ -105,8 +105,8 @@ pub struct Prstatus64 {
     /// Thread; here the vCPU's number, from 1.
     pub pid: U32,
     times: [u8; 76],
-    /// r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi `orig_rax` rip cs rflags rsp ss `fs_base` `gs_base` ds
-    /// es fs gs.
+    /// `r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs rflags rsp ss fs_base gs_base ds`
+    /// `es fs gs`.
     pub registers: [U64; 27],
     tail: [u8; 8],
 }
@@ -119,7 +119,7 @@ pub struct Prstatus32 {
     /// Thread; here the vCPU's number, from 1.
     pub pid: U32,
     times: [u8; 44],
-    /// ebx ecx edx esi edi ebp eax ds es fs gs `orig_eax` eip cs eflags esp ss.
+    /// `ebx ecx edx esi edi ebp eax ds es fs gs orig_eax eip cs eflags esp ss`.
     pub registers: [U32; 17],
     tail: [u8; 4],
 }
