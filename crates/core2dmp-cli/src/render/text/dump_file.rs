@@ -1,11 +1,12 @@
 //! A dump as a file: every field of its header, and what stands behind it.
 
+use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::dmp::{BitmapFacts, Body, DumpFile, RangesBody, SummaryBody, TriageBody};
 use core2dmp::format::dump_values::{dump_type_name, machine_name};
 use core2dmp::format::header_fields::{FieldId, FieldKind, FieldValue, HeaderWidth};
 
 use super::windows::exact_size;
-use super::{Table, count};
+use super::{Table, count, size};
 use crate::registers;
 use crate::render::notation;
 
@@ -95,6 +96,16 @@ fn body(table: &mut Table, dump: &DumpFile) {
         Body::Triage(body) => triage_rows(table, body),
         Body::HeaderOnly => table.row("body", "none: a header alone"),
         Body::Unknown => table.row("body", "not what the type says"),
+    }
+    let held = dump.declared_pages();
+    if let Some(total) = dump.number_of_pages().filter(|total| held < *total)
+        && held > 0
+        && !matches!(dump.body, Body::Full)
+    {
+        let left_out = count(total.saturating_sub(held), "page");
+        let bytes = size(total.saturating_sub(held).saturating_mul(PAGE_SIZE));
+        let of = format!("of {total} that Windows counts");
+        table.noted("left out", format!("{left_out}, {bytes}"), of);
     }
     if dump.body_end() > dump.size {
         let missing = dump.body_end().saturating_sub(dump.size);

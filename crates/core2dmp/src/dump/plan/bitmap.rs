@@ -25,7 +25,9 @@ pub(super) fn body(
 ) -> Result<()> {
     let mut wanted = wanted.to_vec();
     wanted.sort_unstable_by_key(|run| run.first);
-    let bits = wanted.iter().map(|run| run.end().get()).max().unwrap_or(0);
+    // Up to Windows' highest frame: beyond the bitmap the debugger complains, instead of finding nothing.
+    let all = wanted.iter().chain(&plan.runs);
+    let bits = all.map(|run| run.end().get()).max().unwrap_or(0);
     let bits = bits.next_multiple_of(BITS_MULTIPLE);
     if bits > MAX_BITS {
         return Err(Error::TooMany {
