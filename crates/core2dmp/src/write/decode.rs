@@ -223,14 +223,18 @@ fn collect(
 pub(super) fn stretches(block: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let mut at = 0_u64;
     let mut rest = block;
+    // Bytes in front of which it is known that they are zero.
+    let mut known = 0;
     std::iter::from_fn(move || {
-        let zeros = leading(rest, true);
+        let (_, unknown) = rest.split_at(known);
+        let zeros = leading(unknown, true).saturating_add(known);
         let (_, data) = rest.split_at(zeros);
         let bytes = leading(data, false);
         let (data, later) = data.split_at(bytes);
         let start = at.saturating_add(zeros as u64);
         at = start.saturating_add(bytes as u64);
         rest = later;
+        known = later.len().min(PAGE_BYTES);
         (!data.is_empty()).then_some((start, data))
     })
 }
@@ -243,9 +247,11 @@ fn leading(block: &[u8], zero: bool) -> usize {
         .fold(0, |sum, page| sum.saturating_add(page.len()))
 }
 
+/// A cache line at a time: most pages that are not zero show it in the first.
 fn is_zero(page: &[u8]) -> bool {
-    let (words, rest) = page.as_chunks::<16>();
-    words.iter().all(|word| *word == [0; 16]) && rest.iter().all(|byte| *byte == 0)
+    let (lines, rest) = page.as_chunks::<64>();
+    let zero = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
+    lines.iter().all(|line| zero(line)) && zero(rest)
 }
 
 #[cfg(test)]

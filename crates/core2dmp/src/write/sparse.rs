@@ -1,19 +1,27 @@
-//! Copying what is not zero, on all cores: each takes a chunk, reads it, and writes its pages but for those of zeros.
+//! Copying what is not zero: one thread reads, the other writes the pages but for those of zeros.
+//!
+//! ```text
+//! free --> reader: fills a buffer --> full --> writer: stretches of pages that are not zero
+//!  ^                                               |
+//!  +------------------ the buffer comes back <-----+
+//! ```
+//!
+//! Not more writers: a file system lets one at a time write to a file, and the others only wait for it. In order, for
+//! then the file's extents grow at their end.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::{Failure, copy, decode, write_all_at};
 use crate::source::ReadAt;
 
-/// Bytes that are read at once.
-const CHUNK: u64 = 1 << 20;
-/// Workers at most: more only wait for the memory bus.
-const MAX_WORKERS: usize = 8;
+/// Bytes that are read at once: they should still be in a cache when they are written.
+const CHUNK: usize = 512 << 10;
+/// Buffers on their way.
+const BUFFERS: usize = 4;
 
-/// Copies `bytes` from the source; `done` hears of each chunk, in any order.
+/// Copies `bytes` from the source; `done` hears of each chunk, in order.
 pub(super) fn copy(
     source: &dyn ReadAt,
     from: u64,
@@ -22,84 +30,79 @@ pub(super) fn copy(
     bytes: u64,
     done: &mut dyn FnMut(u64) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let work = Work {
+    let mut to = to;
+    let mut write = |block: &[u8]| {
+        for (skipped, stretch) in decode::stretches(block) {
+            write_all_at(file, to.saturating_add(skipped), stretch)?;
+        }
+        to = to.saturating_add(block.len() as u64);
+        done(block.len() as u64)
+    };
+    let mut chunks = Chunks {
         source,
-        from,
-        file,
-        to,
-        bytes,
-        next: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
+        at: from,
+        left: bytes,
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let chunks = usize::try_from(bytes.div_ceil(CHUNK)).unwrap_or(usize::MAX);
-    let workers = cores.min(MAX_WORKERS).min(chunks / 2);
-    if workers < 2 {
+    if cores < 2 || bytes <= (BUFFERS * CHUNK) as u64 {
         let mut buffer = Vec::new();
-        while let Some(copied) = work.chunk(&mut buffer) {
-            done(copied?)?;
+        while chunks.read(&mut buffer)? {
+            write(&buffer)?;
         }
         return Ok(());
     }
-    let (sender, results) = channel();
+    let (free, buffers) = channel();
+    let (full, blocks) = channel();
+    for _ in 0..BUFFERS {
+        // The receiver lives: it is on this stack.
+        let _ = free.send(Vec::new());
+    }
     thread::scope(|scope| {
-        for _ in 0..workers {
-            let (sender, work) = (sender.clone(), &work);
-            scope.spawn(move || work.run(&sender));
+        scope.spawn(move || chunks.read_all(&buffers, &full));
+        // Both ends are dropped before the scope waits, whatever the outcome: the reader then ends.
+        let (free, blocks): (Sender<Vec<u8>>, Receiver<_>) = (free, blocks);
+        for block in blocks {
+            let block: Vec<u8> = block?;
+            write(&block)?;
+            let _ = free.send(block);
         }
-        drop(sender);
-        let copied = results.into_iter().try_for_each(|copied| done(copied?));
-        // The scope waits for the workers, each of which has a chunk at most.
-        work.stop.store(true, Ordering::Relaxed);
-        copied
+        Ok(())
     })
 }
 
-struct Work<'a> {
-    source: &'a dyn ReadAt,
-    from: u64,
-    file: &'a File,
-    to: u64,
-    bytes: u64,
-    /// The first byte that nobody has.
-    next: AtomicU64,
-    stop: AtomicBool,
+/// What is still to be read.
+struct Chunks<'s> {
+    source: &'s dyn ReadAt,
+    at: u64,
+    left: u64,
 }
 
-impl Work<'_> {
-    fn run(&self, results: &Sender<Result<u64, Failure>>) {
-        let mut buffer = Vec::new();
-        while !self.stop.load(Ordering::Relaxed) {
-            let Some(copied) = self.chunk(&mut buffer) else {
-                return;
+impl Chunks<'_> {
+    /// Fills the buffer with the next chunk; false if there is none.
+    fn read(&mut self, buffer: &mut Vec<u8>) -> Result<bool, Failure> {
+        let bytes = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
+        if bytes == 0 {
+            return Ok(false);
+        }
+        buffer.resize(bytes, 0);
+        copy::read_block(self.source, self.at, buffer, bytes)?;
+        self.at = self.at.saturating_add(bytes as u64);
+        self.left = self.left.saturating_sub(bytes as u64);
+        Ok(true)
+    }
+
+    /// Reads one chunk after the other, as buffers come back, until the writer has gone or a read fails.
+    fn read_all(mut self, buffers: &Receiver<Vec<u8>>, full: &Sender<Result<Vec<u8>, Failure>>) {
+        while let Ok(mut buffer) = buffers.recv() {
+            let read = match self.read(&mut buffer) {
+                Ok(true) => Ok(buffer),
+                Ok(false) => return,
+                Err(failure) => Err(failure),
             };
-            let failed = copied.is_err();
-            if results.send(copied).is_err() || failed {
+            let failed = read.is_err();
+            if full.send(read).is_err() || failed {
                 return;
             }
         }
-    }
-
-    /// Copies the next chunk; `None` if there is none.
-    fn chunk(&self, buffer: &mut Vec<u8>) -> Option<Result<u64, Failure>> {
-        let at = self.next.fetch_add(CHUNK, Ordering::Relaxed);
-        let bytes = self
-            .bytes
-            .checked_sub(at)
-            .filter(|left| *left > 0)?
-            .min(CHUNK);
-        Some(self.copy(at, bytes, buffer).map(|()| bytes))
-    }
-
-    fn copy(&self, at: u64, bytes: u64, buffer: &mut Vec<u8>) -> Result<(), Failure> {
-        let bytes = usize::try_from(bytes).unwrap_or(0);
-        buffer.resize(bytes, 0);
-        let from = self.from.saturating_add(at);
-        let block = copy::read_block(self.source, from, buffer, bytes)?;
-        for (skipped, stretch) in decode::stretches(block) {
-            let to = self.to.saturating_add(at).saturating_add(skipped);
-            write_all_at(self.file, to, stretch)?;
-        }
-        Ok(())
     }
 }
