@@ -6,8 +6,12 @@ use super::{Backing, Frames, MemoryError, PhysicalMemory};
 use crate::address::{Gpa, PAGE_SIZE};
 use crate::source::hole_at;
 
-/// Bytes of a block; a multiple of every page table's size.
+/// Bytes of a block at most; a multiple of every page table's size.
 pub const SCAN_BLOCK: usize = 1 << 20;
+/// Frames of a block that a decoder makes, on all cores.
+const DECODED_BLOCK: u64 = SCAN_BLOCK as u64 / PAGE_SIZE;
+/// Frames of a block that is read: 256 KiB, which is still in the core's own cache when it is looked at.
+const READ_BLOCK: u64 = DECODED_BLOCK / 4;
 
 /// A block that could not be scanned.
 #[derive(Debug, Clone)]
@@ -27,13 +31,16 @@ impl PhysicalMemory {
         frames: Frames,
         mut visit: impl FnMut(Gpa, &[u8]) -> ControlFlow<()>,
     ) -> Vec<ScanGap> {
-        const FRAMES_A_BLOCK: u64 = SCAN_BLOCK as u64 / PAGE_SIZE;
         let mut buffer = vec![0; SCAN_BLOCK];
         let mut gaps = Vec::new();
         for (piece, backing) in self.pieces(frames) {
             if matches!(backing, None | Some(Backing::Zero)) {
                 continue;
             }
+            let most = match backing {
+                Some(Backing::Encoded { .. }) => DECODED_BLOCK,
+                _ => READ_BLOCK,
+            };
             let mut at = piece.first;
             // A page that is corrupt must not hide those beside it: up to here they are read one by one.
             let mut alone = at;
@@ -44,7 +51,7 @@ impl PhysicalMemory {
                     at = at.saturating_add(hole);
                     continue;
                 }
-                let most = if at < alone { 1 } else { FRAMES_A_BLOCK };
+                let most = if at < alone { 1 } else { most };
                 let count = piece.end().frames_since(at).min(most);
                 let block = Frames::new(at, count);
                 let bytes = usize::try_from(block.bytes()).unwrap_or(SCAN_BLOCK);
@@ -71,6 +78,7 @@ impl PhysicalMemory {
         }
         gaps
     }
+
     /// Whole frames of hole in the container's file, which are zeros that nobody has to read.
     fn hole(&self, backing: Option<Backing>) -> u64 {
         match backing {

@@ -349,11 +349,19 @@ fn look(memory: &PhysicalMemory, gpa: Gpa, page: &[u8]) -> [Option<(Gpa, PagingM
 /// One entry of the upper half leads back to the table: where depends on the build, and is random since 1607.
 fn looks_x64(gpa: Gpa, page: &[u8]) -> bool {
     const MASK: u64 = 0x0000_ffff_ffff_f083;
+    const LOW_MASK: u32 = 0xffff_f083;
     let own = gpa.get() | 3;
+    let own_bytes = own.to_le_bytes();
+    let Some(low) = u32_at(&own_bytes, 0) else {
+        return false;
+    };
     let (entries, _) = page.as_chunks::<8>();
-    entries
-        .get(256..)
-        .unwrap_or_default()
+    let upper = entries.get(256..).unwrap_or_default();
+    // All of memory passes here. Half of each entry, without an early end: that becomes vector code.
+    let near = upper.iter().fold(false, |near, [a, b, c, d, ..]| {
+        near | (u32::from_le_bytes([*a, *b, *c, *d]) & LOW_MASK == low)
+    });
+    near && upper
         .iter()
         .filter(|entry| u64::from_le_bytes(**entry) & MASK == own)
         .count()
@@ -368,27 +376,30 @@ fn looks_x86(gpa: Gpa, page: &[u8]) -> bool {
 
 /// Four directories, of which the last maps all four at 0xc0600000. A table is 32 bytes, anywhere in a page.
 fn find_pae(memory: &PhysicalMemory, gpa: Gpa, page: &[u8]) -> Option<Gpa> {
-    let (entries, _) = page.as_chunks::<8>();
-    entries
-        .chunks_exact(4)
-        .zip(0_u64..)
-        .find_map(|(four, index)| {
-            let four: [u64; 4] =
-                [0, 1, 2, 3].map(|n| four.get(n).map_or(0, |entry| u64::from_le_bytes(*entry)));
-            let plausible = four
-                .iter()
-                .all(|entry| entry & 0xfff0_0000_0000_0fff == 1 && *entry > 0xfff);
-            if !plausible {
-                return None;
-            }
-            let mut directory = [0; 32];
-            let last = four.last()? & !0xfff;
-            memory.read(Gpa::new(last), &mut directory).ok()?;
-            let (own, _) = directory.as_chunks::<8>();
-            let maps_all = own
-                .iter()
-                .zip(four)
-                .all(|(entry, pdpte)| u64::from_le_bytes(*entry) & 0x000f_ffff_ffff_f001 == pdpte);
-            maps_all.then(|| gpa.saturating_add(index << 5))
-        })
+    // All of memory passes here: of each table the first entry's flags, without an early end.
+    let (tables, _) = page.as_chunks::<32>();
+    let near = tables.iter().fold(false, |near, [low, next, ..]| {
+        near | (u16::from_le_bytes([*low, *next]) & 0xfff == 1)
+    });
+    if !near {
+        return None;
+    }
+    tables.iter().zip(0_u64..).find_map(|(table, index)| {
+        let four: [u64; 4] = [0, 8, 16, 24].map(|at| u64_at(table, at).unwrap_or(0));
+        let plausible = four
+            .iter()
+            .all(|entry| entry & 0xfff0_0000_0000_0fff == 1 && *entry > 0xfff);
+        if !plausible {
+            return None;
+        }
+        let mut directory = [0; 32];
+        let last = four.last()? & !0xfff;
+        memory.read(Gpa::new(last), &mut directory).ok()?;
+        let (own, _) = directory.as_chunks::<8>();
+        let maps_all = own
+            .iter()
+            .zip(four)
+            .all(|(entry, pdpte)| u64::from_le_bytes(*entry) & 0x000f_ffff_ffff_f001 == pdpte);
+        maps_all.then(|| gpa.saturating_add(index << 5))
+    })
 }
