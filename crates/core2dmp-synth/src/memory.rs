@@ -26,6 +26,8 @@ pub(crate) const HIGH_START: u64 = 0x10_0000;
 pub struct Fill {
     /// Of a hundred such frames, so many are all zero; the rest hold pseudo-random bytes. `None`: all are zero.
     pub zero_percent: Option<u8>,
+    /// So many neighbours are zero or not together; 0 and 1: each frame for itself.
+    pub together: u64,
 }
 
 /// A sparse map of written frames, and the rule for the others.
@@ -62,11 +64,13 @@ impl Frames {
             page.fill(0);
             return false;
         };
-        let mut state = scramble(pfn.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        if (state >> 32) % 100 < u64::from(zero_percent) {
+        let start = |number: u64| scramble(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let chance = start(pfn / self.fill.together.max(1));
+        if (chance >> 32) % 100 < u64::from(zero_percent) {
             page.fill(0);
             return false;
         }
+        let mut state = start(pfn);
         for chunk in page.chunks_exact_mut(8) {
             state ^= state << 13;
             state ^= state >> 7;
@@ -117,6 +121,12 @@ impl Frames {
     #[must_use]
     pub fn written(&self) -> usize {
         self.pages.len()
+    }
+
+    /// Whether one of these frames may be nonzero.
+    #[must_use]
+    pub fn any_data(&self, frames: Range<u64>) -> bool {
+        self.fill.zero_percent.is_some() || self.pages.range(frames).next().is_some()
     }
 
     /// Whether something was written to this frame.
@@ -205,6 +215,7 @@ mod tests {
     fn frames_cross_borders_and_fill_is_stable() {
         let mut frames = Frames::new(Fill {
             zero_percent: Some(40),
+            together: 1,
         });
         frames.write(0x1ffe, &[1, 2, 3, 4]);
         let mut back = [0; 4];

@@ -15,6 +15,8 @@ use crate::spec::GuestSpec;
 
 /// Frames at the end of low memory that firmware keeps.
 const FIRMWARE_FRAMES: u64 = 0x20;
+/// Frames below 4 GiB at most, where there are others above: 3 GiB.
+const MOST_LOW: u64 = 0xc_0000;
 /// Frames per additional run: one missing, three present.
 const SPLIT: u64 = 4;
 
@@ -33,7 +35,11 @@ impl RamMap {
     /// Lays the guest's memory out.
     pub(crate) fn new(spec: &GuestSpec) -> Self {
         let frames = spec.memory_mib * 256;
-        let low_end = if spec.above_4g { frames / 2 } else { frames };
+        let low_end = if spec.above_4g {
+            (frames / 2).min(MOST_LOW)
+        } else {
+            frames
+        };
         assert!(
             low_end >= if spec.above_4g { 0xc00 } else { 0x1400 },
             "the guest needs more memory"

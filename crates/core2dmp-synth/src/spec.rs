@@ -217,7 +217,7 @@ impl GuestSpec {
         self
     }
 
-    /// Puts half of the memory, with some of the kernel's structures, at 4 GiB and above.
+    /// Puts half of the memory, or what is more than 3 GiB, at 4 GiB and above, with some of the kernel's structures.
     #[must_use]
     pub fn above_4g(mut self) -> Self {
         assert!(
@@ -230,9 +230,16 @@ impl GuestSpec {
 
     /// Gives frames that nothing is written to pseudo-random contents, all but `zero_percent` of a hundred.
     #[must_use]
-    pub fn fill(mut self, zero_percent: u8) -> Self {
+    pub fn fill(self, zero_percent: u8) -> Self {
+        self.fill_together(zero_percent, 1)
+    }
+
+    /// The same with so many neighbours zero, or not, together: a file system then has holes of a size that it likes.
+    #[must_use]
+    pub fn fill_together(mut self, zero_percent: u8, frames: u64) -> Self {
         self.fill = Fill {
             zero_percent: Some(zero_percent),
+            together: frames,
         };
         self
     }

@@ -25,6 +25,8 @@ const NO_PFN: u64 = u64::MAX;
 const OPTION_ROM_FRAMES: u64 = 16;
 /// Frames that are moved at a time.
 const BATCH: usize = 256;
+/// Bytes of the frame table that are written at a time.
+const TABLE_PIECE: usize = 1 << 20;
 
 /// Builds a Xen dump-core file.
 #[derive(Clone, Debug)]
@@ -44,7 +46,8 @@ struct Section(&'static str, u32, u64, u64, u64, u64);
 /// Where everything lies in the file.
 struct Plan {
     sections: Vec<Section>,
-    pfns: Vec<u64>,
+    /// First frame and count, with those of the option ROM: a terabyte's frames would not fit.
+    runs: Vec<(u64, u64)>,
     pages: u64,
 }
 
@@ -133,17 +136,12 @@ impl<'a> XenCore<'a> {
     }
 
     fn plan(&self) -> Plan {
-        let mut pfns: Vec<u64> = self
-            .guest
-            .present
-            .iter()
-            .flat_map(|&(first, count)| first..first + count)
-            .collect();
+        let mut runs = self.guest.present.clone();
         if self.extra_frames {
-            let end = pfns.last().map_or(0, |last| last + 1);
-            pfns.extend(end..end + OPTION_ROM_FRAMES);
+            let end = runs.last().map_or(0, |run| run.0 + run.1);
+            runs.push((end, OPTION_ROM_FRAMES));
         }
-        let pages = pfns.len() as u64 + self.padding;
+        let pages = runs.iter().map(|run| run.1).sum::<u64>() + self.padding;
         let entry = self.prstatus_entry();
         let (table, table_entry) = if self.pv {
             (".xen_p2m", 16)
@@ -186,7 +184,7 @@ impl<'a> XenCore<'a> {
         (sections[1].2, sections[1].3) = (at, length);
         Plan {
             sections,
-            pfns,
+            runs,
             pages,
         }
     }
@@ -272,51 +270,42 @@ impl<'a> XenCore<'a> {
 
     fn write_pages(&self, out: &mut (impl Write + Seek), plan: &Plan) -> io::Result<()> {
         let mut buffer = vec![0; BATCH * PAGE];
-        let rom_start = plan.pfns.len() as u64
-            - if self.extra_frames {
-                OPTION_ROM_FRAMES
-            } else {
-                0
-            };
-        let slots = plan
-            .pfns
-            .iter()
-            .map(|&pfn| Some(pfn))
-            .chain((0..self.padding).map(|_| None));
-        let slots: Vec<_> = slots
-            .enumerate()
-            .map(|(i, pfn)| pfn.filter(|_| (i as u64) < rom_start))
-            .collect();
-        for batch in slots.chunks(BATCH) {
-            let bytes = &mut buffer[..batch.len() * PAGE];
-            let mut zero = true;
-            for (page, slot) in bytes.chunks_exact_mut(PAGE).zip(batch) {
-                match slot {
-                    Some(pfn) => zero &= !self.guest.frames.read_frame(*pfn, page),
-                    None => page.fill(0),
+        for &(first, count) in &self.guest.present {
+            for start in (first..first + count).step_by(BATCH) {
+                let frames = start..(start + BATCH as u64).min(first + count);
+                let bytes = &mut buffer[..(frames.end - frames.start) as usize * PAGE];
+                let mut data = !self.sparse || self.guest.frames.any_data(frames.clone());
+                if data {
+                    let pages = frames.zip(bytes.chunks_exact_mut(PAGE));
+                    data = pages.fold(!self.sparse, |data, (pfn, page)| {
+                        data | self.guest.frames.read_frame(pfn, page)
+                    });
+                }
+                if data {
+                    out.write_all(bytes)?;
+                } else {
+                    out.seek(SeekFrom::Current(bytes.len() as i64))?;
                 }
             }
-            if self.sparse && zero {
-                out.seek(SeekFrom::Current(bytes.len() as i64))?;
-            } else {
-                out.write_all(bytes)?;
-            }
         }
-        Ok(())
+        let present = self.guest.frame_count();
+        out.write_all(&vec![0; (plan.pages - present) as usize * PAGE])
     }
 
     fn write_table(&self, out: &mut impl Write, plan: &Plan) -> io::Result<()> {
         let mut table = Vec::new();
-        for (i, pfn) in plan
-            .pfns
+        let pfns = plan
+            .runs
             .iter()
-            .copied()
-            .chain((0..self.padding).map(|_| NO_PFN))
-            .enumerate()
-        {
+            .flat_map(|&(first, count)| first..first + count);
+        for (i, pfn) in (0_u64..).zip(pfns.chain((0..self.padding).map(|_| NO_PFN))) {
             table.extend_from_slice(&pfn.to_le_bytes());
             if self.pv {
-                table.extend_from_slice(&machine_frame(i as u64).to_le_bytes());
+                table.extend_from_slice(&machine_frame(i).to_le_bytes());
+            }
+            if table.len() >= TABLE_PIECE {
+                out.write_all(&table)?;
+                table.clear();
             }
         }
         out.write_all(&table)
