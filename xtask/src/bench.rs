@@ -1,63 +1,107 @@
-//! `cargo xtask bench`: how long and how much memory, side by side with `cp` of the same core.
+//! `cargo xtask bench`: how long and how much memory, side by side with `cp` and with peers on the same guest.
 //!
 //! ```text
-//! synth guest -> core (page cache) -> rounds: every case once, in turn -> medians -> bars -> bench.md
+//! synth guest -> core (page cache) -> rounds: every case once, in turn -> medians -> bars -> report.md, plot.svg, raw.json
 //!                                             each result verified
 //! ```
 //!
 //! A benchmark that does not look at its result measures nothing: each dump is compared with the guest, entirely in
-//! the first round and by sample in the others. Between runs the output is removed and the disk synced.
+//! the first round and by sample in the others; a wrong one ends the benchmark. A bar that is missed is reported. Between
+//! runs the output is removed and the disk synced. A group of cases is a row in [`GROUPS`].
 
 mod case;
-mod decode;
+mod copying;
+mod growth;
 mod guests;
+mod identify;
 mod measure;
+mod peers;
+mod plot;
 mod report;
+mod terabyte;
 mod verify;
 mod volume;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::run::{Outcome, check, release_program, root, target_dir, text_of};
-use case::{Bar, Case, Check, Tool};
-use guests::Guests;
-use report::{Report, Verdict};
-use volume::Volume;
+use crate::run::{Outcome, release_program, root, target_dir, text_of};
+use case::Tool;
+use report::Report;
 
-pub use decode::task as decode_task;
 pub use measure::task as measure_task;
 
 /// Most resident memory of a conversion, in KiB.
 const MAX_RESIDENT_KIB: u64 = 32 * 1024;
-/// Most time against `cp` where bytes are copied.
-const MAX_COPY: f64 = 1.15;
-/// Most time against `cp` where the file system shares extents.
-const MAX_REFLINK: f64 = 0.10;
-/// Most seconds to identify Windows from a vCPU's CR3.
-const MAX_IDENTIFY: f64 = 0.15;
-/// Most seconds for each GiB that is scanned.
-const MAX_SCAN_PER_GIB: f64 = 1.0;
+
+/// Cases that belong together: the name for `--only`, and what runs them.
+struct Group {
+    name: &'static str,
+    run: fn(&mut Bench) -> Outcome,
+}
+
+static GROUPS: &[Group] = &[
+    Group {
+        name: "copy",
+        run: copying::group,
+    },
+    Group {
+        name: "identify",
+        run: identify::group,
+    },
+    Group {
+        name: "plan",
+        run: terabyte::group,
+    },
+    Group {
+        name: "growth",
+        run: growth::group,
+    },
+    Group {
+        name: "peers",
+        run: peers::group,
+    },
+];
+
+/// What every group uses.
+struct Bench {
+    tool: Tool,
+    options: Options,
+    /// For inputs and outputs; removed at the end.
+    work: PathBuf,
+    report: Report,
+}
 
 /// What the user may choose.
 struct Options {
     mib: u64,
     runs: usize,
+    quick: bool,
+    only: Option<String>,
+    qemu_core: Option<PathBuf>,
     out: Option<PathBuf>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Outcome<Self> {
+        let quick = arguments.iter().any(|argument| argument == "--quick");
+        let (mib, runs) = if quick { (256, 3) } else { (1024, 5) };
         let mut options = Self {
-            mib: 1024,
-            runs: 5,
+            mib,
+            runs,
+            quick,
+            only: None,
+            qemu_core: None,
             out: None,
         };
-        let mut arguments = arguments.iter();
+        let mut arguments = arguments.iter().filter(|name| *name != "--quick");
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or(format!("{name} wants a value"))?;
             match name.as_str() {
                 "--size" => options.mib = value.parse()?,
                 "--runs" => options.runs = value.parse()?,
+                "--only" => options.only = Some(value.clone()),
+                "--qemu-core" => options.qemu_core = Some(std::path::absolute(value)?),
                 "--out" => options.out = Some(PathBuf::from(value)),
                 _ => return Err(format!("no option is named {name}").into()),
             }
@@ -65,62 +109,33 @@ impl Options {
         if options.mib < 32 || options.runs == 0 {
             return Err("--size is at least 32 MiB, --runs at least 1".into());
         }
+        if options.groups().is_empty() {
+            let names: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+            return Err(format!("--only is one of {}", names.join(", ")).into());
+        }
         Ok(options)
     }
-}
 
-/// Runs the benchmark, writes the report, and fails if a result is wrong or a bar is missed.
-pub fn task(arguments: &[String]) -> Outcome {
-    let options = Options::parse(arguments)?;
-    let tool = Tool {
-        program: release_program()?,
-    };
-    let work = std::path::absolute(target_dir())?.join("bench");
-    volume::clean(&work);
-    std::fs::create_dir_all(&work)?;
-    let guests = Guests::make(options.mib);
-    let mut report = Report::new(&options.describe(), &work);
-    copying(&tool, &guests, &work, MAX_COPY, &options, &mut report)?;
-    memory(&tool, &guests, &work, &mut report)?;
-    identifying(&tool, &guests, &work, &options, &mut report)?;
-    decode::measure(&work, options.mib, options.runs, &mut report)?;
-    for kind in ["xfs", "btrfs"] {
-        match Volume::make(&work, kind, options.mib) {
-            Ok(volume) => copying(
-                &tool,
-                &guests,
-                &volume.folder,
-                MAX_REFLINK,
-                &options,
-                &mut report,
-            )?,
-            Err(why) => report.skip(&format!("{kind}: SKIPPED, {why}")),
-        }
-    }
-    std::fs::remove_dir_all(&work)?;
-    print!("{}", report.text());
-    let folder = options.folder()?;
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("bench.md"), report.text())?;
-    report.verdict()
-}
-
-impl Options {
-    fn describe(&self) -> String {
-        format!(
-            "A synthetic x64 Xen core of {} MiB, 40 % of its free frames zero, in the page cache. Medians of {} interleaved runs.",
-            self.mib, self.runs
-        )
+    fn groups(&self) -> Vec<&'static Group> {
+        let wanted = |group: &&Group| self.only.as_ref().is_none_or(|only| only == group.name);
+        GROUPS.iter().filter(wanted).collect()
     }
 
-    /// Where the report goes: `benchmarks/<target>-<date>` unless the user says otherwise.
+    /// Whether the results go to `benchmarks/` and the README shows them: those of everything, at full size.
+    fn is_complete(&self) -> bool {
+        !self.quick && self.only.is_none() && self.out.is_none()
+    }
+
+    /// Where the report goes.
     fn folder(&self) -> Outcome<PathBuf> {
         if let Some(folder) = &self.out {
             return Ok(folder.clone());
         }
+        if !self.is_complete() {
+            return Ok(target_dir().join("bench-report"));
+        }
         let version = text_of("rustc", &["-vV"]).ok_or("rustc -vV failed")?;
-        let target = version
-            .lines()
+        let target = (version.lines())
             .find_map(|line| line.strip_prefix("host: "))
             .ok_or("rustc -vV names no host")?;
         let date = text_of("date", &["-u", "+%F"]).ok_or("date failed")?;
@@ -128,117 +143,51 @@ impl Options {
     }
 }
 
-/// Conversions against copies, with the final flush on both sides and without.
-fn copying(
-    tool: &Tool,
-    guests: &Guests,
-    folder: &Path,
-    bar: f64,
-    options: &Options,
-    report: &mut Report,
-) -> Outcome {
-    let core = folder.join("guest.core");
-    guests.live.xen_core().write_file(&core)?;
-    flush()?;
-    let cases = [
-        tool.convert("convert", &core, &[]),
-        tool.copy("cp, sync FILE", &core, true),
-        tool.convert("convert --no-sync", &core, &["--no-sync"]),
-        tool.copy("cp", &core, false),
-    ];
-    let times = rounds(&cases, guests, options.runs)?;
-    let bars = [
-        Bar::ratio("full, with the final flush", 0, 1, bar),
-        Bar::ratio("full, without", 2, 3, bar),
-    ];
-    report.add(&volume::kind_of(folder), &cases, &times, &bars);
-    std::fs::remove_file(core)?;
-    Ok(())
-}
-
-/// Windows found from a vCPU, by a scan, and a scan of everything that finds nothing.
-fn identifying(
-    tool: &Tool,
-    guests: &Guests,
-    folder: &Path,
-    options: &Options,
-    report: &mut Report,
-) -> Outcome {
-    let names = ["vcpu.core", "scan.core", "nothing.core"].map(|name| folder.join(name));
-    for (guest, name) in [&guests.live, &guests.unknown_root, &guests.nothing]
-        .into_iter()
-        .zip(&names)
-    {
-        guest.xen_core().write_file(name)?;
+/// Runs the benchmark, writes the report, and fails if a result is wrong.
+pub fn task(arguments: &[String]) -> Outcome {
+    let options = Options::parse(arguments)?;
+    let tool = Tool {
+        program: release_program()?,
+    };
+    let work = std::path::absolute(target_dir())?.join("bench");
+    volume::clean(&work);
+    fs::create_dir_all(&work)?;
+    let report = Report::new(&work, options.runs);
+    let mut bench = Bench {
+        tool,
+        options,
+        work,
+        report,
+    };
+    for group in bench.options.groups() {
+        eprintln!("{}:", group.name);
+        (group.run)(&mut bench)?;
     }
-    flush()?;
-    let cases = [
-        tool.info("info, from a vCPU's CR3", &names[0], Check::Facts),
-        tool.info("info, root by scan", &names[1], Check::Facts),
-        tool.info(
-            "info, all scanned, nothing found",
-            &names[2],
-            Check::NoWindows,
-        ),
-    ];
-    let times = rounds(&cases, guests, options.runs)?;
-    let scan = MAX_SCAN_PER_GIB * (options.mib as f64 / 1024.0).max(0.25);
-    let bars = [
-        Bar::seconds("identify, CR3 usable", 0, MAX_IDENTIFY),
-        Bar::seconds("identify, root by scan", 1, scan),
-        Bar::seconds("identify, all scanned", 2, scan),
-    ];
-    report.add(&volume::kind_of(folder), &cases, &times, &bars);
-    let resident = measure::resident_kib(&cases[2].commands[0], &[2])?;
-    report.bar(Verdict::resident(
-        "info, all scanned",
-        resident,
-        MAX_RESIDENT_KIB,
-    ));
-    for name in names {
-        std::fs::remove_file(name)?;
+    fs::remove_dir_all(&bench.work)?;
+    let folder = bench.options.folder()?;
+    bench.report.write(&folder)?;
+    print!("{}", bench.report.text());
+    println!("\nIn {}", folder.display());
+    if bench.options.is_complete() {
+        show_in_readme(&folder)?;
     }
     Ok(())
 }
 
-/// The most memory that a conversion held.
-fn memory(tool: &Tool, guests: &Guests, folder: &Path, report: &mut Report) -> Outcome {
-    let core = folder.join("guest.core");
-    guests.live.xen_core().write_file(&core)?;
-    let case = tool.convert("convert", &core, &[]);
-    let resident = measure::resident_kib(&case.commands[0], &[0])?;
-    case.verify(guests, true)?;
-    report.bar(Verdict::resident("convert", resident, MAX_RESIDENT_KIB));
-    case.remove_output()?;
-    std::fs::remove_file(core)?;
+/// Lets the README show the newest plot.
+fn show_in_readme(folder: &Path) -> Outcome {
+    const FROM: &str = "](benchmarks/";
+    const TO: &str = "/plot.svg)";
+    let path = root().join("README.md");
+    let text = fs::read_to_string(&path)?;
+    let found = text.find(TO).and_then(|end| {
+        let start = text.get(..end)?.rfind(FROM)?;
+        Some(start + FROM.len()..end)
+    });
+    let name = folder.file_name().ok_or("the folder has no name")?;
+    let range = found.ok_or("README.md shows no plot")?;
+    let mut text = text;
+    text.replace_range(range, &name.to_string_lossy());
+    fs::write(path, text)?;
     Ok(())
-}
-
-/// Runs every case in turn, as often as asked; returns the seconds of each case.
-fn rounds(cases: &[Case], guests: &Guests, runs: usize) -> Outcome<Vec<Vec<f64>>> {
-    let mut times = vec![Vec::new(); cases.len()];
-    for case in cases {
-        case.warm()?;
-    }
-    for round in 0..runs {
-        let mut order: Vec<usize> = (0..cases.len()).collect();
-        if round % 2 == 1 {
-            // What stands before a case should not favour it.
-            order.reverse();
-        }
-        for index in order {
-            let case = &cases[index];
-            flush()?;
-            times[index].push(case.time()?);
-            case.verify(guests, round == 0)?;
-            case.remove_output()?;
-        }
-        eprintln!("round {} of {runs} done", round + 1);
-    }
-    Ok(times)
-}
-
-/// Lets nothing that an earlier run wrote disturb the next.
-fn flush() -> Outcome {
-    check(&mut std::process::Command::new("sync"))
 }

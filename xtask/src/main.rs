@@ -33,7 +33,7 @@ static TASKS: &[Task] = &[
     Task {
         name: "bench",
         run: bench::task,
-        description: "[--size MiB] [--runs N] [--out DIR]: time and memory against cp; fails if a bar is missed",
+        description: "[--quick] [--only GROUP] [--size MiB] [--runs N] [--qemu-core FILE] [--out DIR]: time and memory against cp and peers; fails if a result is wrong",
     },
     Task {
         name: "judge",

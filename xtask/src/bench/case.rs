@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
-use super::guests::Guests;
+use core2dmp_synth::Guest;
+
+use super::measure::{self, Sample};
 use super::verify;
-use crate::run::{Outcome, show};
+use crate::run::{Outcome, check};
 
 /// The program under test.
 pub struct Tool {
@@ -18,161 +18,141 @@ pub struct Tool {
 }
 
 /// A case.
-pub struct Case {
+pub struct Case<'g> {
     /// For the table.
     pub name: &'static str,
     /// Program and arguments; run one after the other.
-    pub commands: Vec<Vec<OsString>>,
+    commands: Vec<Vec<OsString>>,
     core: PathBuf,
     output: PathBuf,
-    check: Check,
+    check: Check<'g>,
 }
 
 /// What a right result is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// A dump of the live guest.
-    Dump,
+#[derive(Clone, Copy)]
+pub enum Check<'g> {
+    /// A full dump of the guest.
+    Dump(&'g Guest),
+    /// The same, its zero pages left out of the file.
+    Sparse(&'g Guest),
+    /// A dump with a bitmap, of this type.
+    Bitmap(&'g Guest, u32),
     /// The same bytes as the core's.
     Copy,
     /// The guest's facts on standard output.
-    Facts,
+    Facts(&'g Guest),
     /// "no Windows kernel", and exit code 2.
     NoWindows,
-}
-
-/// What a case may take at most.
-pub struct Bar {
-    /// What is asked.
-    pub name: &'static str,
-    /// The case.
-    pub case: usize,
-    /// The case that it is compared with; without one the limit is in seconds.
-    pub against: Option<usize>,
-    /// The limit.
-    pub limit: f64,
-}
-
-impl Bar {
-    /// A bar relative to another case.
-    pub const fn ratio(name: &'static str, case: usize, against: usize, limit: f64) -> Self {
-        Self {
-            name,
-            case,
-            against: Some(against),
-            limit,
-        }
-    }
-
-    /// A bar in seconds.
-    pub const fn seconds(name: &'static str, case: usize, limit: f64) -> Self {
-        Self {
-            name,
-            case,
-            against: None,
-            limit,
-        }
-    }
+    /// A program that only reads.
+    Nothing,
 }
 
 impl Tool {
     /// `core2dmp convert`.
-    pub fn convert(&self, name: &'static str, core: &Path, options: &[&str]) -> Case {
+    pub fn convert<'g>(
+        &self,
+        name: &'static str,
+        core: &Path,
+        options: &[&str],
+        check: Check<'g>,
+    ) -> Case<'g> {
         let output = core.with_extension("dmp");
         let mut command: Vec<OsString> = vec![self.program.clone().into(), "convert".into()];
         command.extend(options.iter().map(OsString::from));
         command.extend([core.into(), output.clone().into()]);
-        Case {
+        Case::new(name, command, core, output, check)
+    }
+
+    /// A command of `core2dmp` that prints JSON, which goes to a file.
+    pub fn json<'g>(
+        &self,
+        name: &'static str,
+        words: &[&str],
+        core: &Path,
+        check: Check<'g>,
+    ) -> Case<'g> {
+        let mut command: Vec<OsString> = vec![self.program.clone().into()];
+        command.extend(words.iter().map(OsString::from));
+        command.extend(["--json".into(), core.into()]);
+        Case::new(name, command, core, core.with_extension("json"), check)
+    }
+}
+
+/// `cp` with these options, and `sync` of the copy.
+pub fn copy(name: &'static str, core: &Path, options: &[&str], sync: bool) -> Case<'static> {
+    let output = core.with_extension("copy");
+    let mut command: Vec<OsString> = vec!["cp".into()];
+    command.extend(options.iter().map(OsString::from));
+    command.extend([core.into(), output.clone().into()]);
+    let mut case = Case::new(name, command, core, output.clone(), Check::Copy);
+    if sync {
+        case.commands.push(vec!["sync".into(), output.into()]);
+    }
+    case
+}
+
+/// A read of the whole file and nothing else, in blocks of the size that a scan uses.
+pub fn read(name: &'static str, core: &Path) -> Case<'static> {
+    let mut from = OsString::from("if=");
+    from.push(core);
+    let command = ["dd".into(), from, "of=/dev/null".into(), "bs=256K".into()];
+    let output = core.with_extension("none");
+    Case::new(name, command.to_vec(), core, output, Check::Nothing)
+}
+
+impl<'g> Case<'g> {
+    fn new(
+        name: &'static str,
+        command: Vec<OsString>,
+        core: &Path,
+        output: PathBuf,
+        check: Check<'g>,
+    ) -> Self {
+        Self {
             name,
             commands: vec![command],
             core: core.to_path_buf(),
             output,
-            check: Check::Dump,
-        }
-    }
-
-    /// `core2dmp info --json`, its output in a file.
-    pub fn info(&self, name: &'static str, core: &Path, check: Check) -> Case {
-        Case {
-            name,
-            commands: vec![vec![
-                self.program.clone().into(),
-                "info".into(),
-                "--json".into(),
-                core.into(),
-            ]],
-            core: core.to_path_buf(),
-            output: core.with_extension("json"),
             check,
         }
     }
 
-    /// `cp`, copying every byte, and `sync` of the copy.
-    pub fn copy(&self, name: &'static str, core: &Path, sync: bool) -> Case {
-        let output = core.with_extension("copy");
-        let mut commands: Vec<Vec<OsString>> = vec![vec![
-            "cp".into(),
-            "--reflink=never".into(),
-            core.into(),
-            output.clone().into(),
-        ]];
-        if sync {
-            commands.push(vec!["sync".into(), output.clone().into()]);
-        }
-        Case {
-            name,
-            commands,
-            core: core.to_path_buf(),
-            output,
-            check: Check::Copy,
-        }
-    }
-}
-
-impl Case {
     /// Brings the core into the page cache.
     pub fn warm(&self) -> Outcome {
         io::copy(&mut File::open(&self.core)?, &mut io::sink())?;
         Ok(())
     }
 
-    /// Runs the commands; returns seconds.
-    pub fn time(&self) -> Outcome<f64> {
-        let start = Instant::now();
+    /// Runs the commands.
+    pub fn run(&self) -> Outcome<Sample> {
+        let (output, code) = match self.check {
+            Check::Facts(_) => (Some(self.output.as_path()), 0),
+            Check::NoWindows => (Some(self.output.as_path()), 2),
+            _ => (None, 0),
+        };
+        let mut sum = Sample::default();
         for command in &self.commands {
-            let mut command = self.command(command)?;
-            let status = command.status()?;
-            let code = if self.check == Check::NoWindows { 2 } else { 0 };
-            if status.code() != Some(code) {
-                return Err(format!("`{}`: {status}, expected {code}", show(&command)).into());
-            }
+            sum = sum.then(measure::run(command, output, code)?);
         }
-        Ok(start.elapsed().as_secs_f64())
-    }
-
-    fn command(&self, words: &[OsString]) -> Outcome<Command> {
-        let (program, arguments) = words.split_first().ok_or("an empty command")?;
-        let mut command = Command::new(program);
-        command.args(arguments);
-        if matches!(self.check, Check::Facts | Check::NoWindows) {
-            command.stdout(File::create(&self.output)?);
-            command.stderr(Stdio::null());
-        }
-        if self.check == Check::Dump {
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-        }
-        Ok(command)
+        Ok(sum)
     }
 
     /// Looks at the result.
-    pub fn verify(&self, guests: &Guests, entirely: bool) -> Outcome {
+    pub fn verify(&self, entirely: bool) -> Outcome {
         let verified = match self.check {
-            Check::Dump => verify::dump(&self.output, &guests.live, entirely),
+            Check::Dump(guest) => verify::dump(&self.output, guest, entirely).map(|_| ()),
+            Check::Sparse(guest) => verify::sparse(&self.output, guest, entirely),
+            Check::Bitmap(guest, kind) => verify::bitmap(&self.output, guest, kind),
             Check::Copy => verify::copy(&self.core, &self.output),
-            Check::Facts => verify::facts(&self.output, &guests.live),
-            Check::NoWindows => Ok(()),
+            Check::Facts(guest) => verify::facts(&self.output, guest),
+            Check::NoWindows | Check::Nothing => Ok(()),
         };
         verified.map_err(|why| format!("{}: the result is wrong: {why}", self.name).into())
+    }
+
+    /// Bytes of the result.
+    pub fn size(&self) -> Outcome<u64> {
+        Ok(self.output.metadata()?.len())
     }
 
     /// Removes the result.
@@ -182,4 +162,29 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Runs every case in turn, as often as asked; returns what each run of each case took.
+pub fn rounds(cases: &[Case<'_>], runs: usize) -> Outcome<Vec<Vec<Sample>>> {
+    let mut samples = vec![Vec::new(); cases.len()];
+    for case in cases {
+        case.warm()?;
+    }
+    for round in 0..runs {
+        let mut order: Vec<usize> = (0..cases.len()).collect();
+        if round % 2 == 1 {
+            // What stands before a case should not favour it.
+            order.reverse();
+        }
+        for index in order {
+            let case = &cases[index];
+            // Lets nothing that an earlier run wrote disturb the next.
+            check(&mut std::process::Command::new("sync"))?;
+            samples[index].push(case.run()?);
+            case.verify(round == 0)?;
+            case.remove_output()?;
+        }
+        eprintln!("round {} of {runs} done", round + 1);
+    }
+    Ok(samples)
 }

@@ -1,61 +1,102 @@
-//! The most memory that a program held.
+//! What a program took: seconds, processor time, and the most memory that it held.
 //!
-//! The kernel tells it of children that have ended, as the most of any of them, and counts what the parent held when
-//! it started the child. So a small process of its own (`xtask measure`) starts the program and asks.
+//! The kernel tells the last two of children that have ended, as a sum or the most of all, and counts what the parent
+//! held when it started the child. So a small process of its own (`xtask measure`) starts the program and asks.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::run::{Outcome, show};
 
-/// Runs a command and returns its peak resident memory in KiB. It has to end with one of `codes`.
-pub fn resident_kib(command: &[OsString], codes: &[i32]) -> Outcome<u64> {
-    let output = Command::new(std::env::current_exe()?)
-        .arg("measure")
-        .args(command)
-        .stderr(Stdio::inherit())
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut words = text.split_whitespace().map(str::parse::<i64>);
-    let (Some(Ok(code)), Some(Ok(kib))) = (words.next(), words.next()) else {
-        return Err(format!("`xtask measure` said {text:?}").into());
-    };
-    if !codes.iter().any(|expected| i64::from(*expected) == code) {
-        return Err(format!("{} ended with {code}", command[0].to_string_lossy()).into());
-    }
-    Ok(u64::try_from(kib)?)
+/// What one run took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample {
+    /// Seconds by the clock.
+    pub seconds: f64,
+    /// Seconds of processors, in the program and in the kernel for it.
+    pub cpu: f64,
+    /// Peak resident memory.
+    pub kib: u64,
 }
 
-/// `xtask measure PROGRAM ARGUMENT ...`: prints the program's exit code and its peak resident memory in KiB.
+impl Sample {
+    /// Two programs, one after the other.
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            seconds: self.seconds + next.seconds,
+            cpu: self.cpu + next.cpu,
+            kib: self.kib.max(next.kib),
+        }
+    }
+}
+
+/// Runs a command, its standard output in a file; it has to end with `code`.
+pub fn run(command: &[OsString], output: Option<&Path>, code: i32) -> Outcome<Sample> {
+    let mut measure = Command::new(std::env::current_exe()?);
+    measure.arg("measure");
+    measure.arg(output.map_or("".as_ref(), Path::as_os_str));
+    let result = measure.args(command).stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&result.stdout);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [found, kib, cpu, seconds] = words[..] else {
+        return Err(format!("`xtask measure` said {text:?}").into());
+    };
+    if found.parse::<i32>()? != code {
+        let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+        return Err(format!("`{}` ended with {found}, expected {code}", words.join(" ")).into());
+    }
+    Ok(Sample {
+        seconds: seconds.parse()?,
+        cpu: cpu.parse()?,
+        kib: kib.parse()?,
+    })
+}
+
+/// `xtask measure OUTPUT PROGRAM ARGUMENT ...`: prints exit code, peak KiB, processor seconds and seconds.
 pub fn task(arguments: &[String]) -> Outcome {
-    let (program, rest) = arguments.split_first().ok_or("measure what?")?;
+    let [output, program, rest @ ..] = arguments else {
+        return Err("measure what?".into());
+    };
     let mut command = Command::new(program);
-    command
-        .args(rest)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let status = command.status()?;
+    command.args(rest).stderr(Stdio::null());
+    if output.is_empty() {
+        command.stdout(Stdio::null());
+    } else {
+        command.stdout(File::create(output)?);
+    }
+    let start = Instant::now();
+    let status = command
+        .status()
+        .map_err(|error| format!("`{}`: {error}", show(&command)))?;
+    let seconds = start.elapsed().as_secs_f64();
     let code = status
         .code()
         .ok_or_else(|| format!("`{}` {status}", show(&command)))?;
-    println!("{code} {}", children_kib()?);
+    let (kib, cpu) = children()?;
+    println!("{code} {kib} {cpu:.6} {seconds:.6}");
     Ok(())
 }
 
 #[cfg(unix)]
-fn children_kib() -> Outcome<i64> {
+fn children() -> Outcome<(i64, f64)> {
     use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
 
-    let most = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     // macOS counts bytes.
-    Ok(if cfg!(target_os = "macos") {
-        most / 1024
+    let kib = if cfg!(target_os = "macos") {
+        usage.max_rss() / 1024
     } else {
-        most
-    })
+        usage.max_rss()
+    };
+    Ok((kib, micros as f64 / 1e6))
 }
 
 #[cfg(not(unix))]
-fn children_kib() -> Outcome<i64> {
-    Err("peak memory is measured on Unix only".into())
+fn children() -> Outcome<(i64, f64)> {
+    Err("memory and processor time are measured on Unix only".into())
 }
