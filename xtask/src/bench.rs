@@ -11,6 +11,7 @@
 
 mod case;
 mod copying;
+mod decode;
 mod growth;
 mod guests;
 mod identify;
@@ -29,6 +30,7 @@ use crate::run::{Outcome, release_program, root, target_dir, text_of};
 use case::Tool;
 use report::Report;
 
+pub use decode::task as decode_task;
 pub use measure::task as measure_task;
 
 /// Most resident memory of a conversion, in KiB.
@@ -48,6 +50,10 @@ static GROUPS: &[Group] = &[
     Group {
         name: "identify",
         run: identify::group,
+    },
+    Group {
+        name: "decode",
+        run: decode::group,
     },
     Group {
         name: "plan",

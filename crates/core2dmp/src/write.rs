@@ -31,7 +31,7 @@ use tempfile::NamedTempFile;
 
 use self::file::FileWriter;
 use crate::address::Gpa;
-use crate::dump::{Plan, Segment};
+use crate::dump::{Plan, Segment, SegmentData};
 use crate::error::{Error, Place, Result};
 use crate::memory::PhysicalMemory;
 
@@ -176,6 +176,13 @@ impl<'p> Part<'p> {
             .tempfile_in(folder(path))
             // The library's own text names the temporary file, which the user never asked for.
             .map_err(|e| failed("create", e.kind().into()))?;
+        if leaves_holes(segments, options) {
+            // A write behind the end lets XFS reserve room in front of it, and that fills the holes.
+            let size = segments.iter().map(|segment| segment.bytes);
+            let size = size.fold(0, u64::saturating_add);
+            let file = temporary.as_file();
+            file.set_len(size).map_err(|e| failed("extend", e))?;
+        }
         let mut writer = FileWriter {
             memory,
             file: temporary.as_file(),
@@ -240,6 +247,12 @@ fn size_of(segments: &[Segment]) -> u64 {
     segments
         .iter()
         .fold(0, |sum, segment| sum.saturating_add(segment.bytes))
+}
+
+/// Whether pages of zeros are left out of the file.
+fn leaves_holes(segments: &[Segment], options: WriteOptions) -> bool {
+    let decoded = |segment: &Segment| matches!(segment.data, SegmentData::Encoded { .. });
+    options.sparse || segments.iter().any(decoded)
 }
 
 /// The folder of a file.
