@@ -88,7 +88,7 @@ pub fn group(bench: &mut Bench) -> Outcome {
 /// Percent of data that the largest guest may hold.
 fn share(bench: &Bench, largest_mib: u64) -> Outcome<u64> {
     let disk = statvfs(&bench.work)?;
-    let disk = disk.blocks_available() as u64 * disk.fragment_size() as u64 >> 20;
+    let disk = (disk.blocks_available() as u64 * disk.fragment_size() as u64) >> 20;
     let cache = meminfo("MemAvailable:").unwrap_or(0) >> 10;
     let room = (disk * 8 / 10).min(cache * 6 / 10) / 2;
     Ok((room * 100 / largest_mib.max(1)).clamp(5, MOST_DATA))
