@@ -32,8 +32,7 @@ pub fn group(bench: &mut Bench) -> Outcome {
     let mut peaks = Vec::new();
     for &mib in sizes {
         let zero = (100 - data) as u8;
-        let spec = guests::live(mib).fill_together(zero, TOGETHER);
-        let guest = if mib > 2048 { spec.above_4g() } else { spec }.build();
+        let guest = guests::live(mib).fill_together(zero, TOGETHER).build();
         let core = bench.work.join("growth.core");
         guest.xen_core().sparse(true).write_file(&core)?;
         let cases = [

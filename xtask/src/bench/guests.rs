@@ -2,12 +2,13 @@
 
 use core2dmp_synth::{Guest, GuestSpec};
 
-/// Four processors, all standing in kernel mode; what Windows does not use is zero.
+/// Four processors, all standing in kernel mode; what Windows does not use is zero. A large one has memory above 4 GiB.
 pub fn empty(mib: u64) -> GuestSpec {
-    GuestSpec::windows10()
+    let spec = GuestSpec::windows10()
         .processors(4)
         .memory_mib(mib)
-        .user_pages(64)
+        .user_pages(64);
+    if mib > 3072 { spec.above_4g() } else { spec }
 }
 
 /// The same with 40 % of the other frames zero.

@@ -9,6 +9,7 @@
 //! The Python programs are looked for in `$JUDGES/venv` (by default `~/.cache/core2dmp-judges`), then in PATH.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,7 +22,9 @@ use crate::run::{Outcome, have};
 const MEMPROCFS: &str = "
 import sys, os, memprocfs
 vmm = memprocfs.Vmm(['-device', os.path.abspath(sys.argv[1]), '-disable-symbolserver', '-disable-python', '-waitinitialize'])
-size = vmm.vfs.list('/')['memory.dmp']['size']
+entry = vmm.vfs.list('/').get('memory.dmp')
+if not entry: os._exit(3)
+size = entry['size']
 with open(sys.argv[2], 'wb') as out:
     at = 0
     while at < size:
@@ -41,7 +44,9 @@ pub fn group(bench: &mut Bench) -> Outcome {
     elf2dmp(bench)?;
     let guest = guests::live(MIB).build();
     let (core, raw) = (bench.work.join("peer.core"), bench.work.join("peer.raw"));
-    guest.xen_core().write_file(&core)?;
+    // Volatility takes the padding of the frame table for a page at the end of all addresses, and writes until the disk
+    // is full.
+    guest.xen_core().padding(0).write_file(&core)?;
     std::fs::write(&raw, guest.raw(0, MIB * 256))?;
     let out = bench.work.join("peer.dmp");
 
@@ -141,7 +146,14 @@ fn compare(
     input: &Path,
     out: &Path,
 ) -> Outcome<Option<(Vec<Sample>, Vec<Sample>)>> {
-    let mut theirs: Vec<_> = vec!["timeout".into(), PATIENCE.into()];
+    // Whatever goes wrong there must not fill the disk: blocks of 512 bytes.
+    let limit = format!(
+        "ulimit -f {}; exec \"$@\"",
+        input.metadata()?.len().div_ceil(512) * 4
+    );
+    let mut theirs: Vec<_> = ["sh", "-c", &limit, "sh", "timeout", PATIENCE]
+        .map(OsString::from)
+        .to_vec();
     theirs.extend(words.iter().map(|word| word.as_os_str().to_owned()));
     let dump = bench.work.join("ours.dmp");
     let program = bench.tool.program.clone().into_os_string();

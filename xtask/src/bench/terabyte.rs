@@ -12,7 +12,7 @@ const MAX_MIB: f64 = 64.0;
 pub fn group(bench: &mut Bench) -> Outcome {
     let gib = if bench.options.quick { 64 } else { 1024 };
     let core = bench.work.join("terabyte.core");
-    let guest = guests::empty(gib << 10).above_4g().build();
+    let guest = guests::empty(gib << 10).build();
     guest.xen_core().sparse(true).write_file(&core)?;
     let words = ["convert", "--dry-run"];
     let plan = bench
