@@ -274,17 +274,23 @@ impl<'a> XenCore<'a> {
             for start in (first..first + count).step_by(BATCH) {
                 let frames = start..(start + BATCH as u64).min(first + count);
                 let bytes = &mut buffer[..(frames.end - frames.start) as usize * PAGE];
-                let mut data = !self.sparse || self.guest.frames.any_data(frames.clone());
-                if data {
-                    let pages = frames.zip(bytes.chunks_exact_mut(PAGE));
-                    data = pages.fold(!self.sparse, |data, (pfn, page)| {
-                        data | self.guest.frames.read_frame(pfn, page)
-                    });
-                }
-                if data {
-                    out.write_all(bytes)?;
-                } else {
+                if self.sparse && !self.guest.frames.any_data(frames.clone()) {
                     out.seek(SeekFrom::Current(bytes.len() as i64))?;
+                    continue;
+                }
+                let pages = frames.zip(bytes.chunks_exact_mut(PAGE));
+                let data: Vec<bool> = pages
+                    .map(|(pfn, page)| self.guest.frames.read_frame(pfn, page) || !self.sparse)
+                    .collect();
+                let mut done = 0;
+                for alike in data.chunk_by(|one, next| one == next) {
+                    let stretch = &bytes[done..done + alike.len() * PAGE];
+                    done += stretch.len();
+                    if alike[0] {
+                        out.write_all(stretch)?;
+                    } else {
+                        out.seek(SeekFrom::Current(stretch.len() as i64))?;
+                    }
                 }
             }
         }
