@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Keep every right that the program has, instead of giving up what it does not need
+    #[arg(long, global = true)]
+    pub(crate) no_sandbox: bool,
 }
 
 /// What to do.

@@ -11,6 +11,7 @@
 
 mod args;
 mod commands;
+mod confine;
 mod escape;
 mod hash;
 mod interrupt;
@@ -28,12 +29,14 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::args::{Args, Command};
+use self::confine::Needs;
 use self::message::Outcome;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let verbose = args.command.is_verbose();
     let done = |()| Outcome::Done;
+    confine(&args);
     let result = match args.command {
         Command::Convert(args) => commands::convert::run(&args).map(done),
         Command::Info(args) => commands::info::run(&args).map(done),
@@ -46,4 +49,19 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.exit_code(),
         Err(failure) => message::report(&failure, verbose),
     }
+}
+
+/// Gives up what the command does not need, before it looks at a guest.
+fn confine(args: &Args) {
+    let needs = match &args.command {
+        // Its guest is its own.
+        Command::Demo(_) => return,
+        _ if args.no_sandbox => return confine::stay_out(),
+        Command::Convert(args) => Needs::of_convert(args),
+        Command::Info(args) => Needs::of_info(args),
+        Command::Check(args) => Needs::of_check(args),
+        Command::Diff(args) => Needs::of_diff(args),
+        Command::Repair(args) => Needs::of_repair(args),
+    };
+    confine::enter(&needs);
 }

@@ -176,6 +176,15 @@ fn is_dump(source: &dyn ReadAt, name: &str) -> Result<bool, Failure> {
     Ok(DumpFile::is_dump(&head))
 }
 
+/// Whether a file has to be unpacked first.
+pub(crate) fn is_compressed(path: &Path) -> bool {
+    // Opening a pipe would wait for who writes it.
+    path.is_file()
+        && std::fs::File::open(path)
+            .and_then(|mut file| unpack::kind_of(&mut file))
+            .is_ok_and(|kind| kind.is_some())
+}
+
 /// File names for a message.
 pub(crate) fn names(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths.iter().map(|path| escape::path(path)).collect();

@@ -88,6 +88,17 @@ fn dumps(folder: &Path) {
     write("encrypted.dmp", &encrypted.bytes);
 }
 
+/// What the program says of its confinement here.
+fn sandbox() -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_core2dmp"))
+        .args(["info", "live.core"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("sandbox: "));
+    line.unwrap().to_owned()
+}
+
 #[test]
 fn transcripts() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -95,7 +106,10 @@ fn transcripts() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/*.trycmd");
     // Cases run in the current folder; this is the only test of its process.
     std::env::set_current_dir(folder.path()).unwrap();
-    trycmd::TestCases::new()
+    let cases_of = trycmd::TestCases::new();
+    // What this machine's kernel has.
+    cases_of.insert_var("[SANDBOX]", sandbox()).unwrap();
+    cases_of
         .case(cases)
         .env("COLUMNS", "100")
         .register_bin("core2dmp", Path::new(env!("CARGO_BIN_EXE_core2dmp")));

@@ -22,6 +22,7 @@ use serde::Serialize;
 use core2dmp::memory::Frames;
 use core2dmp::windows::Fact;
 
+use crate::confine::{self, Level};
 use crate::escape::ascii_json;
 use crate::message::Failure;
 
@@ -68,12 +69,13 @@ pub(crate) struct Info {
     pub(crate) dump_file: Option<DumpFile>,
     pub(crate) windows: Option<Windows>,
     pub(crate) header: Option<Vec<Field>>,
+    sandbox: Option<Level>,
     pub(crate) warnings: Vec<String>,
     pub(crate) error: Option<Error>,
 }
 
 impl Info {
-    pub(crate) const fn new(file: String) -> Self {
+    pub(crate) fn new(file: String) -> Self {
         Self {
             head: Head::of("info"),
             file,
@@ -81,6 +83,7 @@ impl Info {
             dump_file: None,
             windows: None,
             header: None,
+            sandbox: confine::level(),
             warnings: Vec::new(),
             error: None,
         }
@@ -104,12 +107,13 @@ pub(crate) struct Convert {
     pub(crate) export: Option<Export>,
     pub(crate) in_place: Option<InPlace>,
     pub(crate) undone: Option<String>,
+    sandbox: Option<Level>,
     pub(crate) warnings: Vec<String>,
     pub(crate) error: Option<Error>,
 }
 
 impl Convert {
-    pub(crate) const fn new(source: String) -> Self {
+    pub(crate) fn new(source: String) -> Self {
         Self {
             head: Head::of("convert"),
             source,
@@ -124,6 +128,7 @@ impl Convert {
             export: None,
             in_place: None,
             undone: None,
+            sandbox: confine::level(),
             warnings: Vec::new(),
             error: None,
         }

@@ -6,7 +6,7 @@ use core2dmp::dump::Plan;
 use core2dmp::format::dump_values::dump_type_name;
 use core2dmp::windows::Windows;
 
-use super::{Table, container, count, crash, header, size, warnings, windows};
+use super::{Table, container, count, crash, header, sandbox, size, warnings, windows};
 use crate::escape::printable;
 use crate::render::Bytes;
 
@@ -50,9 +50,11 @@ pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan
     changes(&mut out, written, plan);
     warnings(&mut out, found.warnings.iter().chain(&plan.warnings));
     let whole = !written.is_dry_run && written.parts.is_none();
+    out.push('\n');
     if let Some(output) = written.output.filter(|_| whole) {
-        out.push_str(&format!("\nopen it: windbg -z {}\n", printable(output)));
+        out.push_str(&format!("open it: windbg -z {}\n", printable(output)));
     }
+    sandbox(&mut out);
     out
 }
 

@@ -5,7 +5,7 @@ use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::Plan;
 use core2dmp::windows::{ProcessorContext, Windows};
 
-use super::{container, dump_file, header, warnings, windows};
+use super::{container, dump_file, header, sandbox, warnings, windows};
 use crate::args::InfoArgs;
 
 /// A container without Windows in it.
@@ -25,7 +25,7 @@ pub(crate) fn container_alone(args: &InfoArgs, guest: &Guest) -> String {
     }
     table.write(&mut out, "Memory");
     warnings(&mut out, &guest.container.warnings);
-    out
+    end(out)
 }
 
 /// A dump whose memory says nothing, or that has none.
@@ -33,7 +33,7 @@ pub(crate) fn dump_alone(args: &InfoArgs, dump: &DumpFile, notes: &[String]) -> 
     let mut out = String::new();
     dump_file::dump_file(&mut out, &args.source(), dump, args.verbose);
     warnings(&mut out, notes);
-    out
+    end(out)
 }
 
 /// A file that was opened.
@@ -72,5 +72,12 @@ pub(crate) fn info(
         header::fields(&mut out, found, plan);
     }
     warnings(&mut out, &found.warnings);
+    end(out)
+}
+
+/// The last line.
+fn end(mut out: String) -> String {
+    out.push('\n');
+    sandbox(&mut out);
     out
 }

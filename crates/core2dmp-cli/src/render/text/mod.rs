@@ -23,6 +23,7 @@ mod windows;
 
 use core2dmp::windows::Fact;
 
+use crate::confine;
 use crate::escape::printable;
 
 pub(crate) use check::check;
@@ -95,6 +96,13 @@ impl Table {
             out.push_str(line.trim_end());
             out.push('\n');
         }
+    }
+}
+
+/// What the program gave up before it looked, in a line.
+fn sandbox(out: &mut String) {
+    if let Some(level) = confine::level() {
+        out.push_str(&format!("sandbox: {level}\n"));
     }
 }
 

@@ -1,0 +1,74 @@
+//! Landlock: which files can be opened from here on.
+//!
+//! ```text
+//! sources, their companions   read
+//! folder of the output        create, read, write, rename, remove: files; also in folders below it
+//! all else                    nothing: no file, no folder, no device, no socket
+//! ```
+//!
+//! What is open stays open: standard output, a terminal, a pipe. Version by version the kernel handles more; what it
+//! does not know is left out (`CompatLevel::BestEffort`, the crate's default).
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    make_bitflags,
+};
+
+use super::Needs;
+
+/// The newest interface that is asked for.
+const NEWEST: ABI = ABI::V7;
+
+/// Restricts this thread and those that it will start; the version that holds, `None` where the kernel has none.
+pub(super) fn restrict(needs: &Needs) -> Result<Option<i32>, RulesetError> {
+    let mut ruleset = Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
+    let mut write = make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile
+    });
+    if needs.moves {
+        write |= AccessFs::Refer;
+    }
+    for path in &needs.read {
+        let access = if path.is_dir() {
+            AccessFs::ReadFile | AccessFs::ReadDir
+        } else {
+            AccessFs::ReadFile.into()
+        };
+        ruleset = allow(ruleset, path, access)?;
+    }
+    for folder in &needs.list {
+        ruleset = allow(ruleset, folder, AccessFs::ReadDir.into())?;
+    }
+    for file in &needs.change {
+        let access = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
+        ruleset = allow(ruleset, file, access)?;
+    }
+    for folder in &needs.write {
+        ruleset = allow(ruleset, folder, write)?;
+    }
+    let status = ruleset.restrict_self()?;
+    Ok(match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => None,
+        (_, LandlockStatus::Available { effective_abi, .. }) => Some(effective_abi as i32),
+        _ => None,
+    })
+}
+
+/// A path that is not there gets no rule: the program says so itself when it opens it.
+fn allow(
+    ruleset: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    match PathFd::new(path) {
+        Ok(fd) => ruleset.add_rule(PathBeneath::new(fd, access)),
+        Err(_) => Ok(ruleset),
+    }
+}
