@@ -115,14 +115,20 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     pub(crate) hash: bool,
     /// Make the dump of the core itself, where there is no room for both; a journal beside it can undo that (ext4, xfs)
-    #[arg(long, conflicts_with_all = ["no_sync", "sparse", "split", "hash"])]
+    #[arg(long, conflicts_with_all = ["no_sync", "sparse", "split", "hash", "verify", "clean"])]
     pub(crate) in_place: bool,
     /// Do so without asking
     #[arg(long, requires = "in_place")]
     pub(crate) yes: bool,
     /// Make the core SOURCE again after --in-place, finished or broken off; OUT.dmp is where the dump is, if it was moved
-    #[arg(long, conflicts_with_all = ["in_place", "dry_run", "force", "no_sync", "sparse", "split", "hash"])]
+    #[arg(long, conflicts_with_all = ["in_place", "dry_run", "force", "no_sync", "sparse", "split", "hash", "verify", "clean"])]
     pub(crate) undo: bool,
+    /// Read the dump again before it gets its name, and compare every page with the source
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Remove what a killed run left that was to write the same dump
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) clean: bool,
     /// Stop before writing, and say what would be written
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -209,11 +215,18 @@ pub(crate) struct InfoArgs {
 #[command(after_help = "\
 Examples:
   core2dmp check MEMORY.DMP
-  core2dmp check MEMORY.DMP && windbg -z MEMORY.DMP")]
+  core2dmp check MEMORY.DMP && windbg -z MEMORY.DMP
+  core2dmp check --deep guest.dmp --with guest.core")]
 pub(crate) struct CheckArgs {
     /// The dump
     #[arg(value_name = "FILE.dmp")]
     pub(crate) file: PathBuf,
+    /// Compare every page with the core that the dump was made of
+    #[arg(long, requires = "with")]
+    pub(crate) deep: bool,
+    /// That core
+    #[arg(long, value_name = "CORE", requires = "deep")]
+    pub(crate) with: Option<PathBuf>,
     /// Print JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: at once while there is nothing to clean up, in order while a file is being written.
+//! SIGINT, SIGTERM and SIGHUP: at once while there is nothing to clean up, in order while a file is being written.
 //!
 //! ```text
 //! read, identify, plan    -- signal -->  exit 130
@@ -31,7 +31,11 @@ impl Interrupt {
             raised: Arc::new(AtomicBool::new(false)),
             idle: Arc::new(AtomicBool::new(true)),
         };
-        for signal in [SIGINT, SIGTERM] {
+        #[cfg(unix)]
+        let signals = [SIGINT, SIGTERM, signal_hook::consts::SIGHUP];
+        #[cfg(not(unix))]
+        let signals = [SIGINT, SIGTERM];
+        for signal in signals {
             let idle = Arc::clone(&interrupt.idle);
             flag::register_conditional_shutdown(signal, i32::from(EXIT_CODE), idle)
                 .map_err(failed)?;

@@ -9,6 +9,8 @@
 //! Both are read in blocks, once; pages are compared, ranges of one class are merged, and only the first of them
 //! are kept.
 
+use std::collections::BTreeSet;
+
 use core2dmp::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use core2dmp::memory::{Backing, Frames, PhysicalMemory};
 use core2dmp::write::Progress;
@@ -61,6 +63,8 @@ impl Class {
 pub(crate) struct MemoryDiff {
     /// Pages with the same contents.
     pub(crate) alike: u64,
+    /// Pages whose other contents were expected.
+    pub(crate) expected: u64,
     /// Pages with other contents.
     pub(crate) different: Class,
     /// Pages that only the first has.
@@ -69,6 +73,8 @@ pub(crate) struct MemoryDiff {
     pub(crate) only_new: Class,
     /// Pages that could not be read in one of them.
     pub(crate) unreadable: Class,
+    /// Whether somebody asked to stop.
+    pub(crate) is_interrupted: bool,
 }
 
 impl MemoryDiff {
@@ -110,8 +116,22 @@ pub(crate) fn compare(
     new: &PhysicalMemory,
     progress: &dyn Progress,
 ) -> MemoryDiff {
+    compare_but(old, new, &BTreeSet::new(), progress)
+}
+
+/// The same, where some pages are expected to differ.
+pub(crate) fn compare_but(
+    old: &PhysicalMemory,
+    new: &PhysicalMemory,
+    expected: &BTreeSet<Pfn>,
+    progress: &dyn Progress,
+) -> MemoryDiff {
     let mut diff = MemoryDiff::default();
-    let mut blocks = Blocks::default();
+    let mut blocks = Blocks {
+        expected,
+        old: Vec::new(),
+        new: Vec::new(),
+    };
     for (range, kind) in map::ranges(old, &frames(new)) {
         match kind {
             map::Kind::Container => diff.only_old.add(range),
@@ -123,6 +143,7 @@ pub(crate) fn compare(
                     let block = Frames::between(at, end);
                     blocks.compare(old, new, block, &mut diff);
                     if progress.advance(block.bytes()).is_break() {
+                        diff.is_interrupted = true;
                         return diff;
                     }
                     at = end;
@@ -134,13 +155,14 @@ pub(crate) fn compare(
 }
 
 /// Buffers of both sides.
-#[derive(Debug, Default)]
-struct Blocks {
+#[derive(Debug)]
+struct Blocks<'a> {
+    expected: &'a BTreeSet<Pfn>,
     old: Vec<u8>,
     new: Vec<u8>,
 }
 
-impl Blocks {
+impl Blocks<'_> {
     fn compare(
         &mut self,
         old: &PhysicalMemory,
@@ -167,7 +189,8 @@ impl Blocks {
         }
         let pages = self.old.chunks(PAGE_BYTES).zip(self.new.chunks(PAGE_BYTES));
         for ((old, new), index) in pages.zip(0..) {
-            diff.page(block.first.saturating_add(index), old == new);
+            let pfn = block.first.saturating_add(index);
+            diff.page(pfn, old == new, self.expected);
         }
     }
 
@@ -185,7 +208,7 @@ impl Blocks {
             let pfn = block.first.saturating_add(index);
             let gpa = pfn.gpa();
             if old.read(gpa, &mut self.old).is_ok() && new.read(gpa, &mut self.new).is_ok() {
-                diff.page(pfn, self.old == self.new);
+                diff.page(pfn, self.old == self.new, self.expected);
             } else {
                 diff.unreadable.add(Frames::new(pfn, 1));
             }
@@ -194,9 +217,11 @@ impl Blocks {
 }
 
 impl MemoryDiff {
-    fn page(&mut self, pfn: Pfn, is_alike: bool) {
+    fn page(&mut self, pfn: Pfn, is_alike: bool, expected: &BTreeSet<Pfn>) {
         if is_alike {
             self.alike = self.alike.saturating_add(1);
+        } else if expected.contains(&pfn) {
+            self.expected = self.expected.saturating_add(1);
         } else {
             self.different.add(Frames::new(pfn, 1));
         }

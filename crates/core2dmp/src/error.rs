@@ -5,7 +5,7 @@
 
 use std::{fmt, io};
 
-use crate::address::{Gpa, Gva};
+use crate::address::{Gpa, Gva, Pfn};
 
 /// The result of everything in this library that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -160,6 +160,17 @@ pub enum Error {
         /// Runs that fit.
         limit: usize,
     },
+    /// Windows counts so much more memory than the container holds that a full dump would be zeros.
+    #[error(
+        "Windows counts {counted} frames ({} GiB), the container holds {held}: a full dump would be zeros",
+        counted >> 18
+    )]
+    ImplausibleMemory {
+        /// Frames that Windows counts.
+        counted: u64,
+        /// Frames that the container holds.
+        held: u64,
+    },
     /// A process whose memory the dump should keep does not exist.
     #[error("no process {wanted} in the guest")]
     NoSuchProcess {
@@ -212,9 +223,22 @@ pub enum Error {
         /// The output's name, escaped.
         path: String,
     },
+    /// A file that was just written, read again.
+    #[error("what was written at offset {offset:#x}{} does not read as the source does", in_frame(*frame))]
+    ReadBack {
+        /// The guest's frame, where the bytes are a page of it as it is.
+        frame: Option<Pfn>,
+        /// In the file.
+        offset: u64,
+    },
     /// The user, or a signal, asked to stop.
     #[error("interrupted; no output was left behind")]
     Interrupted,
+}
+
+/// A frame, where it is known.
+fn in_frame(frame: Option<Pfn>) -> String {
+    frame.map_or_else(String::new, |frame| format!(", frame {frame},"))
 }
 
 impl Error {
@@ -274,6 +298,9 @@ impl Error {
             }
             Self::NoDebuggerData { .. } => "--verbose lists what was tried",
             Self::TooManyRuns { .. } => "--type bitmap writes a dump that names any number of runs",
+            Self::ImplausibleMemory { .. } => {
+                "--type bitmap leaves out what the container lacks; the container is cut, or the guest lies"
+            }
             Self::NoSuchProcess { .. } => "`core2dmp info --processes` lists them",
             Self::FramesMissing { .. } => "without --strict they are written as zeros and reported",
             Self::CorruptPage { .. } => {
@@ -287,6 +314,9 @@ impl Error {
                 "keep the file and its journal, mend what is wrong, and run `core2dmp convert --undo CORE` again"
             }
             Self::OutputExists { .. } => "give another name, or --force to replace it",
+            Self::ReadBack { .. } => {
+                "a fault of this host's disk or memory, or the source changed meanwhile; nothing was left behind"
+            }
             Self::Interrupted => return None,
         })
     }

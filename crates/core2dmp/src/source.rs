@@ -44,6 +44,8 @@ impl FileSource {
     /// [`Error::Io`] if it cannot be opened or is not a regular file or block device.
     pub fn open(path: &Path) -> Result<Self> {
         let what = || format!("cannot open {}", path.display().to_string().escape_debug());
+        #[cfg(unix)]
+        refuse_pipes(path).map_err(|e| Error::io(what(), e))?;
         let file = File::open(path).map_err(|e| Error::io(what(), e))?;
         let meta = file.metadata().map_err(|e| Error::io(what(), e))?;
         if meta.is_dir() {
@@ -62,6 +64,20 @@ impl FileSource {
         let size = io::Seek::seek(&mut end, io::SeekFrom::End(0))?;
         Ok(Self { file, size })
     }
+}
+
+/// Opening a FIFO waits for somebody who writes, maybe for ever; and it cannot be read at positions.
+#[cfg(unix)]
+fn refuse_pipes(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = path.metadata()?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is a pipe or a socket, which has no positions to read at",
+        ));
+    }
+    Ok(())
 }
 
 impl ReadAt for FileSource {

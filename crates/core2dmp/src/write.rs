@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A file appears whole or not at all: it is written under a temporary name in the same folder, readable by
-//! its owner alone, flushed, and renamed. Whatever ends the program before that leaves no file of the final
-//! name; an error or an interruption leaves none at all.
+//! its owner alone, locked, flushed, and renamed. Whatever ends the program before that leaves no file of the final
+//! name; an error or an interruption leaves none at all. What a killed run left is told by its lock, which is gone.
 
 mod cache;
 pub mod consume;
@@ -18,24 +18,27 @@ mod decode;
 mod export;
 mod file;
 pub mod in_place;
+mod leftover;
+mod part;
+mod room;
 mod sparse;
 mod split;
 mod stream;
+mod verify;
 
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
-use self::file::FileWriter;
-use crate::address::Gpa;
+use self::part::Part;
+use crate::address::{Gpa, Pfn};
 use crate::dump::{Plan, Segment, SegmentData};
 use crate::error::{Error, Place, Result};
 use crate::memory::PhysicalMemory;
 
 pub use export::{export_to_file, export_to_stream};
+pub use leftover::{Leftover, leftovers};
 pub use split::to_parts;
 pub use stream::to_stream;
 
@@ -69,6 +72,8 @@ pub struct WriteOptions {
     pub sync: bool,
     /// Leave pages of zeros out of the file, as holes: it takes less space, and the pages pass through the program.
     pub sparse: bool,
+    /// Read it again before it gets its name, and compare it with the source.
+    pub verify: bool,
 }
 
 impl Default for WriteOptions {
@@ -77,6 +82,7 @@ impl Default for WriteOptions {
             force: false,
             sync: true,
             sparse: false,
+            verify: false,
         }
     }
 }
@@ -146,102 +152,6 @@ fn file(
     Ok(written)
 }
 
-/// A file that is complete and does not have its name yet.
-struct Part<'p> {
-    temporary: NamedTempFile,
-    path: &'p Path,
-    /// The name, for messages.
-    name: String,
-}
-
-impl<'p> Part<'p> {
-    fn write(
-        segments: &[Segment],
-        memory: &PhysicalMemory,
-        damage: decode::Damage<'_>,
-        path: &'p Path,
-        options: WriteOptions,
-        progress: &dyn Progress,
-    ) -> Result<(Self, Written)> {
-        let name = path.display().to_string().escape_debug().to_string();
-        let failed = |what: &str, e| Error::io(format!("cannot {what} {name}"), e);
-        check_target(path, &name, options.force)?;
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(path.file_name().unwrap_or_default());
-        prefix.push(".");
-        // `tempfile` opens with O_EXCL and mode 0600.
-        let temporary = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".core2dmp-part")
-            .tempfile_in(folder(path))
-            // The library's own text names the temporary file, which the user never asked for.
-            .map_err(|e| failed("create", e.kind().into()))?;
-        if leaves_holes(segments, options) {
-            // A write behind the end lets XFS reserve room in front of it, and that fills the holes.
-            let size = segments.iter().map(|segment| segment.bytes);
-            let size = size.fold(0, u64::saturating_add);
-            let file = temporary.as_file();
-            file.set_len(size).map_err(|e| failed("extend", e))?;
-        }
-        let mut writer = FileWriter {
-            memory,
-            file: temporary.as_file(),
-            at: 0,
-            progress,
-            buffer: Vec::new(),
-            damage,
-            sparse: options.sparse,
-            cache: cache::CacheUse::begin(&**memory.source(), size_of(segments)),
-        };
-        for segment in segments {
-            let written = writer.segment(segment);
-            written
-                .map_err(|failure| failure.tell(&format!("{name} at offset {:#x}", writer.at)))?;
-        }
-        let (written, size) = (writer.damage.written, writer.at);
-        let file = temporary.as_file();
-        file.set_len(size).map_err(|e| failed("extend", e))?;
-        if options.sync {
-            file.sync_all().map_err(|e| failed("flush", e))?;
-        }
-        let part = Self {
-            temporary,
-            path,
-            name,
-        };
-        Ok((part, written))
-    }
-
-    /// Gives it its name.
-    fn publish(self, options: WriteOptions, progress: &dyn Progress) -> Result<()> {
-        // Flushing may have taken minutes.
-        if progress.advance(0).is_break() {
-            return Err(Error::Interrupted);
-        }
-        let named = if options.force {
-            self.temporary.persist(self.path)
-        } else {
-            self.temporary.persist_noclobber(self.path)
-        };
-        match named {
-            Ok(_) => {}
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::OutputExists { path: self.name });
-            }
-            Err(e) => {
-                let what = format!("cannot rename the finished file to {}", self.name);
-                return Err(Error::io(what, e.error));
-            }
-        }
-        if options.sync {
-            // The name is durable only with its folder. Not every file system can flush one: then it is as good
-            // as it gets.
-            let _ = File::open(folder(self.path)).and_then(|folder| folder.sync_all());
-        }
-        Ok(())
-    }
-}
-
 /// Bytes in all.
 fn size_of(segments: &[Segment]) -> u64 {
     segments
@@ -255,31 +165,6 @@ fn leaves_holes(segments: &[Segment], options: WriteOptions) -> bool {
     options.sparse || segments.iter().any(decoded)
 }
 
-/// The folder of a file.
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-        None => Path::new("/"),
-    }
-}
-
-/// Whether the name is free, or may be taken.
-fn check_target(path: &Path, name: &str, force: bool) -> Result<()> {
-    match path.symlink_metadata() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(Error::io(format!("cannot look at {name}"), e)),
-        Ok(meta) if meta.is_file() && force => Ok(()),
-        Ok(meta) if meta.is_file() => Err(Error::OutputExists {
-            path: name.to_owned(),
-        }),
-        Ok(_) => Err(Error::io(
-            format!("cannot write {name}: it is not a regular file"),
-            io::ErrorKind::InvalidInput.into(),
-        )),
-    }
-}
-
 /// Why bytes did not move.
 #[derive(Debug)]
 enum Failure {
@@ -289,6 +174,8 @@ enum Failure {
     Page(CorruptPage),
     /// The output could not be written.
     Output(io::Error),
+    /// What was written does not read as the source does.
+    Differs { frame: Option<Pfn>, offset: u64 },
     /// Somebody asked to stop.
     Stopped,
 }
@@ -309,6 +196,7 @@ impl Failure {
             }
             Self::Page(CorruptPage { gpa, why }) => Error::CorruptPage { gpa, why },
             Self::Output(error) => Error::io(format!("cannot write {output}"), error),
+            Self::Differs { frame, offset } => Error::ReadBack { frame, offset },
             Self::Stopped => Error::Interrupted,
         }
     }

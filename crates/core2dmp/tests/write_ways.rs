@@ -19,6 +19,7 @@ const QUICK: WriteOptions = WriteOptions {
     force: false,
     sync: false,
     sparse: false,
+    verify: false,
 };
 
 /// A guest as a core, compressed, and with missing frames; each with its plan for two types.

@@ -12,8 +12,10 @@
 //!     repair    mends it
 //! ```
 
+use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::check::{self, CheckReport};
 
+use super::deep::{self, Deep};
 use super::open_dump;
 use crate::args::CheckArgs;
 use crate::message::{Failure, Outcome, to_stdout};
@@ -24,21 +26,31 @@ pub(crate) fn run(args: &CheckArgs) -> Result<Outcome, Failure> {
     if !args.json {
         let dump = open_dump(&args.file)?;
         let report = check::check(&dump);
-        to_stdout(&text::check(args, &dump, &report))?;
-        return Ok(outcome(&report));
+        let deep = go_deep(args, &dump)?;
+        to_stdout(&text::check(args, &dump, &report, deep.as_ref()))?;
+        return Ok(outcome(&report, deep.as_ref()));
     }
     let mut document = json::Check::new(args.file.to_string_lossy().into_owned());
-    let result = open_dump(&args.file).map(|dump| check::check(&dump));
+    let result = open_dump(&args.file).and_then(|dump| {
+        let report = check::check(&dump);
+        go_deep(args, &dump).map(|deep| (report, deep))
+    });
     match &result {
-        Ok(report) => document.fill(report),
+        Ok((report, deep)) => document.fill(report, deep.as_ref()),
         Err(failure) => document.error = Some(failure.into()),
     }
     to_stdout(&json::render(&document))?;
-    result.map(|report| outcome(&report))
+    result.map(|(report, deep)| outcome(&report, deep.as_ref()))
 }
 
-fn outcome(report: &CheckReport) -> Outcome {
-    if report.findings.is_empty() {
+/// The comparison with the core, if it was asked for.
+fn go_deep(args: &CheckArgs, dump: &DumpFile) -> Result<Option<Deep>, Failure> {
+    let core = args.with.as_ref().filter(|_| args.deep);
+    core.map(|core| deep::compare(dump, core)).transpose()
+}
+
+fn outcome(report: &CheckReport, deep: Option<&Deep>) -> Outcome {
+    if report.findings.is_empty() && deep.is_none_or(Deep::is_clean) {
         Outcome::Done
     } else {
         Outcome::Findings

@@ -12,6 +12,7 @@ use core2dmp::dump::{self, Plan, PlanOptions};
 use core2dmp::windows::{self, HeaderSearch, Windows};
 use core2dmp::write::{self, WriteOptions};
 
+use super::around;
 use super::consume::{self, InPlace};
 use super::output::Output;
 use super::{export, identify};
@@ -22,7 +23,7 @@ use crate::interrupt::Interrupt;
 use crate::message::{self, Failure, to_stderr, to_stdout};
 use crate::progress::Bar;
 use crate::render::{json, text};
-use crate::sources::{self, Identified, Unpack};
+use crate::sources::{self, Files, Identified, Unpack};
 
 /// What a conversion found and planned.
 struct Conversion {
@@ -39,10 +40,16 @@ struct Done {
     files: Vec<PathBuf>,
     /// Checksums, of a stream, or where they were written.
     sums: Vec<(&'static str, String)>,
-    /// What could not be written as it was.
-    corrupt: Vec<String>,
+    /// What could not be written as it was, and what else the user should know.
+    warnings: Vec<String>,
     /// How the core became the dump, if it did.
     in_place: Option<InPlace>,
+}
+
+impl around::Warned for Done {
+    fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
 }
 
 /// Runs the command.
@@ -89,20 +96,9 @@ fn convert(
     if let Some(document) = document {
         document.output = Some(output.name());
     }
-    let sources = files.open(&Unpack {
-        folder: output.folder(args.dry_run),
-        salvage: args.salvage,
-        quiet: args.quiet,
-        interrupt: interrupt.clone(),
-    })?;
-    consume::look_at(args, &sources)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
-    let guest = sources.guest(&options)?;
-    let search = |guest: &Guest| identify(guest, &args.header, HeaderSearch::default());
-    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
+    let leftovers = around::leftovers(args, &output);
+    let watch = around::Watch::start(&files.paths);
+    let Identified { guest, found } = opened(args, files, &output, interrupt)?;
     if let Some(document) = document {
         document.container = Some(json::Container::new(&guest));
         document.warnings.clone_from(&guest.container.warnings);
@@ -125,20 +121,17 @@ fn convert(
         document.header = Some(json::fields(&found, &plan));
         document.dump = Some(json::Dump::new(&plan));
     }
-    let mut done = Done::default();
-    if args.in_place {
-        done.in_place = Some(consume::execute(args, &output, &guest, &plan, interrupt)?);
-        if let Output::File(path) = &output
-            && !args.dry_run
-        {
-            done.files = vec![path.clone()];
-        }
-    } else if !args.dry_run {
-        done = execute(args, &output, &guest, &plan, interrupt)?;
-        plan.warnings.append(&mut done.corrupt);
-    }
+    let mut done = if args.in_place {
+        in_place(args, &output, &guest, &plan, interrupt)?
+    } else if args.dry_run {
+        Done::default()
+    } else {
+        watch.end(execute(args, &output, &guest, &plan, interrupt))?
+    };
+    plan.warnings.append(&mut done.warnings);
     if let Some(document) = document {
         document.warnings.extend_from_slice(&plan.warnings);
+        document.warnings.extend(leftovers);
         let files = done.files.iter();
         document.files = files
             .map(|file| file.to_string_lossy().into_owned())
@@ -153,6 +146,49 @@ fn convert(
         done,
     };
     Ok((output, conversion))
+}
+
+/// Opens the sources, and looks for Windows.
+fn opened(
+    args: &ConvertArgs,
+    files: Files,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<Identified, Failure> {
+    let sources = files.open(&Unpack {
+        folder: output.folder(args.dry_run),
+        salvage: args.salvage,
+        quiet: args.quiet,
+        interrupt: interrupt.clone(),
+    })?;
+    consume::look_at(args, &sources)?;
+    let options = OpenOptions {
+        salvage: args.salvage,
+        holes: args.hole.clone(),
+    };
+    let guest = sources.guest(&options)?;
+    let search = |guest: &Guest| identify(guest, &args.header, HeaderSearch::default());
+    Ok(sources::identified(&sources, &options, guest, &search))
+}
+
+/// Makes the dump of the core itself.
+fn in_place(
+    args: &ConvertArgs,
+    output: &Output,
+    guest: &Guest,
+    plan: &Plan,
+    interrupt: &Interrupt,
+) -> Result<Done, Failure> {
+    let in_place = consume::execute(args, output, guest, plan, interrupt)?;
+    let files = match output {
+        Output::File(path) if !args.dry_run => vec![path.clone()],
+        _ => Vec::new(),
+    };
+    Ok(Done {
+        files,
+        in_place: Some(in_place),
+        ..Done::default()
+    })
 }
 
 /// Makes the core again.
@@ -197,6 +233,7 @@ fn execute(
                 force: args.force,
                 sync: !args.no_sync,
                 sparse: args.sparse,
+                verify: args.verify,
             };
             let _guard = interrupt.guard();
             match args.split {
@@ -216,7 +253,7 @@ fn execute(
     bar.clear();
     let corrupt = result?.corrupt_pages;
     let corrupt = corrupt.iter();
-    done.corrupt = corrupt
+    done.warnings = corrupt
         .map(|page| format!("the page at {} is zeros: {}", page.gpa, page.why))
         .collect();
     if let Output::File(path) = output
@@ -251,6 +288,7 @@ fn report(args: &ConvertArgs, output: &Output, conversion: &Conversion) -> Resul
         verbose: args.verbose,
         parts: args.split.map(|_| done.files.len()),
         sums: &done.sums,
+        is_verified: args.verify && !args.dry_run && *output != Output::Stream,
     };
     let mut text = text::convert(written, guest, found, plan);
     if let Some(in_place) = &done.in_place {

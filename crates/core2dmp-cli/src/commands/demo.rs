@@ -67,6 +67,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         sparse: false,
         split: None,
         hash: false,
+        verify: false,
+        clean: false,
         force: true,
         no_sync: false,
         in_place: false,
@@ -95,11 +97,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
 fn judge(dump: &Path) -> Result<(), Failure> {
     let args = CheckArgs {
         file: dump.to_path_buf(),
+        deep: false,
+        with: None,
         json: false,
         verbose: false,
     };
     let opened = open_dump(dump)?;
-    let report = text::check(&args, &opened, &check::check(&opened));
+    let report = text::check(&args, &opened, &check::check(&opened), None);
     to_stdout(&format!(
         "  $ core2dmp check {}\n{report}",
         escape::path(dump)
@@ -128,6 +132,7 @@ fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> 
         force: true,
         sync: false,
         sparse: false,
+        verify: false,
     };
     {
         let _guard = interrupt.guard();

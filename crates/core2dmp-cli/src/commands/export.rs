@@ -13,8 +13,8 @@ use core2dmp::export::{self, Export, ExportFormat};
 use core2dmp::windows::HeaderSearch;
 use core2dmp::write::{self, WriteOptions};
 
-use super::identify;
 use super::output::Output;
+use super::{around, identify};
 use crate::args::{ConvertArgs, Kind};
 use crate::interrupt::Interrupt;
 use crate::message::{self, Failure, to_stderr, to_stdout};
@@ -70,6 +70,8 @@ fn export(
     if let Some(document) = document {
         document.output = Some(output.name());
     }
+    let leftovers = around::leftovers(args, &output);
+    let watch = around::Watch::start(&files.paths);
     let sources = files.open(&Unpack {
         folder: output.folder(args.dry_run),
         salvage: args.salvage,
@@ -86,14 +88,15 @@ fn export(
         document.export = Some(json::Export::new(&export));
     }
     if !args.dry_run {
-        let corrupt = execute(args, &output, &guest, &export, interrupt)?;
-        export.warnings.extend(corrupt);
+        let executed = execute(args, &output, &guest, &export, interrupt);
+        export.warnings.extend(watch.end(executed)?);
         if let (Some(document), Output::File(path)) = (&mut *document, &output) {
             document.files = vec![path.to_string_lossy().into_owned()];
         }
     }
     if let Some(document) = document {
         document.warnings.extend_from_slice(&export.warnings);
+        document.warnings.extend(leftovers);
     }
     Ok((output, Exported { guest, export }))
 }
@@ -135,6 +138,7 @@ fn execute(
                 force: args.force,
                 sync: !args.no_sync,
                 sparse: args.sparse,
+                verify: args.verify,
             };
             let _guard = interrupt.guard();
             write::export_to_file(export, memory, path, salvage, options, &bar)
@@ -160,6 +164,7 @@ fn report(args: &ConvertArgs, output: &Output, exported: &Exported) -> Result<()
         output: (*output != Output::Stream).then_some(&name),
         parts: None,
         sums: &[],
+        is_verified: args.verify && !args.dry_run && *output != Output::Stream,
         is_dry_run: args.dry_run,
         verbose: args.verbose,
     };

@@ -1,8 +1,10 @@
 //! One file per command.
 
+mod around;
 pub(crate) mod check;
 pub(crate) mod consume;
 pub(crate) mod convert;
+pub(crate) mod deep;
 pub(crate) mod demo;
 pub(crate) mod diff;
 mod export;

@@ -38,6 +38,12 @@ impl Output {
                         hint: "give a file name, or pipe it into something",
                     });
                 }
+                if args.verify {
+                    return Err(Failure::Refused {
+                        message: "a stream cannot be read again".to_owned(),
+                        hint: "--hash prints the checksums of what was sent",
+                    });
+                }
                 if args.split.is_some() {
                     return Err(Failure::Refused {
                         message: "a stream cannot be split".to_owned(),
@@ -116,6 +122,12 @@ fn default_name(source: &Path, ending: &str) -> Result<PathBuf, Failure> {
 
 /// Whether both names mean one file, which `--force` would destroy.
 fn is_same(source: &Path, output: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(source), Ok(output)) = (source.metadata(), output.metadata()) {
+        use std::os::unix::fs::MetadataExt as _;
+        // A hard link has another name, which no path tells.
+        return (source.dev(), source.ino()) == (output.dev(), output.ino());
+    }
     match (source.canonicalize(), output.canonicalize()) {
         (Ok(source), Ok(output)) => source == output,
         _ => false,

@@ -141,6 +141,7 @@ fn apply(
         force: args.force,
         sync: !args.no_sync,
         sparse: false,
+        verify: false,
     };
     let bar = Bar::new(repair.size(), false, interrupt.clone());
     let result = {

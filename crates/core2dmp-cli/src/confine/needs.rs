@@ -1,5 +1,6 @@
 //! Which files a command needs, before it opens one.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,9 @@ impl Needs {
     pub(crate) fn of_check(args: &CheckArgs) -> Self {
         let mut needs = Self::default();
         needs.source(&args.file);
+        if let Some(core) = &args.with {
+            needs.source(core);
+        }
         needs
     }
 
@@ -108,7 +112,7 @@ impl Needs {
             self.read.push(folder.to_path_buf());
             return;
         }
-        let Some(stem) = path.file_stem().map(|stem| stem.as_encoded_bytes()) else {
+        let Some(stem) = path.file_stem().map(OsStr::as_encoded_bytes) else {
             return;
         };
         let Ok(entries) = fs::read_dir(folder) else {

@@ -132,10 +132,10 @@ const REQUESTS: &[u64] = &[
 /// `prctl`: a thread's name, and the name of a mapping.
 const NAMES: &[u64] = &[15, 0x5356_4d41];
 
-/// A mapping that can be run: PROT_EXEC.
+/// A mapping that can be run: `PROT_EXEC`.
 const EXECUTABLE: u64 = 4;
 
-/// `clone` for a thread: CLONE_THREAD.
+/// `clone` for a thread: `CLONE_THREAD`.
 const THREAD: u64 = 0x1_0000;
 
 /// Installs both filters in every thread.

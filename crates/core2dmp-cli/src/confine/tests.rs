@@ -1,5 +1,7 @@
 //! Each test starts this test program again: what a process gave up it does not get back.
 
+#![cfg(test)]
+
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

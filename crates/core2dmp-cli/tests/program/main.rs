@@ -11,6 +11,9 @@
 //! export     memory for other programs, read back
 //! libkdumpfile  every page as that library reads it
 //! hostile    a guest's names never reach a terminal raw
+//! names      links, devices, the source itself, names that are no text
+//! faults     a host that fails: calls, disks, sources; verification
+//! kills      signals at random moments; what they leave
 //! ways       sparse, in parts, with checksums
 //! in_place   the core itself becomes the dump, killed at any call, and the core again
 //! whole      interrupted, full disks, existing files: the output appears whole or not at all
@@ -30,9 +33,12 @@ mod dump_file;
 mod dumps;
 mod expected;
 mod export;
+mod faults;
 mod hostile;
 mod in_place;
+mod kills;
 mod libkdumpfile;
+mod names;
 mod roundtrip;
 mod run;
 mod schema;

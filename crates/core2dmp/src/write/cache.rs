@@ -2,6 +2,8 @@
 //!
 //! A dump that fits into memory stays in the cache, for the debugger comes next. One that takes more than half of
 //! the machine's memory would only push out what the host itself needs: its pages are given back behind the copy.
+//!
+//! A dump that is flushed at its end goes to the disk while it is written, or the disk would only begin then.
 
 use std::fs::File;
 
@@ -10,6 +12,46 @@ use crate::source::ReadAt;
 /// Bytes behind the copy that are given back at once.
 #[cfg(target_os = "linux")]
 const LAG: u64 = 64 << 20;
+
+/// Bytes that the disk is told of at once.
+#[cfg(target_os = "linux")]
+const WRITE_BACK: u64 = 16 << 20;
+
+/// Has a file written to the disk while it grows.
+#[derive(Debug)]
+pub(super) struct WriteBack {
+    is_wanted: bool,
+    pending: u64,
+}
+
+impl WriteBack {
+    /// For a file that is flushed at its end, or not.
+    pub(super) const fn new(is_wanted: bool) -> Self {
+        Self {
+            is_wanted,
+            pending: 0,
+        }
+    }
+
+    /// `bytes` more were written, or left out, up to `end`.
+    #[cfg(target_os = "linux")]
+    pub(super) fn wrote(&mut self, file: &File, end: u64, bytes: u64) {
+        self.pending = self.pending.saturating_add(bytes);
+        if !self.is_wanted || self.pending < WRITE_BACK {
+            return;
+        }
+        let start = end.saturating_sub(self.pending);
+        // Linux starts writing what is dirty, and keeps it until that is done (mm/fadvise.c, 6.18): it stays in the cache.
+        let length = std::num::NonZeroU64::new(self.pending);
+        let _ = rustix::fs::fadvise(file, start, length, rustix::fs::Advice::DontNeed);
+        self.pending = 0;
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn wrote(&mut self, _: &File, _: u64, bytes: u64) {
+        self.pending = self.pending.saturating_add(bytes);
+    }
+}
 
 /// Gives pages back behind the copy, if there are too many.
 #[derive(Debug, Default)]

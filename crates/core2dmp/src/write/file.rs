@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::cache::CacheUse;
+use super::cache::{CacheUse, WriteBack};
 use super::{Failure, Progress, STEP, advance, copy, decode, sparse, write_all_at};
 use crate::address::PAGE_SIZE;
 use crate::dump::{Segment, SegmentData};
@@ -24,6 +24,7 @@ pub(super) struct FileWriter<'a> {
     /// Leave zero pages out.
     pub(super) sparse: bool,
     pub(super) cache: CacheUse,
+    pub(super) write_back: WriteBack,
 }
 
 impl FileWriter<'_> {
@@ -66,9 +67,10 @@ impl FileWriter<'_> {
             let data = data_at(source, from).min(end.saturating_sub(from));
             if self.sparse {
                 let data = data.min(SPARSE_STEP);
-                let (file, progress, at) = (self.file, self.progress, &mut self.at);
+                let (file, progress) = (self.file, self.progress);
+                let (at, write_back) = (&mut self.at, &mut self.write_back);
                 let start = *at;
-                sparse::copy(source, from, file, start, data, &mut |bytes| {
+                sparse::copy(source, from, file, start, data, write_back, &mut |bytes| {
                     advance(progress, at, bytes)
                 })?;
                 from = from.saturating_add(data);
@@ -87,6 +89,8 @@ impl FileWriter<'_> {
     }
 
     fn moved(&mut self, bytes: u64) -> Result<(), Failure> {
+        let end = self.at.saturating_add(bytes);
+        self.write_back.wrote(self.file, end, bytes);
         advance(self.progress, &mut self.at, bytes)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! free --> reader: fills a buffer --> full --> writer: stretches of pages that are not zero
-//!  ^                                               |
-//!  +------------------ the buffer comes back <-----+
+//!  ^                                               |    \--> a third has them brought to the disk, which takes the
+//!  +------------------ the buffer comes back <-----+         file system more of a processor than writing them did
 //! ```
 //!
 //! Not more writers: a file system lets one at a time write to a file, and the others only wait for it. In order, for
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use super::cache::WriteBack;
 use super::{Failure, copy, decode, write_all_at};
 use crate::source::ReadAt;
 
@@ -28,6 +29,7 @@ pub(super) fn copy(
     file: &File,
     to: u64,
     bytes: u64,
+    write_back: &mut WriteBack,
     done: &mut dyn FnMut(u64) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut to = to;
@@ -36,7 +38,8 @@ pub(super) fn copy(
             write_all_at(file, to.saturating_add(skipped), stretch)?;
         }
         to = to.saturating_add(block.len() as u64);
-        done(block.len() as u64)
+        done(block.len() as u64)?;
+        Ok::<_, Failure>(to)
     };
     let mut chunks = Chunks {
         source,
@@ -47,7 +50,8 @@ pub(super) fn copy(
     if cores < 2 || bytes <= (BUFFERS * CHUNK) as u64 {
         let mut buffer = Vec::new();
         while chunks.read(&mut buffer)? {
-            write(&buffer)?;
+            let end = write(&buffer)?;
+            write_back.wrote(file, end, buffer.len() as u64);
         }
         return Ok(());
     }
@@ -57,13 +61,21 @@ pub(super) fn copy(
         // The receiver lives: it is on this stack.
         let _ = free.send(Vec::new());
     }
+    let (written, ranges) = channel();
     thread::scope(|scope| {
         scope.spawn(move || chunks.read_all(&buffers, &full));
-        // Both ends are dropped before the scope waits, whatever the outcome: the reader then ends.
+        scope.spawn(move || {
+            for (end, bytes) in ranges {
+                write_back.wrote(file, end, bytes);
+            }
+        });
+        // All ends are dropped before the scope waits, whatever the outcome: the other threads then end.
         let (free, blocks): (Sender<Vec<u8>>, Receiver<_>) = (free, blocks);
+        let written: Sender<(u64, u64)> = written;
         for block in blocks {
             let block: Vec<u8> = block?;
-            write(&block)?;
+            let end = write(&block)?;
+            let _ = written.send((end, block.len() as u64));
             let _ = free.send(block);
         }
         Ok(())

@@ -24,11 +24,13 @@ const QUICK: WriteOptions = WriteOptions {
     force: false,
     sync: false,
     sparse: false,
+    verify: false,
 };
 const FORCE: WriteOptions = WriteOptions {
     force: true,
     sync: false,
     sparse: false,
+    verify: false,
 };
 
 /// A small guest's core on disk, and the plan of its dump.
@@ -196,6 +198,7 @@ fn an_existing_file_is_kept_unless_forced() {
         force: true,
         sync: true,
         sparse: false,
+        verify: false,
     })
     .unwrap();
     assert_eq!(fs::metadata(case.output()).unwrap().len(), case.plan.size);

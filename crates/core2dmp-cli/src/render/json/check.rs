@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use core2dmp::dump::check::{CheckReport, Finding, Mend, Severity};
 
+use super::diff::{Pages, pages};
 use super::{Error, Head, hex};
+use crate::commands::deep::Deep;
 use crate::render::verdict;
 
 /// `core2dmp check --json`.
@@ -17,7 +19,35 @@ pub(crate) struct Check {
     verdict: Option<&'static str>,
     memory_understood: Option<bool>,
     findings: Option<Vec<Found>>,
+    deep: Option<Against>,
     pub(crate) error: Option<Error>,
+}
+
+/// The pages, against the core's.
+#[derive(Debug, Serialize)]
+struct Against {
+    core: String,
+    alike_pages: u64,
+    changed_pages: u64,
+    different: Pages,
+    not_in_dump: Pages,
+    not_in_core: Pages,
+    unreadable: Pages,
+}
+
+impl Against {
+    fn new(deep: &Deep) -> Self {
+        let memory = &deep.memory;
+        Self {
+            core: deep.core.clone(),
+            alike_pages: memory.alike,
+            changed_pages: memory.expected,
+            different: pages(&memory.different),
+            not_in_dump: pages(&memory.only_old),
+            not_in_core: pages(&memory.only_new),
+            unreadable: pages(&memory.unreadable),
+        }
+    }
 }
 
 /// A finding.
@@ -42,13 +72,15 @@ impl Check {
             verdict: None,
             memory_understood: None,
             findings: None,
+            deep: None,
             error: None,
         }
     }
 
     /// What was found.
-    pub(crate) fn fill(&mut self, report: &CheckReport) {
-        self.clean = Some(report.findings.is_empty());
+    pub(crate) fn fill(&mut self, report: &CheckReport, deep: Option<&Deep>) {
+        self.clean = Some(report.findings.is_empty() && deep.is_none_or(Deep::is_clean));
+        self.deep = deep.map(Against::new);
         self.verdict = Some(verdict(report.worst()));
         self.memory_understood = Some(report.windows.is_ok());
         self.findings = Some(found(&report.findings));

@@ -85,7 +85,7 @@ struct Memory {
 }
 
 #[derive(Debug, Serialize)]
-struct Pages {
+pub(super) struct Pages {
     pages: u64,
     range_count: u64,
     first_runs: Vec<Run>,
@@ -200,7 +200,7 @@ fn memory(diff: &MemoryDiff) -> Memory {
     }
 }
 
-fn pages(class: &Class) -> Pages {
+pub(super) fn pages(class: &Class) -> Pages {
     Pages {
         pages: class.pages,
         range_count: class.range_count,

@@ -6,6 +6,7 @@ use core2dmp::error::Error;
 
 use super::{Table, count};
 use crate::args::CheckArgs;
+use crate::commands::deep::Deep;
 use crate::escape::{self, printable};
 use crate::render::verdict;
 
@@ -13,7 +14,12 @@ use crate::render::verdict;
 const KEYS: usize = 8;
 
 /// The verdict, and each finding under its severity.
-pub(crate) fn check(args: &CheckArgs, dump: &DumpFile, report: &CheckReport) -> String {
+pub(crate) fn check(
+    args: &CheckArgs,
+    dump: &DumpFile,
+    report: &CheckReport,
+    deep: Option<&Deep>,
+) -> String {
     let name = escape::path(&args.file);
     let mut out = format!("{name}: {}\n", verdict(report.worst()));
     for severity in [Severity::Refused, Severity::Broken, Severity::Cosmetic] {
@@ -29,7 +35,34 @@ pub(crate) fn check(args: &CheckArgs, dump: &DumpFile, report: &CheckReport) -> 
         }
     }
     summary(&mut out, &name, &report.findings);
+    if let Some(deep) = deep {
+        against_core(&mut out, deep);
+    }
     out
+}
+
+/// The pages, against the core's.
+fn against_core(out: &mut String, deep: &Deep) {
+    let memory = &deep.memory;
+    let mut table = Table::default();
+    table.row("core", &deep.core);
+    table.row("alike", count(memory.alike, "page"));
+    table.noted(
+        "changed",
+        count(memory.expected, "page"),
+        "where convert changes what the guest held",
+    );
+    table.row("different", count(memory.different.pages, "page"));
+    if memory.unreadable.pages > 0 {
+        table.row("unreadable", count(memory.unreadable.pages, "page"));
+    }
+    if let Some((pfn, offset)) = deep.first {
+        let place = offset.map_or_else(String::new, |at| format!("at offset {at:#x} of the dump"));
+        table.noted("first", format!("frame {pfn}"), place);
+    }
+    table.row("not in dump", count(memory.only_old.pages, "page"));
+    table.row("not in core", count(memory.only_new.pages, "page"));
+    table.write(out, "Against the core");
 }
 
 /// Why the fields were not held against memory.

@@ -13,6 +13,9 @@ use crate::render::Bytes;
 /// Ranges of missing frames that are shown.
 const RANGES: usize = 8;
 
+/// What `--verify` has found, or there would be no file.
+pub(super) const VERIFIED: &str = "every page, read again, is the source's";
+
 /// What became of the plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written<'a> {
@@ -28,6 +31,8 @@ pub(crate) struct Written<'a> {
     pub(crate) parts: Option<usize>,
     /// Checksums, or where they stand.
     pub(crate) sums: &'a [(&'static str, String)],
+    /// Whether it was read again.
+    pub(crate) is_verified: bool,
 }
 
 /// The report.
@@ -131,6 +136,9 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         let key = format!("processor {}", context.number);
         table.row(&key, windows::chosen(context));
         table.row("", format!("rip {}  rsp {}", context.rip, context.rsp));
+    }
+    if written.is_verified {
+        table.row("verified", VERIFIED);
     }
     for (name, sum) in written.sums {
         table.row(name, sum);

@@ -3,7 +3,7 @@
 use core2dmp::container::Guest;
 use core2dmp::export::Export;
 
-use super::convert::Written;
+use super::convert::{VERIFIED, Written};
 use super::{Table, container, count, warnings, windows};
 
 /// The report.
@@ -18,6 +18,9 @@ pub(crate) fn export(written: Written<'_>, guest: &Guest, export: &Export) -> St
     table.row("registers", count(export.vcpus as u64, "vCPU"));
     if written.is_dry_run || written.verbose {
         table.row("segments", export.segments.len().to_string());
+    }
+    if written.is_verified {
+        table.row("verified", VERIFIED);
     }
     let heading = if written.is_dry_run {
         "Would write"
