@@ -172,7 +172,9 @@ impl<'a> XenSave<'a> {
         }
         if self.verify {
             record(file, 0xd, &[]);
-            self.pages(file, &order[..BATCH], |_, page| page.fill(0x11));
+            self.pages(file, &order[..order.len().min(BATCH)], |_, page| {
+                page.fill(0x11)
+            });
         }
         record(file, 8, &[0; 24]);
         record(file, 0xa, &[0; 8]);

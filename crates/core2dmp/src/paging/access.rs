@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use zerocopy::FromBytes;
 
+use super::walk::MAX_TABLES;
 use super::{AddressSpace, MappedRange, TranslateError};
 use crate::address::{Gpa, Gva, PAGE_BYTES, PAGE_SIZE};
-use crate::memory::MemoryError;
+use crate::memory::{Frames, MemoryError, PhysicalMemory};
 
 /// Why bytes at a virtual address cannot be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -132,54 +133,127 @@ impl AddressSpace<'_> {
     }
 }
 
-/// Bytes that [`AddressSpace::scan`] hands out at most.
+/// Bytes that [`AddressSpace::scan`] hands out at once.
 const SCAN_BYTES: u64 = 1 << 20;
+
+/// How often a scan meets each frame of the memory, on average: tables of an attacker map one frame a million times.
+const SCANS_PER_FRAME: u64 = 4;
+/// Bytes that are scanned however small the memory.
+const LEAST_SCANNED: u64 = 64 << 20;
+
+/// How much scans of address spaces may read, all that share it together.
+#[derive(Debug)]
+pub struct ScanBudget {
+    bytes: u64,
+    tables: usize,
+}
+
+impl ScanBudget {
+    /// What one scan may read, so many times over.
+    #[must_use]
+    pub fn new(memory: &PhysicalMemory, scans: usize) -> Self {
+        let frames = memory.frame_count().saturating_mul(SCANS_PER_FRAME);
+        let bytes = frames.saturating_mul(PAGE_SIZE).max(LEAST_SCANNED);
+        Self {
+            bytes: bytes.saturating_mul(scans as u64),
+            tables: MAX_TABLES.saturating_mul(scans),
+        }
+    }
+
+    /// Whether nothing is left, and a scan may have ended early.
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
+        self.bytes == 0 || self.tables == 0
+    }
+}
 
 impl AddressSpace<'_> {
     /// Calls `visit` with everything readable from `first` to `last`, both included, in blocks of at most
     /// 1 MiB that start and end at page borders. Pages that are not present are passed over.
-    pub fn scan(
+    pub fn scan(&self, first: Gva, last: Gva, visit: impl FnMut(Gva, &[u8]) -> ControlFlow<()>) {
+        let mut budget = ScanBudget::new(self.memory, 1);
+        self.scan_within(first, last, &mut budget, visit);
+    }
+
+    /// As [`Self::scan`], until the budget is spent.
+    pub fn scan_within(
         &self,
         first: Gva,
         last: Gva,
-        mut visit: impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
+        budget: &mut ScanBudget,
+        visit: impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
     ) {
         let first = first.page_start();
-        let mut ranges: Vec<MappedRange> = Vec::new();
-        self.mapped(first, last, |range| {
+        let mut scan = Scan {
+            memory: self.memory,
+            left: budget.bytes,
+            buffer: Vec::new(),
+            visit,
+        };
+        // Neighbours become one range before they are read; a list of all ranges would be the attacker's to fill.
+        let mut pending: Option<MappedRange> = None;
+        let mut ended = ControlFlow::Continue(());
+        self.mapped_within(first, last, &mut budget.tables, |range| {
             let range = range.clip(first, last);
-            match ranges.last_mut() {
+            match &mut pending {
                 Some(before) if before.continues_with(&range) => {
                     before.bytes = before.bytes.saturating_add(range.bytes);
                 }
-                _ => ranges.push(range),
+                _ => {
+                    if let Some(before) = pending.replace(range) {
+                        ended = scan.range(before);
+                    }
+                }
             }
-            ControlFlow::Continue(())
+            ended
         });
-        let mut buffer = Vec::new();
-        for range in ranges {
-            if self.scan_range(range, &mut buffer, &mut visit).is_break() {
-                return;
-            }
+        if let (Some(range), ControlFlow::Continue(())) = (pending, ended) {
+            let _ = scan.range(range);
         }
+        budget.bytes = scan.left;
+    }
+}
+
+/// A scan that is under way.
+struct Scan<'m, V> {
+    memory: &'m PhysicalMemory,
+    left: u64,
+    buffer: Vec<u8>,
+    visit: V,
+}
+
+impl<V: FnMut(Gva, &[u8]) -> ControlFlow<()>> Scan<'_, V> {
+    /// Visits what the container has of a range; what it lacks costs nothing.
+    fn range(&mut self, range: MappedRange) -> ControlFlow<()> {
+        let memory = self.memory;
+        let frames = Frames::new(range.gpa.pfn(), range.bytes / PAGE_SIZE);
+        for (piece, backing) in memory.pieces(frames) {
+            if backing.is_none() {
+                continue;
+            }
+            let skipped = piece.first.frames_since(frames.first);
+            let gva = range.gva.saturating_add(skipped.saturating_mul(PAGE_SIZE));
+            self.piece(gva, piece)?;
+        }
+        ControlFlow::Continue(())
     }
 
-    fn scan_range(
-        &self,
-        range: MappedRange,
-        buffer: &mut Vec<u8>,
-        visit: &mut impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    fn piece(&mut self, gva: Gva, frames: Frames) -> ControlFlow<()> {
         let mut done = 0;
-        while done < range.bytes {
-            let bytes = range.bytes.saturating_sub(done).min(SCAN_BYTES);
-            buffer.resize(usize::try_from(bytes).unwrap_or(0), 0);
-            let gpa = range.gpa.saturating_add(done);
-            if self.memory.read(gpa, buffer).is_ok() {
-                visit(range.gva.saturating_add(done), buffer)?;
+        while done < frames.bytes() {
+            let bytes = frames.bytes().saturating_sub(done).min(SCAN_BYTES);
+            self.left = self.left.saturating_sub(bytes);
+            if self.left == 0 {
+                return ControlFlow::Break(());
+            }
+            self.buffer.resize(usize::try_from(bytes).unwrap_or(0), 0);
+            let gpa = frames.first.gpa().saturating_add(done);
+            let gva = gva.saturating_add(done);
+            if self.memory.read(gpa, &mut self.buffer).is_ok() {
+                (self.visit)(gva, &self.buffer)?;
             } else {
-                // Some frames of the block are missing: the others are not.
-                self.scan_pages(range.gva.saturating_add(done), gpa, buffer, visit)?;
+                // Some frames of the block cannot be read: the others can.
+                self.pages(gva, gpa)?;
             }
             done = done.saturating_add(bytes);
         }
@@ -187,16 +261,11 @@ impl AddressSpace<'_> {
     }
 
     /// The pages of a block that can be read, one by one.
-    fn scan_pages(
-        &self,
-        gva: Gva,
-        gpa: Gpa,
-        buffer: &mut [u8],
-        visit: &mut impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        for (page, done) in buffer.chunks_mut(PAGE_BYTES).zip((0..).step_by(PAGE_BYTES)) {
+    fn pages(&mut self, gva: Gva, gpa: Gpa) -> ControlFlow<()> {
+        let pages = self.buffer.chunks_mut(PAGE_BYTES);
+        for (page, done) in pages.zip((0..).step_by(PAGE_BYTES)) {
             if self.memory.read(gpa.saturating_add(done), page).is_ok() {
-                visit(gva.saturating_add(done), page)?;
+                (self.visit)(gva.saturating_add(done), page)?;
             }
         }
         ControlFlow::Continue(())

@@ -23,7 +23,7 @@ mod walk;
 use crate::address::{Gpa, Gva, Pfn};
 use crate::memory::{MemoryError, PhysicalMemory};
 
-pub use access::AccessError;
+pub use access::{AccessError, ScanBudget};
 pub use reach::{Reach, ReachedHalf};
 pub use walk::MappedRange;
 

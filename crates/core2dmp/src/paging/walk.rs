@@ -13,7 +13,7 @@ const CACHED_TABLES: usize = 64;
 
 /// Tables that one enumeration reads: enough for 128 GiB of 4 KiB pages. Tables that point at themselves
 /// would otherwise make 2^36 pages out of one.
-const MAX_TABLES: usize = 1 << 16;
+pub(super) const MAX_TABLES: usize = 1 << 16;
 
 type Table = Box<[u8; PAGE_BYTES]>;
 
@@ -111,17 +111,28 @@ impl AddressSpace<'_> {
         &self,
         first: Gva,
         last: Gva,
-        mut visit: impl FnMut(MappedRange) -> ControlFlow<()>,
+        visit: impl FnMut(MappedRange) -> ControlFlow<()>,
     ) -> bool {
-        let mut budget = MAX_TABLES;
+        let mut tables = MAX_TABLES;
+        self.mapped_within(first, last, &mut tables, visit);
+        tables > 0
+    }
+
+    /// As [`Self::mapped`], reading so many tables at most, which are counted down.
+    pub(super) fn mapped_within(
+        &self,
+        first: Gva,
+        last: Gva,
+        tables: &mut usize,
+        mut visit: impl FnMut(MappedRange) -> ControlFlow<()>,
+    ) {
         let walk = Enumeration {
             space: self,
             first: first.get(),
             last: last.get(),
         };
         // Broken off by `visit` with budget left is a good end too.
-        let _ = walk.table(self.root, self.mode.levels(), 0, &mut budget, &mut visit);
-        budget > 0
+        let _ = walk.table(self.root, self.mode.levels(), 0, tables, &mut visit);
     }
 
     /// Entry `index` of the table that starts at `table`, which for PAE's first level is not page aligned.

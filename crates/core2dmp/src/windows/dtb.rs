@@ -22,10 +22,16 @@ use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::nt::{LAYOUT32, LAYOUT64, PCR_KERNEL_DIRECTORY_TABLE_BASE, low_stub};
 use crate::format::{u16_at, u32_at, u64_at};
 use crate::memory::{Frames, PhysicalMemory};
-use crate::paging::{AddressSpace, PagingMode};
+use crate::paging::{AddressSpace, PagingMode, ScanBudget};
 
 /// Attempts that an error lists; a scan may have thousands.
 const MAX_ATTEMPTS: usize = 64;
+/// Roots that map `KUSER_SHARED_DATA` and are searched for a kernel: a running system has one kernel under all of them.
+const MAX_SEARCHED: usize = 256;
+/// Scans of a kernel's half that all roots together may take.
+const SCANS: usize = 4;
+/// Places that look like the root of PAE tables and are followed: one for each process.
+const MAX_FOLLOWED: usize = 1 << 16;
 /// Frames that are scanned first: page tables of System are low.
 const LOW_FRAMES: u64 = 0x1000;
 
@@ -50,6 +56,8 @@ pub(super) fn find(guest: &Guest) -> Result<Root, Vec<Attempt>> {
     let mut search = Search {
         memory: &guest.memory,
         tried: Vec::new(),
+        searched: 0,
+        budget: ScanBudget::new(&guest.memory, SCANS),
     };
     search
         .vcpus(&guest.cpus)
@@ -62,6 +70,8 @@ pub(super) fn find(guest: &Guest) -> Result<Root, Vec<Attempt>> {
 struct Search<'m> {
     memory: &'m PhysicalMemory,
     tried: Vec<Attempt>,
+    searched: usize,
+    budget: ScanBudget,
 }
 
 impl Search<'_> {
@@ -195,6 +205,7 @@ impl Search<'_> {
 
     fn page_tables(&mut self) -> Option<Root> {
         let mut candidates = 0_u64;
+        let mut followed = 0_usize;
         let mut root = None;
         let memory = self.memory;
         let low = Frames::between(Pfn::new(0), Pfn::new(LOW_FRAMES));
@@ -203,7 +214,9 @@ impl Search<'_> {
             memory.scan(frames, |gpa, block| {
                 for (page, bytes) in block.chunks_exact(PAGE_BYTES).enumerate() {
                     let at = gpa.saturating_add((page as u64) << 12);
-                    for (candidate, mode) in look(memory, at, bytes).into_iter().flatten() {
+                    for (candidate, mode) in
+                        look(memory, at, bytes, &mut followed).into_iter().flatten()
+                    {
                         candidates = candidates.saturating_add(1);
                         let space = AddressSpace::new(memory, mode, candidate);
                         root = self.verify(&space, Source::PageTableScan(candidate), &[]);
@@ -236,12 +249,19 @@ impl Search<'_> {
             self.fail(&source, root, &format!("{:?}: {why}", space.mode()));
             return None;
         }
-        let Some(kernel) = kernel::find(space, hints) else {
-            self.fail(
-                &source,
-                root,
-                "maps KUSER_SHARED_DATA, but no image of a kernel",
-            );
+        if self.searched >= MAX_SEARCHED {
+            let why = format!("not searched: {MAX_SEARCHED} others map no kernel");
+            self.fail(&source, root, &why);
+            return None;
+        }
+        self.searched = self.searched.saturating_add(1);
+        let Some(kernel) = kernel::find(space, hints, &mut self.budget) else {
+            let why = if self.budget.is_spent() {
+                "maps KUSER_SHARED_DATA, and more than can be searched for a kernel"
+            } else {
+                "maps KUSER_SHARED_DATA, but no image of a kernel"
+            };
+            self.fail(&source, root, why);
             return None;
         };
         Some(Root {
@@ -336,13 +356,18 @@ fn parse_stub(page: &[u8]) -> Option<(Gpa, Gva)> {
 }
 
 /// What a page may be the root of, by its entry for itself.
-fn look(memory: &PhysicalMemory, gpa: Gpa, page: &[u8]) -> [Option<(Gpa, PagingMode)>; 4] {
+fn look(
+    memory: &PhysicalMemory,
+    gpa: Gpa,
+    page: &[u8],
+    followed: &mut usize,
+) -> [Option<(Gpa, PagingMode)>; 4] {
     let long_mode = looks_x64(gpa, page);
     [
         long_mode.then_some((gpa, PagingMode::X64)),
         long_mode.then_some((gpa, PagingMode::X64La57)),
         looks_x86(gpa, page).then_some((gpa, PagingMode::X86)),
-        find_pae(memory, gpa, page).map(|root| (root, PagingMode::X86Pae)),
+        find_pae(memory, gpa, page, followed).map(|root| (root, PagingMode::X86Pae)),
     ]
 }
 
@@ -375,7 +400,7 @@ fn looks_x86(gpa: Gpa, page: &[u8]) -> bool {
 }
 
 /// Four directories, of which the last maps all four at 0xc0600000. A table is 32 bytes, anywhere in a page.
-fn find_pae(memory: &PhysicalMemory, gpa: Gpa, page: &[u8]) -> Option<Gpa> {
+fn find_pae(memory: &PhysicalMemory, gpa: Gpa, page: &[u8], followed: &mut usize) -> Option<Gpa> {
     // All of memory passes here: of each table the first entry's flags, without an early end.
     let (tables, _) = page.as_chunks::<32>();
     let near = tables.iter().fold(false, |near, [low, next, ..]| {
@@ -389,9 +414,10 @@ fn find_pae(memory: &PhysicalMemory, gpa: Gpa, page: &[u8]) -> Option<Gpa> {
         let plausible = four
             .iter()
             .all(|entry| entry & 0xfff0_0000_0000_0fff == 1 && *entry > 0xfff);
-        if !plausible {
+        if !plausible || *followed >= MAX_FOLLOWED {
             return None;
         }
+        *followed = followed.saturating_add(1);
         let mut directory = [0; 32];
         let last = four.last()? & !0xfff;
         memory.read(Gpa::new(last), &mut directory).ok()?;

@@ -200,7 +200,10 @@ fn search(memory: &PhysicalMemory, frames: Frames) -> Vec<GuestHeader> {
             }
         }
         for at in finder.find_iter(block) {
-            look_at(gpa.saturating_add(at as u64))?;
+            let gpa = gpa.saturating_add(at as u64);
+            if may_begin(gpa, block.get(..at).unwrap_or_default()) {
+                look_at(gpa)?;
+            }
         }
         if let Some(tail) = block.last_chunk() {
             before = (gpa.saturating_add(block.len() as u64), *tail);
@@ -208,6 +211,22 @@ fn search(memory: &PhysicalMemory, frames: Frames) -> Vec<GuestHeader> {
         ControlFlow::Continue(())
     });
     headers
+}
+
+/// Whether a header may begin at `gpa`, by what is in front of it in the block at hand: that costs no read.
+fn may_begin(gpa: Gpa, before: &[u8]) -> bool {
+    let follows = |bytes: usize, beginning: &[u8]| {
+        let start = before.len().checked_sub(bytes);
+        // Too near to the block's start to tell: memory is read.
+        start.is_none_or(|start| {
+            before
+                .get(start..)
+                .is_some_and(|b| b.starts_with(beginning))
+        })
+    };
+    gpa.page_offset() == 0
+        || follows(ram_header::GPLPV_PREFIX_BYTES, ram_header::GPLPV_PREFIX)
+        || follows(NOTE_NAME_BYTES, ram_header::NOTE_NAME)
 }
 
 /// The header at `gpa`, if one stands there whole. What costs least is looked at first: a hostile guest may hold

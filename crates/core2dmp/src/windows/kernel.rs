@@ -11,7 +11,7 @@ use super::dtb::EntryHint;
 use super::fact::Source;
 use super::pe::{PdbId, PeImage};
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
-use crate::paging::{AddressSpace, PagingMode};
+use crate::paging::{AddressSpace, PagingMode, ScanBudget};
 
 /// How far below a hint its image may start: the largest kernel so far has 24 MiB.
 const MAX_IMAGE: u64 = 32 << 20;
@@ -38,11 +38,15 @@ pub struct KernelImage {
 }
 
 /// Finds the kernel from the hints, then by search.
-pub(super) fn find(space: &AddressSpace<'_>, hints: &[EntryHint]) -> Option<KernelImage> {
+pub(super) fn find(
+    space: &AddressSpace<'_>,
+    hints: &[EntryHint],
+    budget: &mut ScanBudget,
+) -> Option<KernelImage> {
     hints
         .iter()
         .find_map(|hint| below(space, hint))
-        .or_else(|| search(space))
+        .or_else(|| search(space, budget))
 }
 
 fn below(space: &AddressSpace<'_>, hint: &EntryHint) -> Option<KernelImage> {
@@ -59,14 +63,14 @@ fn below(space: &AddressSpace<'_>, hint: &EntryHint) -> Option<KernelImage> {
     })
 }
 
-fn search(space: &AddressSpace<'_>) -> Option<KernelImage> {
+fn search(space: &AddressSpace<'_>, budget: &mut ScanBudget) -> Option<KernelImage> {
     let (first, last) = if space.mode().is_64bit() {
         RANGE64
     } else {
         RANGE32
     };
     let mut found = None;
-    space.scan(Gva::new(first), Gva::new(last), |gva, block| {
+    space.scan_within(Gva::new(first), Gva::new(last), budget, |gva, block| {
         for (page, bytes) in block.chunks(PAGE_BYTES).enumerate() {
             if bytes.starts_with(b"MZ") {
                 let base = gva.saturating_add((page as u64).saturating_mul(PAGE_SIZE));

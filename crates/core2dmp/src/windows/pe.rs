@@ -24,6 +24,8 @@ use crate::paging::AddressSpace;
 
 /// Sections that are read; the loader's own limit is 96.
 const MAX_SECTIONS: usize = 96;
+/// Bytes from an image's base that are searched: the largest kernel so far has 24 MiB, and sizes may lie.
+const MAX_SEARCHED: u32 = 64 << 20;
 /// Debug directory entries that are read.
 const MAX_DEBUG_ENTRIES: usize = 32;
 /// Bytes of a file name that are read.
@@ -155,15 +157,25 @@ impl PeImage {
             .is_some_and(|offset| offset < u64::from(self.size))
     }
 
-    /// Calls `visit` with what can be read of a section, as [`AddressSpace::scan`] does.
+    /// Calls `visit` with what can be read of a section, as [`AddressSpace::scan`] does. What an earlier section
+    /// holds too, which no loader maps, and what lies far behind the base is left out.
     pub(super) fn scan_section(
         &self,
         space: &AddressSpace<'_>,
         section: &Section,
         visit: impl FnMut(Gva, &[u8]) -> ControlFlow<()>,
     ) {
-        let size = section.size.min(self.size.saturating_sub(section.rva));
-        let first = self.base.saturating_add(u64::from(section.rva));
+        let whole = self.size.min(MAX_SEARCHED);
+        let before = self
+            .sections
+            .iter()
+            .take_while(|other| !std::ptr::eq(*other, section));
+        let start = before
+            .map(|other| other.rva.saturating_add(other.size))
+            .fold(section.rva, u32::max);
+        let end = section.rva.saturating_add(section.size).min(whole);
+        let size = end.saturating_sub(start);
+        let first = self.base.saturating_add(u64::from(start));
         if size > 0 {
             let last = first.saturating_add(u64::from(size.saturating_sub(1)));
             space.scan(first, last, visit);

@@ -10,8 +10,8 @@ use crate::format::bitmap::{BITMAP_BYTES, BitmapHeader, TAG_DUMP, TAG_FULL, TAG_
 use crate::format::dump_values::DUMP_TYPE_BITMAP_KERNEL;
 use crate::memory::Frames;
 
-/// Frames that a bitmap may name: 16 TiB of addresses, 512 MiB of bitmap.
-const MAX_BITS: u64 = 1 << 32;
+/// Frames that a bitmap may name: 8 TiB of addresses, 256 MiB of bitmap.
+const MAX_BITS: u64 = 1 << 31;
 /// A multiple of this many bits: LeechCore leaves out the last bits of a bitmap that is none (seen in its device for
 /// dumps, 2026).
 const BITS_MULTIPLE: u64 = 64;
@@ -37,9 +37,10 @@ pub(super) fn body(
         });
     }
     let header = plan.segments.len();
-    plan.push(head_bytes(plan.size, bits), SegmentData::Bytes(Vec::new()));
+    let bytes = head_bytes(plan.size, bits);
+    plan.push(bytes, SegmentData::Bytes(Vec::new()));
     let first_page = plan.size;
-    let mut bitmap = Bitmap::new(bits);
+    let mut bitmap = Bitmap::new(bits, bytes);
     for run in wanted {
         for (piece, backing) in guest.memory.pieces(run) {
             if backing.is_some() {
@@ -61,15 +62,16 @@ const fn head_bytes(at: u64, bits: u64) -> u64 {
     end.next_multiple_of(PAGE_SIZE).saturating_sub(at)
 }
 
-/// Bit n, the lowest of a byte first, is frame n.
+/// Bit n, the lowest of a byte first, is frame n. Its header and what fills its last page are in one piece with it: a
+/// copy would be as large as the largest.
 struct Bitmap {
     bits: u64,
     bytes: Vec<u8>,
 }
 
 impl Bitmap {
-    fn new(bits: u64) -> Self {
-        let bytes = usize::try_from(bits / 8).unwrap_or(0);
+    fn new(bits: u64, head_bytes: u64) -> Self {
+        let bytes = usize::try_from(head_bytes).unwrap_or(0);
         Self {
             bits,
             bytes: vec![0; bytes],
@@ -81,7 +83,7 @@ impl Bitmap {
         let mut at = first;
         while at < end {
             let whole = at.is_multiple_of(8) && end.saturating_sub(at) >= 8;
-            let byte = usize::try_from(at / 8).ok();
+            let byte = usize::try_from(BITMAP_BYTES.saturating_add(at / 8)).ok();
             if let Some(byte) = byte.and_then(|byte| self.bytes.get_mut(byte)) {
                 *byte |= if whole { 0xff } else { 1 << (at % 8) };
             }
@@ -90,7 +92,7 @@ impl Bitmap {
     }
 
     /// The header, the bitmap, and zeros up to the first page.
-    fn finish(self, plan: &Plan, first_page: u64) -> Vec<u8> {
+    fn finish(mut self, plan: &Plan, first_page: u64) -> Vec<u8> {
         let mut header = BitmapHeader::new_zeroed();
         header.tag = if plan.dump_type == DUMP_TYPE_BITMAP_KERNEL {
             TAG_SUMMARY
@@ -101,10 +103,10 @@ impl Bitmap {
         header.first_page.set(first_page);
         header.present_pages.set(plan.frames);
         header.bits.set(self.bits);
-        let mut bytes = header.as_bytes().to_vec();
-        bytes.extend(self.bytes);
-        let size = head_bytes(plan.header_bytes, self.bits);
-        bytes.resize(usize::try_from(size).unwrap_or(bytes.len()), 0);
-        bytes
+        let header = header.as_bytes();
+        if let Some(place) = self.bytes.get_mut(..header.len()) {
+            place.copy_from_slice(header);
+        }
+        self.bytes
     }
 }

@@ -26,6 +26,10 @@ pub(super) use pages::PatchedPages;
 
 /// Missing ranges that a plan lists one by one.
 const MAX_MISSING_RANGES: usize = 64;
+/// A full dump writes zeros for frames that the container lacks. Where Windows counts more than this many bytes, and
+/// more than so many times what the container holds, its count is no longer believed.
+const PLAUSIBLE_BYTES: u64 = 64 << 30;
+const PLAUSIBLE_TIMES: u64 = 16;
 
 /// Which dump is planned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -216,11 +220,15 @@ impl Plan {
 /// Plans a dump.
 ///
 /// # Errors
-/// [`Error::TooManyRuns`] if the header of a full dump cannot name all runs, [`Error::FramesMissing`] if `strict`
-/// and the container lacks some, [`Error::TooMany`] if a bitmap would be too long.
+/// [`Error::TooManyRuns`] if the header of a full dump cannot name all runs, [`Error::ImplausibleMemory`] if it would
+/// be zeros, [`Error::FramesMissing`] if `strict` and the container lacks some, [`Error::TooMany`] if a bitmap would be
+/// too long.
 pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<Plan> {
     let (dump_type, why) = choose(guest, windows, options.kind);
     let runs = &windows.runs.value;
+    if dump_type == DUMP_TYPE_FULL {
+        plausible(guest, runs)?;
+    }
     let (mut plan, patches) = start(guest, windows, dump_type, runs, options);
     plan.warnings.extend(why);
     if dump_type == DUMP_TYPE_FULL {
@@ -248,6 +256,20 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
     pages::outside(&mut plan, &patches.pages);
     plan.set_header(header::build(guest, windows, &plan));
     Ok(plan)
+}
+
+/// Whether zeros for what is missing can be meant: a guest that counts 2^52 frames would fill any disk.
+fn plausible(guest: &Guest, runs: &[Frames]) -> Result<()> {
+    let counted = runs
+        .iter()
+        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let held = guest.memory.frame_count();
+    if counted.saturating_mul(PAGE_SIZE) > PLAUSIBLE_BYTES
+        && counted > held.saturating_mul(PLAUSIBLE_TIMES)
+    {
+        return Err(Error::ImplausibleMemory { counted, held });
+    }
+    Ok(())
 }
 
 /// The type, and why it is not the one that everybody expects.

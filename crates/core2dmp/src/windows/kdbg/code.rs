@@ -20,12 +20,15 @@ use crate::paging::AddressSpace;
 const WINDOW: usize = 300;
 /// Loads that are tried as keys; the function has two.
 const MAX_LOADS: usize = 4;
+/// Windows with a comparison of the image, and a swap of bytes behind it, that are tried: a kernel has dozens.
+const MAX_WINDOWS: usize = 1 << 14;
 
 pub(super) fn find(
     space: &AddressSpace<'_>,
     image: &PeImage,
 ) -> Result<Fact<DebuggerData>, String> {
     let mut compared = 0_usize;
+    let mut left = MAX_WINDOWS;
     let mut found = None;
     for section in image.sections.iter().filter(|section| section.executable) {
         image.scan_section(space, section, |gva, code| {
@@ -40,8 +43,10 @@ pub(super) fn find(
                 }
                 let Some(window) = window else { continue };
                 compared = compared.saturating_add(1);
-                if let Some(block) = try_window(space, image, here, window) {
+                if let Some(block) = try_window(space, image, here, window, &mut left) {
                     found = Some(Fact::new(block, Source::CodeScan(here)));
+                }
+                if found.is_some() || left == 0 {
                     return ControlFlow::Break(());
                 }
             }
@@ -61,6 +66,7 @@ fn try_window(
     image: &PeImage,
     here: Gva,
     window: &[u8],
+    left: &mut usize,
 ) -> Option<DebuggerData> {
     // 7 bytes: the displacement counts from the next instruction.
     if *window.get(6)? != 0 {
@@ -68,12 +74,16 @@ fn try_window(
     }
     let displacement = i32::from_le_bytes(bytes_at(window, 2)?);
     let flag = here.wrapping_offset(i64::from(displacement).wrapping_add(7));
+    if !image.contains(flag) {
+        return None;
+    }
     let swaps = window
         .windows(3)
         .any(|code| matches!(code, [0x48 | 0x49, 0x0f, 0xc8..=0xcf]));
-    if !image.contains(flag) || !swaps {
+    if !swaps {
         return None;
     }
+    *left = left.saturating_sub(1);
     let blocks = rip_relative(here, window, 0x8d);
     let loads = rip_relative(here, window, 0x8b);
     blocks.iter().take(MAX_LOADS).find_map(|&block| {

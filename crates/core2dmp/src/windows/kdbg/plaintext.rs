@@ -24,6 +24,8 @@ const FUNCTIONS: [&str; 2] = ["KeSetTimerEx", "KeSetTimer"];
 const FUNCTION_BYTES: usize = 256;
 /// Calls that are followed.
 const MAX_CALLS: usize = 4;
+/// Candidates for the third key that lie in the image and are tried: chance gives none, 2^64 being what it is.
+const MAX_FLAGS: usize = 1 << 12;
 
 pub(super) fn find(
     space: &AddressSpace<'_>,
@@ -83,6 +85,7 @@ fn solve(
 ) -> Option<DebuggerData> {
     let plain = (image.base.get() ^ ki_wait_always).swap_bytes();
     let turn = u32::try_from(ki_wait_never & 63).unwrap_or(0);
+    let mut left = MAX_FLAGS;
     let mut found = None;
     for section in by_likelihood(image).into_iter().filter(|s| s.writable) {
         image.scan_section(space, section, |gva, data| {
@@ -103,14 +106,15 @@ fn solve(
                     .saturating_add(at as u64)
                     .checked_sub(KERN_BASE as u64)
                     .and_then(|block| decoded(space, image, block, encoding));
-                if block.is_some() {
+                left = left.saturating_sub(1);
+                if block.is_some() || left == 0 {
                     found = block;
                     return ControlFlow::Break(());
                 }
             }
             ControlFlow::Continue(())
         });
-        if found.is_some() {
+        if found.is_some() || left == 0 {
             break;
         }
     }

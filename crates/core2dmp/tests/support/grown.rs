@@ -1,0 +1,37 @@
+//! Guests that an attacker had: frames that nothing uses, to be filled with what he likes.
+
+use core2dmp::container::Guest as Opened;
+use core2dmp::error::Result;
+use core2dmp::windows::{self, HeaderSearch, IdentifyOptions, Windows};
+use core2dmp_synth::{Guest, GuestSpec};
+
+use super::open::{file_of, open};
+
+/// A Windows 10 that crashed, so that its debugger data block is plain.
+pub(crate) fn crashed(mib: u64) -> Guest {
+    let spec = GuestSpec::windows10().memory_mib(mib).processors(2);
+    spec.crashed(0xd1, [8, 2, 0, 0x1234]).build()
+}
+
+/// So many frames that the guest wrote nothing to.
+pub(crate) fn free_frames(guest: &Guest, count: usize) -> Vec<u64> {
+    let all = guest.present.iter().flat_map(|run| run.0..run.0 + run.1);
+    let free = all.filter(|pfn| *pfn >= 0x200 && !guest.frames.is_written(*pfn));
+    let free: Vec<u64> = free.take(count).collect();
+    assert_eq!(free.len(), count);
+    free
+}
+
+/// Opens the guest's core.
+pub(crate) fn opened(guest: &Guest) -> Opened {
+    open(file_of(&guest.xen_core())).unwrap()
+}
+
+/// Finds Windows, with headers searched everywhere.
+pub(crate) fn identify(opened: &Opened) -> Result<Windows> {
+    let options = IdentifyOptions {
+        header_search: HeaderSearch::All,
+        ..IdentifyOptions::default()
+    };
+    windows::identify_with(opened, &options)
+}
