@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: everything that has to pass, in the order in which it fails fastest.
 //!
-//! It needs a Rust toolchain and the package index, nothing else. The licence check needs cargo-deny and is skipped,
-//! loudly, without it.
+//! It needs a Rust toolchain and the package index, nothing else. Licences, bans and sources are checked by `supply`, and
+//! by cargo-deny too where that is installed; the short run of each fuzz target needs a C++ compiler. Without, both are
+//! skipped, loudly.
 
 use std::process::Command;
 use std::time::Instant;
@@ -24,11 +25,15 @@ pub fn task(_arguments: &[String]) -> Outcome {
         check(&mut step.command)?;
         done.push((step.name, start.elapsed()));
     }
+    println!("==> supply: cargo xtask supply");
+    crate::supply::task(&[])?;
+    let fuzzing = crate::fuzz::short()?;
     let deny = deny()?;
     println!();
     for (name, time) in done {
         println!("    {name:18} ok {:7.1} s", time.as_secs_f64());
     }
+    println!("    {:18} {fuzzing}", "fuzzing");
     println!("    {:18} {deny}", "licences");
     println!(
         "    {:18}    {:7.1} s",

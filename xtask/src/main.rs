@@ -3,6 +3,9 @@
 //! ```text
 //! cargo xtask ci       what has to pass before a commit
 //! cargo xtask bench    how fast and how small, against cp; verifies what it measures
+//! cargo xtask supply   what the program is made of, against deny.toml and README
+//! cargo xtask dist     a release: a static program and its bill of materials
+//! cargo xtask fuzz     bytes of an attacker before the library, under libFuzzer
 //! cargo xtask judge    what programs that no one here wrote say of our dumps
 //! ```
 //!
@@ -10,8 +13,12 @@
 
 mod bench;
 mod ci;
+mod dist;
+mod fuzz;
 mod judge;
 mod run;
+mod sbom;
+mod supply;
 
 use std::process::ExitCode;
 
@@ -36,6 +43,11 @@ static TASKS: &[Task] = &[
         description: "[--quick] [--only GROUP] [--size MiB] [--runs N] [--qemu-core FILE] [--out DIR]: time and memory against cp and peers; fails if a result is wrong",
     },
     Task {
+        name: "fuzz",
+        run: fuzz::task,
+        description: "[--seconds N] [--minimise] [TARGET ...]: bytes of an attacker before the library, under libFuzzer",
+    },
+    Task {
         name: "judge",
         run: judge::task,
         description: "[rows | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
@@ -44,6 +56,16 @@ static TASKS: &[Task] = &[
         name: "decode",
         run: bench::decode_task,
         description: "",
+    },
+    Task {
+        name: "supply",
+        run: supply::task,
+        description: "licences, sources and number of the crates in the program, against deny.toml and README",
+    },
+    Task {
+        name: "dist",
+        run: dist::task,
+        description: "[--musl]: a static, stripped program, its bill of materials, and a start in an empty root",
     },
     Task {
         name: "measure",
