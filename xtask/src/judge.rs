@@ -116,7 +116,7 @@ fn ask(judges: &Path, judge: &'static Judge, dump: &Dump) -> Outcome<Option<Row>
         dump.file.with_extension(format!("{}.txt", judge.name)),
         &text,
     )?;
-    let verdict = match output.status.code() {
+    let mut verdict = match output.status.code() {
         Some(0) => "good",
         Some(2) => "NOT SET UP",
         _ => "FINDING",
@@ -134,6 +134,9 @@ fn ask(judges: &Path, judge: &'static Judge, dump: &Dump) -> Outcome<Option<Row>
                 .unwrap_or("said nothing")
                 .to_owned(),
         );
+    }
+    if findings == ["FAIL=rip not translatable"] && dump.leaves_out_rip()? {
+        verdict = "left out, rightly";
     }
     Ok(Some(Row {
         case: dump.case.clone(),

@@ -50,8 +50,16 @@ impl Dump {
             .collect()
     }
 
-    fn head(&self) -> Outcome<[u8; 0x40]> {
-        let mut head = [0; 0x40];
+    /// Whether it is a 64-bit kernel dump of a processor in user mode: the code that it ran is left out of it.
+    pub fn leaves_out_rip(&self) -> Outcome<bool> {
+        let head = self.head()?;
+        let kind = u32::from_le_bytes(head[0xf98..0xf9c].try_into()?);
+        let rip = u64::from_le_bytes(head[0x440..0x448].try_into()?);
+        Ok(kind == 6 && rip >> 63 == 0)
+    }
+
+    fn head(&self) -> Outcome<[u8; 0x1000]> {
+        let mut head = [0; 0x1000];
         File::open(&self.file)
             .and_then(|mut file| file.read_exact(&mut head))
             .map_err(|error| format!("{}: {error}", self.case))?;
