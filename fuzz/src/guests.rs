@@ -254,7 +254,12 @@ pub(crate) fn convert(data: &[u8]) -> bool {
     // No disk is written: zeros for what is missing are cheap in a file, and not here.
     if plan.size < 64 << 20 {
         let mut file = Count(0);
-        write::to_stream(&plan, &guest.memory, &mut file, &Silent).unwrap();
+        if let Err(error) = write::to_stream(&plan, &guest.memory, &mut file, &Silent) {
+            // A container that names bytes behind its end is refused when it is opened; here nobody has looked.
+            let is_cut = input::records(data).any(|record| record.kind == 4);
+            assert!(is_cut, "{error}");
+            return true;
+        }
         assert_eq!(file.0, plan.size);
         if windows.mode.is_64bit() {
             assert_opens(&plan, &guest.memory);
