@@ -187,8 +187,11 @@ fn minimise(program: &Path, target: &Target) -> Outcome {
     fs::create_dir_all(&few)?;
     let mut command = libfuzzer(program, target);
     command.arg("-merge=1").arg(&few).arg(corpus(target)?);
-    check(&mut command)?;
     let kept = committed("corpus", target);
+    if kept.is_dir() {
+        command.arg(&kept);
+    }
+    check(&mut command)?;
     let _ = fs::remove_dir_all(&kept);
     fs::create_dir_all(&kept)?;
     for entry in fs::read_dir(few)? {

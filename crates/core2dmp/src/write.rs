@@ -32,6 +32,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use self::part::Part;
+use self::room::Room;
 use crate::address::{Gpa, Pfn};
 use crate::dump::{Plan, Segment, SegmentData};
 use crate::error::{Error, Place, Result};
@@ -41,6 +42,15 @@ pub use export::{export_to_file, export_to_stream};
 pub use leftover::{Leftover, leftovers};
 pub use split::to_parts;
 pub use stream::to_stream;
+
+/// A new file in `folder` for something that belongs to the dump at `path`, such as its checksums: private, and named so
+/// that [`leftovers`] finds it if it is left behind.
+///
+/// # Errors
+/// What the operating system says.
+pub fn temporary(path: &Path, folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    part::create(path, folder)
+}
 
 /// Bytes that are moved between two looks at the interruption flag.
 const STEP: u64 = 32 << 20;
@@ -147,7 +157,8 @@ fn file(
     options: WriteOptions,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    let (part, written) = Part::write(segments, memory, damage, path, options, progress)?;
+    let room = Room::new(progress, part::folder(path));
+    let (part, written) = Part::write(segments, memory, damage, path, options, &room)?;
     part.publish(options, progress)?;
     Ok(written)
 }

@@ -86,17 +86,20 @@ impl Watch {
 
     /// Adds what has changed since to the outcome; to an error, which it explains, on stderr.
     pub(super) fn end<T: Warned>(&self, outcome: Result<T, Failure>) -> Result<T, Failure> {
-        let warnings: Vec<String> = self.0.iter().filter_map(changed).collect();
-        match outcome {
-            Ok(mut done) => {
-                warnings.into_iter().for_each(|warning| done.warn(warning));
-                Ok(done)
-            }
-            Err(failure) => {
-                message::warnings(&warnings);
-                Err(failure)
-            }
+        let mut done = self.explain(outcome)?;
+        for warning in self.changed() {
+            done.warn(warning);
         }
+        Ok(done)
+    }
+
+    /// Says what has changed since, if that is how it came to an error.
+    pub(super) fn explain<T>(&self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        outcome.inspect_err(|_| message::warnings(&self.changed()))
+    }
+
+    fn changed(&self) -> Vec<String> {
+        self.0.iter().filter_map(changed).collect()
     }
 }
 

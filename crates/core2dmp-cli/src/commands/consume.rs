@@ -17,7 +17,10 @@ use crate::escape;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stderr};
 use crate::progress::Bar;
-use crate::sources::Sources;
+use crate::sources::{self, Sources};
+
+/// What does not fit.
+const NOT_ONE_FILE: &str = "several files, or a compressed one, do not become a dump in place";
 
 /// What was, or would be, done in place.
 #[derive(Debug)]
@@ -83,6 +86,9 @@ pub(super) fn look(args: &ConvertArgs) -> Result<(), Failure> {
             );
         }
     }
+    if args.in_place && sources::is_compressed(args.core()) {
+        return refused(NOT_ONE_FILE.to_owned(), "convert without --in-place");
+    }
     let asks = args.in_place && !args.dry_run && !args.yes;
     if asks && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return refused(
@@ -98,10 +104,7 @@ pub(super) fn look_at(args: &ConvertArgs, sources: &Sources) -> Result<(), Failu
     if !args.in_place || sources.is_one_file_as_it_is() {
         return Ok(());
     }
-    refused(
-        "several files, or a compressed one, do not become a dump in place".to_owned(),
-        "convert without --in-place",
-    )
+    refused(NOT_ONE_FILE.to_owned(), "convert without --in-place")
 }
 
 /// Makes the dump of the core; only says what it would take in a dry run.

@@ -46,9 +46,12 @@ struct Done {
     in_place: Option<InPlace>,
 }
 
-impl around::Warned for Done {
+impl around::Warned for Conversion {
     fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+        // A core that became its dump was written to.
+        if self.done.in_place.is_none() {
+            self.plan.warnings.push(warning);
+        }
     }
 }
 
@@ -98,7 +101,33 @@ fn convert(
     }
     let leftovers = around::leftovers(args, &output);
     let watch = around::Watch::start(&files.paths);
-    let Identified { guest, found } = opened(args, files, &output, interrupt)?;
+    let read = read(args, files, &output, interrupt, document);
+    let conversion = watch.end(read)?;
+    if let Some(document) = document {
+        document
+            .warnings
+            .extend_from_slice(&conversion.plan.warnings);
+        document.warnings.extend(leftovers);
+        let done = &conversion.done;
+        let files = done.files.iter();
+        document.files = files
+            .map(|file| file.to_string_lossy().into_owned())
+            .collect();
+        document.in_place = done.in_place.as_ref().map(json::InPlace::new);
+        document.checksums = done.sums.iter().cloned().collect();
+    }
+    Ok((output, conversion))
+}
+
+/// From the sources to the dump.
+fn read(
+    args: &ConvertArgs,
+    files: Files,
+    output: &Output,
+    interrupt: &Interrupt,
+    document: &mut Option<&mut json::Convert>,
+) -> Result<Conversion, Failure> {
+    let Identified { guest, found } = opened(args, files, output, interrupt)?;
     if let Some(document) = document {
         document.container = Some(json::Container::new(&guest));
         document.warnings.clone_from(&guest.container.warnings);
@@ -122,30 +151,19 @@ fn convert(
         document.dump = Some(json::Dump::new(&plan));
     }
     let mut done = if args.in_place {
-        in_place(args, &output, &guest, &plan, interrupt)?
+        in_place(args, output, &guest, &plan, interrupt)?
     } else if args.dry_run {
         Done::default()
     } else {
-        watch.end(execute(args, &output, &guest, &plan, interrupt))?
+        execute(args, output, &guest, &plan, interrupt)?
     };
     plan.warnings.append(&mut done.warnings);
-    if let Some(document) = document {
-        document.warnings.extend_from_slice(&plan.warnings);
-        document.warnings.extend(leftovers);
-        let files = done.files.iter();
-        document.files = files
-            .map(|file| file.to_string_lossy().into_owned())
-            .collect();
-        document.in_place = done.in_place.as_ref().map(json::InPlace::new);
-        document.checksums = done.sums.iter().cloned().collect();
-    }
-    let conversion = Conversion {
+    Ok(Conversion {
         guest,
         found,
         plan,
         done,
-    };
-    Ok((output, conversion))
+    })
 }
 
 /// Opens the sources, and looks for Windows.

@@ -11,14 +11,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use core2dmp::address::{Gva, PAGE_SIZE, Pfn};
+use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::{self, Patch, PlanOptions};
+use core2dmp::dump::{self, DumpKind, Patch, PlanOptions};
 use core2dmp::error::Error;
 use core2dmp::memory::{Backing, PhysicalMemory};
 use core2dmp::paging::AddressSpace;
-use core2dmp::windows::HeaderSearch;
+use core2dmp::windows::{ContextPolicy, Windows};
 
-use super::{identify, open};
+use super::open_core;
 use crate::interrupt::Interrupt;
 use crate::memory_diff::{self, MemoryDiff};
 use crate::message::Failure;
@@ -45,11 +46,8 @@ impl Deep {
 /// Compares them.
 pub(super) fn compare(dump: &DumpFile, core: &Path) -> Result<Deep, Failure> {
     let interrupt = Interrupt::install()?;
-    let guest = open(core, false)?;
-    let found = identify(&guest, &[], HeaderSearch::default())?;
-    let plan = dump::plan(&guest, &found, &PlanOptions::default())?;
-    let space = AddressSpace::new(&guest.memory, found.mode, found.dtb.value);
-    let changed = frames(&space, &plan.patches);
+    let (guest, found) = open_core(core, &interrupt)?;
+    let changed = changed(&guest, &found)?;
     let body = dump.memory();
     let bytes = memory_diff::bytes(&guest.memory, &body);
     let bar = Bar::new(bytes, false, interrupt);
@@ -67,7 +65,28 @@ pub(super) fn compare(dump: &DumpFile, core: &Path) -> Result<Deep, Failure> {
     })
 }
 
-/// The frames that are changed in a dump.
+/// The frames that `convert` changes, whichever registers it was asked for.
+fn changed(guest: &Guest, found: &Windows) -> Result<BTreeSet<Pfn>, Failure> {
+    let space = AddressSpace::new(&guest.memory, found.mode, found.dtb.value);
+    let mut changed = BTreeSet::new();
+    for contexts in [
+        ContextPolicy::Auto,
+        ContextPolicy::Vcpu,
+        ContextPolicy::Memory,
+    ] {
+        let options = PlanOptions {
+            // Changes nothing but what is left out.
+            kind: DumpKind::Bitmap,
+            contexts,
+            ..PlanOptions::default()
+        };
+        let plan = dump::plan(guest, found, &options)?;
+        changed.extend(frames(&space, &plan.patches));
+    }
+    Ok(changed)
+}
+
+/// The frames that hold these changes.
 fn frames(space: &AddressSpace<'_>, patches: &[Patch]) -> BTreeSet<Pfn> {
     let pages = patches.iter().flat_map(|patch| {
         let first = patch.gva.get() & !(PAGE_SIZE - 1);

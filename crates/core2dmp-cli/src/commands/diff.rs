@@ -86,7 +86,7 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
             hint: "core2dmp diff A B, or core2dmp diff --listing FILE --with HEADER",
         });
     };
-    let (old, new) = (Side::open(old)?, Side::open(new)?);
+    let (old, new) = (Side::open(old, interrupt)?, Side::open(new, interrupt)?);
     let mut fields =
         diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
     let has_bodies = old.body.is_some() && new.body.is_some();

@@ -72,13 +72,14 @@ fn export(
     }
     let leftovers = around::leftovers(args, &output);
     let watch = around::Watch::start(&files.paths);
-    let sources = files.open(&Unpack {
+    let unpack = Unpack {
         folder: output.folder(args.dry_run),
         salvage: args.salvage,
         quiet: args.quiet,
         interrupt: interrupt.clone(),
-    })?;
-    let guest = open(args, &sources)?;
+    };
+    let opened = files.open(&unpack).and_then(|sources| open(args, &sources));
+    let guest = watch.explain(opened)?;
     if let Some(document) = document {
         document.container = Some(json::Container::new(&guest));
         document.warnings.clone_from(&guest.container.warnings);

@@ -17,23 +17,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::container::{self, Guest, OpenOptions};
+use core2dmp::container::{Guest, OpenOptions};
 use core2dmp::error::Error;
 use core2dmp::format::header_fields::HeaderWidth;
 use core2dmp::source::{FileSource, ReadAt, fill_at};
 use core2dmp::windows::{self, GivenHeader, HeaderSearch, IdentifyOptions, Windows};
 
 use crate::escape;
+use crate::interrupt::Interrupt;
 use crate::message::Failure;
+use crate::sources::{self, Identified, Unpack};
 
-/// Opens a container.
-fn open(path: &Path, salvage: bool) -> Result<Guest, Failure> {
-    let source = FileSource::open(path)?;
-    let options = OpenOptions {
-        salvage,
-        ..OpenOptions::default()
-    };
-    Ok(container::open(Arc::new(source), options)?)
+/// Opens the guest that a name means, with all that belongs to it, and looks for Windows: as `convert` does.
+fn open_core(path: &Path, interrupt: &Interrupt) -> Result<(Guest, Windows), Failure> {
+    let unpack = Unpack::temporary(false, false, interrupt.clone());
+    let sources = sources::find(&[path.to_path_buf()])?.open(&unpack)?;
+    let options = OpenOptions::default();
+    let guest = sources.guest(&options)?;
+    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default());
+    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
+    Ok((guest, found?))
 }
 
 /// Bytes of a file that show whether it is a dump.

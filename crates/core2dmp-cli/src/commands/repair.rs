@@ -12,10 +12,9 @@ use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::check::Severity;
 use core2dmp::dump::repair::{self, Repair};
 use core2dmp::error::Error;
-use core2dmp::windows::HeaderSearch;
 use core2dmp::write::{self, WriteOptions, in_place};
 
-use super::{identify, open, open_dump, output};
+use super::{open_core, open_dump, output};
 use crate::args::RepairArgs;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, Outcome, to_stdout};
@@ -94,7 +93,7 @@ fn mend(
     let dump = open_dump(&args.file)?;
     let repair = match &args.from {
         None => repair::repair(&dump)?,
-        Some(core) => from_core(&dump, core)?,
+        Some(core) => from_core(&dump, core, interrupt)?,
     };
     document.fill(&repair);
     let written = if args.dry_run || repair.changes.is_empty() {
@@ -111,9 +110,8 @@ fn mend(
     Ok((done.outcome(), done.text(args)))
 }
 
-fn from_core(dump: &DumpFile, core: &Path) -> Result<Repair, Failure> {
-    let guest = open(core, false)?;
-    let windows = identify(&guest, &[], HeaderSearch::default())?;
+fn from_core(dump: &DumpFile, core: &Path, interrupt: &Interrupt) -> Result<Repair, Failure> {
+    let (guest, windows) = open_core(core, interrupt)?;
     Ok(repair::repair_from(dump, &guest, &windows)?)
 }
 

@@ -10,9 +10,9 @@ use std::path::Path;
 use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::{self, PlanOptions};
-use core2dmp::windows::HeaderSearch;
 
-use super::{identify, open, open_if_dump};
+use super::{open_core, open_if_dump};
+use crate::interrupt::Interrupt;
 use crate::message::Failure;
 
 /// A file.
@@ -32,7 +32,7 @@ pub(super) struct Side {
 
 impl Side {
     /// Reads what there is to compare.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, interrupt: &Interrupt) -> Result<Self, Failure> {
         let name = path.to_string_lossy().into_owned();
         if let Some(dump) = open_if_dump(path)? {
             return Ok(Self {
@@ -44,8 +44,7 @@ impl Side {
                 header: dump.header,
             });
         }
-        let guest = open(path, false)?;
-        let windows = identify(&guest, &[], HeaderSearch::default())?;
+        let (guest, windows) = open_core(path, interrupt)?;
         let plan = dump::plan(&guest, &windows, &PlanOptions::default())?;
         Ok(Self {
             name,

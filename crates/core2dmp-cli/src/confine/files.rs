@@ -3,28 +3,46 @@
 //! ```text
 //! sources, their companions   read
 //! folder of the output        create, read, write, rename, remove: files; also in folders below it
+//! counts of processors        read
 //! all else                    nothing: no file, no folder, no device, no socket
 //! ```
 //!
 //! What is open stays open: standard output, a terminal, a pipe. Version by version the kernel handles more; what it
 //! does not know is left out (`CompatLevel::BestEffort`, the crate's default).
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
-    make_bitflags,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
+    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
+    RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
 use super::Needs;
+
+/// What the standard library counts processors by: a group's quota may be less than the machine has.
+const PROCESSORS: [&str; 3] = [
+    "/proc/self/cgroup",
+    "/proc/self/mountinfo",
+    "/sys/fs/cgroup",
+];
 
 /// The newest interface that is asked for.
 const NEWEST: ABI = ABI::V7;
 
 /// Restricts this thread and those that it will start; the version that holds, `None` where the kernel has none.
 pub(super) fn restrict(needs: &Needs) -> Result<Option<i32>, RulesetError> {
-    let mut ruleset = Ruleset::default()
+    let mut ruleset = Ruleset::default();
+    if needs.moves {
+        // The first version forbids moves between folders, whatever is asked for: then rather no Landlock than a core
+        // that cannot get its name back.
+        ruleset = ruleset
+            .set_compatibility(CompatLevel::SoftRequirement)
+            .handle_access(AccessFs::Refer)?
+            .set_compatibility(CompatLevel::BestEffort);
+    }
+    let mut ruleset = ruleset
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
@@ -42,6 +60,9 @@ pub(super) fn restrict(needs: &Needs) -> Result<Option<i32>, RulesetError> {
             AccessFs::ReadFile.into()
         };
         ruleset = allow(ruleset, path, access)?;
+    }
+    for path in PROCESSORS {
+        ruleset = allow(ruleset, Path::new(path), AccessFs::ReadFile.into())?;
     }
     for folder in &needs.list {
         ruleset = allow(ruleset, folder, AccessFs::ReadDir.into())?;
@@ -67,6 +88,14 @@ fn allow(
     path: &Path,
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, RulesetError> {
+    // Pipes and sockets need no rule, and may not have one.
+    let is_of_a_tree = path.metadata().is_ok_and(|meta| {
+        let kind = meta.file_type();
+        kind.is_file() || kind.is_dir() || kind.is_block_device() || kind.is_char_device()
+    });
+    if !is_of_a_tree {
+        return Ok(ruleset);
+    }
     match PathFd::new(path) {
         Ok(fd) => ruleset.add_rule(PathBeneath::new(fd, access)),
         Err(_) => Ok(ruleset),

@@ -1,18 +1,11 @@
 //! Which files a command needs, before it opens one.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use core2dmp::container;
-use core2dmp::source::FileSource;
 use core2dmp::write::consume;
 
 use crate::args::{CheckArgs, ConvertArgs, DiffArgs, InfoArgs, RepairArgs};
 use crate::sources::{self, folder_of};
-
-/// Files of one folder that may belong to a source.
-const MAX_COMPANIONS: usize = 1000;
 
 /// Paths, and what is done with them.
 #[derive(Debug, Default)]
@@ -62,6 +55,7 @@ impl Needs {
         needs.source(&args.file);
         if let Some(core) = &args.with {
             needs.source(core);
+            needs.unpacked(std::slice::from_ref(core));
         }
         needs
     }
@@ -71,6 +65,7 @@ impl Needs {
         let mut needs = Self::default();
         for file in args.old.iter().chain(&args.new).chain(&args.with) {
             needs.source(file);
+            needs.unpacked(std::slice::from_ref(file));
         }
         needs.read.extend(args.listing.clone());
         needs
@@ -82,6 +77,7 @@ impl Needs {
         needs.source(&args.file);
         if let Some(core) = &args.from {
             needs.source(core);
+            needs.unpacked(std::slice::from_ref(core));
         }
         if args.in_place || args.undo {
             // The file itself, and the old bytes beside it.
@@ -93,38 +89,21 @@ impl Needs {
         needs
     }
 
-    fn sources(&mut self, paths: &[PathBuf]) {
-        for path in paths {
-            self.source(path);
-        }
+    /// A source, and the files that belong to it: found as the command will find them again.
+    pub(crate) fn source(&mut self, path: &Path) {
+        self.sources(std::slice::from_ref(&path.to_path_buf()));
     }
 
-    /// A source, and what stands beside it under its name: a saved state has its memory there, a split dump its parts.
-    pub(crate) fn source(&mut self, path: &Path) {
-        self.read.push(path.to_path_buf());
-        let folder = folder_of(path);
-        self.list.push(folder.to_path_buf());
-        if path.is_dir() {
-            return;
+    fn sources(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            // Of a folder everything in it.
+            self.read.push(path.clone());
+            self.list.push(folder_of(path).to_path_buf());
         }
-        // The other parts may have any name: which they are their first bytes say.
-        if FileSource::open(path).is_ok_and(|file| container::split_part(&file).is_some()) {
-            self.read.push(folder.to_path_buf());
-            return;
+        // What is wrong with them the command says.
+        if let Ok(files) = sources::find(paths) {
+            self.read.extend(files.paths);
         }
-        let Some(stem) = path.file_stem().map(OsStr::as_encoded_bytes) else {
-            return;
-        };
-        let Ok(entries) = fs::read_dir(folder) else {
-            return;
-        };
-        let companions = entries
-            .filter_map(Result::ok)
-            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(stem))
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-            .take(MAX_COMPANIONS)
-            .map(|entry| entry.path());
-        self.read.extend(companions);
     }
 
     /// The folder of an output: the given one, that of the given file, or the source's.
@@ -152,20 +131,27 @@ impl Needs {
         // The dump may have been made in another folder, which the journal names.
         let earlier = consume::find(core).ok().flatten();
         self.output(earlier.as_ref().map(|found| &*found.dump), core);
-        self.moves = true;
+        let own = folder_of(core).canonicalize().ok();
+        self.moves = self
+            .write
+            .iter()
+            .any(|folder| folder.canonicalize().ok() != own);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn a_source_brings_its_companions_and_an_output_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for name in ["win.vmss", "win.vmem", "win.old", "secret"] {
-            fs::write(path(name), "").unwrap();
+        for name in ["win.vmss", "win.vmem", "winner.vmem", "secret"] {
+            // What a format claims.
+            fs::write(path(name), "KDUMP   ").unwrap();
         }
         let mut needs = Needs::default();
         needs.source(&path("win.vmss"));
@@ -173,7 +159,7 @@ mod tests {
         needs.read.dedup();
         assert_eq!(
             needs.read,
-            ["win.old", "win.vmem", "win.vmss"].map(path),
+            ["win.vmem", "win.vmss"].map(path),
             "what has its name, and nothing else"
         );
         assert_eq!(needs.list, [folder.path()]);

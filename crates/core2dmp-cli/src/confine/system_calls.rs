@@ -126,7 +126,6 @@ const REQUESTS: &[u64] = &[
     0x5413,      // TIOCGWINSZ
     0x4004_9409, // FICLONE
     0x4020_940d, // FICLONERANGE
-    0x8008_1272, // BLKGETSIZE64
 ];
 
 /// `prctl`: a thread's name, and the name of a mapping.

@@ -26,7 +26,7 @@ fn child() {
     };
     let folder = PathBuf::from(folder);
     let mut needs = Needs::default();
-    needs.source(&folder.join("in/guest.core"));
+    needs.source(&folder.join("in/guest.vmss"));
     needs.write.push(folder.join("out"));
     enter(&needs);
     println!("reached {}", level().unwrap());
@@ -41,7 +41,7 @@ fn attempt(what: &str, folder: &Path) -> String {
     };
     let at = |name: &str| folder.join(name);
     match what {
-        "read the source" => said(fs::read(at("in/guest.core")).map(drop)),
+        "read the source" => said(fs::read(at("in/guest.vmss")).map(drop)),
         "read its companion" => said(fs::read(at("in/guest.vmem")).map(drop)),
         "read a neighbour" => said(fs::read(at("in/secret")).map(drop)),
         "read /etc/passwd" => said(fs::read("/etc/passwd").map(drop)),
@@ -49,7 +49,7 @@ fn attempt(what: &str, folder: &Path) -> String {
         "change the source" => said(
             File::options()
                 .write(true)
-                .open(at("in/guest.core"))
+                .open(at("in/guest.vmss"))
                 .map(drop),
         ),
         "write beside the source" => said(fs::write(at("in/new"), "x")),
@@ -87,8 +87,9 @@ fn tried(what: &str) -> Result<String, i32> {
     for name in ["in", "out"] {
         fs::create_dir(folder.path().join(name)).unwrap();
     }
-    for name in ["in/guest.core", "in/guest.vmem", "in/secret"] {
-        fs::write(folder.path().join(name), "x").unwrap();
+    for name in ["in/guest.vmss", "in/guest.vmem", "in/secret"] {
+        // What a format claims.
+        fs::write(folder.path().join(name), "KDUMP   ").unwrap();
     }
     std::os::unix::fs::symlink("/etc/passwd", folder.path().join("out/link")).unwrap();
     let output = Command::new(std::env::current_exe().unwrap())

@@ -217,6 +217,10 @@ fn a_dump_is_compared_with_its_core() {
     let all = (fs::metadata(&dump).unwrap().len() - 0x2000) / 0x1000;
     assert!(pages("changed_pages") > 0);
     assert_eq!(pages("alike_pages") + pages("changed_pages"), all);
+    // Registers that were asked for are no fault.
+    let other = folder.path().join("vcpu.dmp");
+    run(&["convert", "--context", "vcpu"], &[&core, &other]).expect_code(0);
+    with(&other).expect_code(0);
     // One bit of one page.
     let mut bytes = fs::read(&dump).unwrap();
     let at = bytes.len() - 0x3abc;

@@ -150,6 +150,18 @@ fn vmwares_memory_and_state_find_each_other() {
         let told = said.contains("found beside it by its name");
         assert_eq!(told, sources.len() == 1, "{said}");
     }
+    // What stands elsewhere and is linked here is found as well, confined or not.
+    let here = scratch();
+    let link = |name: &str, to: &Path| {
+        let path = here.path().join(name);
+        std::os::unix::fs::symlink(to, &path).unwrap();
+        path
+    };
+    let linked = [link("win.vmem", &memory), link("win.vmss", &state)];
+    for source in linked.iter().map(PathBuf::as_path).chain([here.path()]) {
+        let (dump, said) = converted(&[], &[source]);
+        assert!(dump == wanted, "{source:?}: {said}");
+    }
     // The dump gets their name.
     run(&["convert"], &[&memory]).expect_code(0);
     assert_eq!(names(folder.path()), ["win.dmp", "win.vmem", "win.vmss"]);

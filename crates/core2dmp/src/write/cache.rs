@@ -21,35 +21,34 @@ const WRITE_BACK: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct WriteBack {
     is_wanted: bool,
-    pending: u64,
+    /// Up to here the disk was told.
+    told: u64,
 }
 
 impl WriteBack {
     /// For a file that is flushed at its end, or not.
     pub(super) const fn new(is_wanted: bool) -> Self {
-        Self {
-            is_wanted,
-            pending: 0,
-        }
+        Self { is_wanted, told: 0 }
     }
 
-    /// `bytes` more were written, or left out, up to `end`.
+    /// The file is written, or left out, up to `end`.
     #[cfg(target_os = "linux")]
-    pub(super) fn wrote(&mut self, file: &File, end: u64, bytes: u64) {
-        self.pending = self.pending.saturating_add(bytes);
-        if !self.is_wanted || self.pending < WRITE_BACK {
+    pub(super) fn wrote(&mut self, file: &File, end: u64) {
+        let bytes = end.saturating_sub(self.told);
+        if !self.is_wanted || bytes < WRITE_BACK {
             return;
         }
-        let start = end.saturating_sub(self.pending);
         // Linux starts writing what is dirty, and keeps it until that is done (mm/fadvise.c, 6.18): it stays in the cache.
-        let length = std::num::NonZeroU64::new(self.pending);
-        let _ = rustix::fs::fadvise(file, start, length, rustix::fs::Advice::DontNeed);
-        self.pending = 0;
+        let length = std::num::NonZeroU64::new(bytes);
+        let _ = rustix::fs::fadvise(file, self.told, length, rustix::fs::Advice::DontNeed);
+        self.told = end;
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn wrote(&mut self, _: &File, _: u64, bytes: u64) {
-        self.pending = self.pending.saturating_add(bytes);
+    pub(super) const fn wrote(&mut self, _: &File, end: u64) {
+        if self.is_wanted {
+            self.told = end;
+        }
     }
 }
 

@@ -42,12 +42,14 @@ impl FileWriter<'_> {
 
     /// Writes the pages that are not zero.
     fn decode(&mut self, index: u64, pages: u64) -> Result<(), Failure> {
-        let (file, progress, at) = (self.file, self.progress, &mut self.at);
+        let (file, progress) = (self.file, self.progress);
+        let (at, write_back) = (&mut self.at, &mut self.write_back);
         decode::in_order(&mut self.damage, index, pages, &mut |block| {
             let start = *at;
             for (skipped, stretch) in decode::stretches(block) {
                 write_all_at(file, start.saturating_add(skipped), stretch)?;
             }
+            write_back.wrote(file, start.saturating_add(block.len() as u64));
             advance(progress, at, block.len() as u64)
         })
     }
@@ -89,8 +91,8 @@ impl FileWriter<'_> {
     }
 
     fn moved(&mut self, bytes: u64) -> Result<(), Failure> {
-        let end = self.at.saturating_add(bytes);
-        self.write_back.wrote(self.file, end, bytes);
+        self.write_back
+            .wrote(self.file, self.at.saturating_add(bytes));
         advance(self.progress, &mut self.at, bytes)
     }
 }

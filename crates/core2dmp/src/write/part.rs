@@ -44,29 +44,28 @@ impl<'p> Part<'p> {
         damage: decode::Damage<'_>,
         path: &'p Path,
         options: WriteOptions,
-        progress: &dyn Progress,
+        room: &Room<'_>,
     ) -> Result<(Self, Written)> {
         let name = path.display().to_string().escape_debug().to_string();
         let failed = |what: &str, e| Error::io(format!("cannot {what} {name}"), e);
         check_target(path, &name, options.force)?;
-        let temporary = create(path).map_err(|e| failed("create", e))?;
+        let temporary = create(path, folder(path)).map_err(|e| failed("create", e))?;
         let file = temporary.as_file();
         if leaves_holes(segments, options) {
             // A write behind the end lets XFS reserve room in front of it, and that fills the holes.
             file.set_len(size_of(segments))
                 .map_err(|e| failed("extend", e))?;
         }
-        let room = Room::new(progress, file);
         let mut writer = FileWriter {
             memory,
             file,
             at: 0,
-            progress: &room,
+            progress: room,
             buffer: Vec::new(),
             damage,
             sparse: options.sparse,
             cache: CacheUse::begin(&**memory.source(), size_of(segments)),
-            write_back: WriteBack::new(options.sync),
+            write_back: WriteBack::new(options.sync || options.verify),
         };
         for segment in segments {
             let written = writer.segment(segment);
@@ -76,11 +75,12 @@ impl<'p> Part<'p> {
         }
         let (written, size) = (writer.damage.written, writer.at);
         file.set_len(size).map_err(|e| failed("extend", e))?;
-        if options.sync {
+        if options.sync || options.verify {
+            // What is not on the disk cannot be read again from there.
             file.sync_all().map_err(|e| failed("flush", e))?;
         }
         if options.verify {
-            verify::file(file, segments, memory, size, &name, progress)?;
+            verify::file(file, segments, memory, size, &name, room)?;
         }
         let part = Self {
             temporary,
@@ -120,14 +120,14 @@ impl<'p> Part<'p> {
     }
 }
 
-/// A new file, locked.
-fn create(path: &Path) -> io::Result<NamedTempFile> {
+/// A new file in `folder` on the way to `path`, or to something that belongs to it; locked.
+pub(super) fn create(path: &Path, folder: &Path) -> io::Result<NamedTempFile> {
     for _ in 0..ATTEMPTS {
         // `tempfile` opens with O_EXCL and mode 0600.
         let temporary = tempfile::Builder::new()
             .prefix(&prefix(path))
             .suffix(SUFFIX)
-            .tempfile_in(folder(path))
+            .tempfile_in(folder)
             // The library's own text names the temporary file, which the user never asked for.
             .map_err(|e| io::Error::from(e.kind()))?;
         if leftover::lock(temporary.as_file()) {

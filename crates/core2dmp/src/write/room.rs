@@ -5,15 +5,17 @@
 //! while the file grows; a file system that shares extents loses none.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use super::{Progress, STEP};
 use crate::error::Error;
 
 /// Bytes that are left to others.
 const RESERVE: u64 = 64 << 20;
+/// A file that shares its extents takes next to nothing: up to so many bytes it is not stopped, however full the disk.
+const SHARED: u64 = 8 << 20;
 /// Of a small file system: one part in so many.
 const SHARE: u64 = 8;
 
@@ -24,23 +26,21 @@ struct Space {
     all: u64,
 }
 
-/// Watches the room of the file that is written.
+/// Watches the room of the folder in which a file, or all parts of one, are written.
 pub(super) struct Room<'a> {
     inner: &'a dyn Progress,
-    file: &'a File,
+    folder: PathBuf,
     at_start: Option<Space>,
-    written: Cell<u64>,
     unchecked: Cell<u64>,
     is_full: Cell<bool>,
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn new(inner: &'a dyn Progress, file: &'a File) -> Self {
+    pub(super) fn new(inner: &'a dyn Progress, folder: &Path) -> Self {
         Self {
             inner,
-            file,
-            at_start: space(file),
-            written: Cell::new(0),
+            folder: folder.to_path_buf(),
+            at_start: space(folder),
             unchecked: Cell::new(0),
             is_full: Cell::new(false),
         }
@@ -57,19 +57,17 @@ impl<'a> Room<'a> {
     }
 
     fn is_used_up(&self) -> bool {
-        let (Some(start), Some(now)) = (self.at_start, space(self.file)) else {
+        let (Some(start), Some(now)) = (self.at_start, space(&self.folder)) else {
             return false;
         };
         let reserve = RESERVE.min(now.all / SHARE);
-        // A file that shares its extents does not take the room that it measures.
         let taken = start.free.saturating_sub(now.free);
-        now.free < reserve && taken > self.written.get() / 2
+        now.free < reserve && taken > SHARED
     }
 }
 
 impl Progress for Room<'_> {
     fn advance(&self, bytes: u64) -> ControlFlow<()> {
-        self.written.set(self.written.get().saturating_add(bytes));
         self.unchecked
             .set(self.unchecked.get().saturating_add(bytes));
         if self.unchecked.get() >= STEP {
@@ -84,8 +82,8 @@ impl Progress for Room<'_> {
 }
 
 #[cfg(target_os = "linux")]
-fn space(file: &File) -> Option<Space> {
-    let stat = rustix::fs::fstatvfs(file).ok()?;
+fn space(folder: &Path) -> Option<Space> {
+    let stat = rustix::fs::statvfs(folder).ok()?;
     Some(Space {
         free: stat.f_bavail.saturating_mul(stat.f_frsize),
         all: stat.f_blocks.saturating_mul(stat.f_frsize),
@@ -93,6 +91,6 @@ fn space(file: &File) -> Option<Space> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn space(_: &File) -> Option<Space> {
+fn space(_: &Path) -> Option<Space> {
     None
 }

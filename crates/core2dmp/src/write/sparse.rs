@@ -51,7 +51,7 @@ pub(super) fn copy(
         let mut buffer = Vec::new();
         while chunks.read(&mut buffer)? {
             let end = write(&buffer)?;
-            write_back.wrote(file, end, buffer.len() as u64);
+            write_back.wrote(file, end);
         }
         return Ok(());
     }
@@ -65,17 +65,17 @@ pub(super) fn copy(
     thread::scope(|scope| {
         scope.spawn(move || chunks.read_all(&buffers, &full));
         scope.spawn(move || {
-            for (end, bytes) in ranges {
-                write_back.wrote(file, end, bytes);
+            for end in ranges {
+                write_back.wrote(file, end);
             }
         });
         // All ends are dropped before the scope waits, whatever the outcome: the other threads then end.
         let (free, blocks): (Sender<Vec<u8>>, Receiver<_>) = (free, blocks);
-        let written: Sender<(u64, u64)> = written;
+        let written: Sender<u64> = written;
         for block in blocks {
             let block: Vec<u8> = block?;
             let end = write(&block)?;
-            let _ = written.send((end, block.len() as u64));
+            let _ = written.send(end);
             let _ = free.send(block);
         }
         Ok(())

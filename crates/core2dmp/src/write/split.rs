@@ -7,7 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Part, Progress, WriteOptions, Written, decode};
+use super::room::Room;
+use super::{Part, Progress, WriteOptions, Written, decode, part};
 use crate::address::PAGE_SIZE;
 use crate::dump::{Plan, Segment, SegmentData};
 use crate::error::{Error, Result};
@@ -39,13 +40,14 @@ pub fn to_parts(
         });
     }
     let names: Vec<PathBuf> = (1..=count).map(|number| part_name(path, number)).collect();
+    let room = Room::new(progress, part::folder(path));
     let mut parts = Vec::new();
     let mut all = Written::default();
     for (number, name) in (0_u64..).zip(&names) {
         let start = number.saturating_mul(part_bytes);
         let segments = slice(&plan.segments, start, start.saturating_add(part_bytes));
         let damage = decode::Damage::new(memory, plan.salvage);
-        let (part, written) = Part::write(&segments, memory, damage, name, options, progress)?;
+        let (part, written) = Part::write(&segments, memory, damage, name, options, &room)?;
         parts.push(part);
         all.corrupt = all.corrupt.saturating_add(written.corrupt);
         all.corrupt_pages.extend(written.corrupt_pages);

@@ -106,25 +106,7 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         let bytes = size(plan.left_out.saturating_mul(PAGE_SIZE));
         table.row("left out", format!("{frames}, {bytes}"));
     }
-    if plan.missing.frames == 0 {
-        table.row("missing", "none");
-    } else {
-        let lacks = if plan.writes_missing() {
-            "that the container lacks, zeros in the dump"
-        } else {
-            "that the container lacks, absent from the dump"
-        };
-        table.row(
-            "missing",
-            format!("{} {lacks}", count(plan.missing.frames, "frame")),
-        );
-        for range in plan.missing.ranges.iter().take(RANGES) {
-            table.noted("", range.to_string(), count(range.count, "frame"));
-        }
-        if plan.missing.ranges.len() > RANGES {
-            table.row("", "and more");
-        }
-    }
+    missing(&mut table, plan);
     if written.is_dry_run || written.verbose {
         let bytes = Bytes::of(plan);
         table.row("copied", windows::exact_size(bytes.copied));
@@ -149,6 +131,29 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         "Wrote"
     };
     table.write(out, heading);
+}
+
+/// Frames that the container lacks.
+fn missing(table: &mut Table, plan: &Plan) {
+    if plan.missing.frames == 0 {
+        table.row("missing", "none");
+        return;
+    }
+    let lacks = if plan.writes_missing() {
+        "that the container lacks, zeros in the dump"
+    } else {
+        "that the container lacks, absent from the dump"
+    };
+    table.row(
+        "missing",
+        format!("{} {lacks}", count(plan.missing.frames, "frame")),
+    );
+    for range in plan.missing.ranges.iter().take(RANGES) {
+        table.noted("", range.to_string(), count(range.count, "frame"));
+    }
+    if plan.missing.ranges.len() > RANGES {
+        table.row("", "and more");
+    }
 }
 
 /// Where the dump differs from the guest's memory.

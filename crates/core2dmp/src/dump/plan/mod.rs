@@ -292,6 +292,10 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
                 );
                 return (kind, Some(why));
             }
+            if let Err(error) = plausible(guest, runs) {
+                let why = format!("a bitmap dump, in which what is missing is absent: {error}");
+                return (DUMP_TYPE_BITMAP_FULL, Some(why));
+            }
             let limit = most_runs(windows);
             if runs.len() <= limit {
                 return (DUMP_TYPE_FULL, None);

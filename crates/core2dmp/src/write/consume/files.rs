@@ -8,8 +8,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, fstatfs, fstatvfs, renameat_with};
-use tempfile::NamedTempFile;
 
+use super::super::part;
 use super::disk::{Disk as _, DiskFile};
 use super::journal::{Head, Journal, Record};
 use super::span::Span;
@@ -267,8 +267,7 @@ impl Prepared {
     /// Writes the journal; it has its name when all of it is on the disk.
     fn save(&self, name: &Path, progress: &dyn Progress) -> Result<Journal<DiskFile>> {
         let write = failed("write", name);
-        // `tempfile` opens with O_EXCL and mode 0600.
-        let temporary = NamedTempFile::new_in(folder(name)).map_err(&write)?;
+        let temporary = part::create(&self.dump, folder(name)).map_err(&write)?;
         let file = temporary.as_file().try_clone().map_err(&write)?;
         let mut stopped = false;
         let created = Journal::create(DiskFile(file), self.head.clone(), &mut |disk, to, span| {
