@@ -53,7 +53,12 @@ impl Notes {
         read_exact_at(source, offset, &mut raw, "notes")?;
         let mut rest = raw.as_slice();
         // 12 bytes are the least that a note takes.
-        while rest.len() >= size_of::<NoteHeader64<LE>>() && self.list.len() < MAX_NOTES {
+        while rest.len() >= size_of::<NoteHeader64<LE>>() {
+            if self.list.len() >= MAX_NOTES {
+                let why = format!("more than {MAX_NOTES} notes: the rest is not read");
+                self.broken.push(why);
+                break;
+            }
             let Some((note, next)) = parse(rest) else {
                 self.broken.push(format!(
                     "a note at file offset {:#x} reaches beyond the end of the notes",

@@ -87,7 +87,7 @@ fn collect(state: &[u8]) -> Result<Found, (Found, String)> {
                 let Some(number) = vcpu.filter(|_| level == 0) else {
                     continue;
                 };
-                if found.len() >= MAX_CPUS {
+                if found.len() >= MAX_CPUS && !found.contains_key(&number) {
                     return Err((found, format!("more than {MAX_CPUS} vCPUs")));
                 }
                 found.entry(number).or_default().take(id, data);

@@ -25,7 +25,13 @@ pub(super) fn read(
     let end = at.saturating_add(bytes);
     let mut cpus: Vec<CpuState> = Vec::new();
     let mut at = at;
-    for number in 0..MAX_ENTRIES {
+    for number in 0_u32.. {
+        if number == MAX_ENTRIES {
+            warnings.push(format!(
+                "Xen's context has more than {MAX_ENTRIES} entries: the rest is not read"
+            ));
+            break;
+        }
         let mut header = [0; 8];
         if at.saturating_add(HEADER) > end {
             warnings.push("Xen's context has no end".to_owned());
