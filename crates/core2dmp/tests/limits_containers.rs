@@ -27,7 +27,7 @@ use std::sync::{Arc, LazyLock};
 use core2dmp::address::Gpa;
 use core2dmp::container::{self, OpenOptions};
 use core2dmp::source::ReadAt;
-use core2dmp_synth::{Guest, GuestSpec};
+use core2dmp_synth::{Guest, GuestSpec, XenSaver};
 
 use support::bad::refusal;
 use support::containers::{assert_memory, open};
@@ -109,6 +109,33 @@ fn more_files_than_a_guest_has() {
     assert_eq!(
         opened.unwrap_err().to_string(),
         "files of one guest: found 256, the limit is 255"
+    );
+}
+
+#[test]
+fn a_compressed_dump_of_blocks_of_a_byte() {
+    let mut head = b"ZDMP".to_vec();
+    head.extend(0x100_u32.to_le_bytes());
+    head.extend(u64::MAX.to_le_bytes());
+    head.extend(1_u32.to_le_bytes());
+    head.extend([1, 0, 2, 0]);
+    head.resize(0x1000, 0);
+    let block = b"ZBLK\x01\0\0\0\0\0\0\0\x55".to_vec();
+    let file = Endless::new(head, block, (1 << 25) + 1);
+    assert_eq!(
+        refused(file),
+        "blocks of the compressed dump: found 33554432, the limit is 33554432"
+    );
+}
+
+#[test]
+fn a_saved_domain_of_sixteen_million_records() {
+    let image = SMALL.xen_save().saver(XenSaver::Libxc).bytes();
+    let record = [0, 0, 0, 0x80, 0, 0, 0, 0].to_vec();
+    let file = Endless::new(image[..40].to_vec(), record, 1 << 24);
+    assert_eq!(
+        refused(file),
+        "records of libxc: found 16777216, the limit is 16777216"
     );
 }
 
@@ -224,17 +251,26 @@ fn with_objects(mut file: Vec<u8>, objects: &[(u8, u64, u32)]) -> Vec<u8> {
     file
 }
 
-/// The file with one more key table, of so many copies of an entry.
-fn with_copies(name: &str, count: usize) -> Vec<u8> {
-    let mut table = [2_u16, 77, 7, 0, 0].map(u16::to_le_bytes).concat();
+/// The beginning of a key table.
+fn key_table(index: u16) -> Vec<u8> {
+    let mut table = [2_u16, index, 7, 0, 0].map(u16::to_le_bytes).concat();
     let checksum = crc32fast::hash(&table).to_le_bytes();
     table[6..10].copy_from_slice(&checksum);
-    table.extend(entry(name).1.repeat(count));
-    table.resize(table.len() + 21, 0);
+    table
+}
+
+/// The file with one more key table, of these entries.
+fn with_entries(entries: &[u8]) -> Vec<u8> {
+    let table = [&key_table(77), entries, &[0; 21]].concat();
     let place = (2, HYPERV.len() as u64, table.len() as u32);
     let mut file = with_objects(HYPERV.clone(), &[place]);
     file.extend(table);
     file
+}
+
+/// The file with one more key table, of so many copies of an entry.
+fn with_copies(name: &str, count: usize) -> Vec<u8> {
+    with_entries(&entry(name).1.repeat(count))
 }
 
 #[test]
@@ -248,6 +284,69 @@ fn hyperv_nodes_and_ranges() {
         refusal(with_copies("RamMemoryBlock0", 1 << 16)),
         "ranges of memory in the saved state: found 65536, the limit is 65536"
     );
+}
+
+/// Tables that begin one after the other and share all their entries: the first of each leads to the shared ones.
+#[test]
+fn hyperv_blocks_in_millions() {
+    const TABLES: usize = 12;
+    const EACH: usize = 31;
+    let blocks = entry("RamBlock0").1.repeat((1 << 22) / TABLES + 1);
+    let start = HYPERV.len();
+    let mut file = HYPERV.clone();
+    let mut places = Vec::new();
+    for number in 0..TABLES {
+        let left = (TABLES - number) * EACH;
+        let mut free = [0; 21];
+        free[0] = 1;
+        free[2..6].copy_from_slice(&((left - 10) as u32).to_le_bytes());
+        file.extend(key_table(100 + number as u16));
+        file.extend(free);
+        let size = left + blocks.len() + 21;
+        places.push((2, (start + number * EACH) as u64, size as u32));
+    }
+    file.extend(blocks);
+    file.extend([0; 21]);
+    assert_eq!(
+        refusal(with_objects(file, &places)),
+        "blocks of memory: found 4194304, the limit is 4194304"
+    );
+}
+
+/// A key with another name and other bytes of the value.
+fn renamed(key: &[u8], name: &str, skip: usize, bytes: &[u8], counted: usize) -> Vec<u8> {
+    let value = 21 + usize::from(key[20]) + skip;
+    let mut own = patched(key.to_vec(), value, bytes);
+    let old = 21..21 + usize::from(own[20]);
+    own.splice(old, [name.as_bytes(), &[0]].concat());
+    own[20] = name.len() as u8 + 1;
+    own.truncate(21 + name.len() + 1 + counted);
+    own[2..6].copy_from_slice(&(21 + name.len() as u32 + 1 + counted as u32).to_le_bytes());
+    own[12..16].fill(0);
+    let checksum = crc32fast::hash(&own).to_le_bytes();
+    own[12..16].copy_from_slice(&checksum);
+    own
+}
+
+#[test]
+fn hyperv_stored_and_compressed_blocks_in_turn() {
+    let (block, range) = (entry("RamBlock0").1, entry("RamMemoryBlock0").1);
+    let runs = |blocks: u32| {
+        // Behind the guest's own memory, from page and frame 2^20 on.
+        let numbers = 4096..4096 + blocks;
+        let mut entries: Vec<u8> = numbers
+            .flat_map(|number| {
+                let size = ((1_u32 << 20) - number % 2).to_le_bytes();
+                renamed(&block, &format!("RamBlock{number}"), 0, &size, 12)
+            })
+            .collect();
+        let place = [u64::from(blocks) * 256, 1 << 20, 1 << 21].map(u64::to_le_bytes);
+        entries.extend(renamed(&range, "RamMemoryBlock7", 12, &place.concat(), 52));
+        open(with_entries(&entries)).unwrap().memory.runs().len()
+    };
+    assert!((1000..2000).contains(&runs(1000)));
+    let many = runs((1 << 16) + 2);
+    assert!(many < 100, "{many} runs");
 }
 
 #[test]
