@@ -1,4 +1,5 @@
-//! docs/security.md lists every limit of the library with its value, and no other.
+//! docs/security.md lists every limit of the library with its value, and no other; what happens where it is reached, and
+//! the test that reaches it.
 
 #![cfg(test)]
 
@@ -68,17 +69,43 @@ fn in_sources() -> BTreeSet<Limit> {
     limits
 }
 
+fn code(cell: &str) -> Option<String> {
+    Some(cell.strip_prefix('`')?.strip_suffix('`')?.to_owned())
+}
+
+/// Whether what happens is one of four, and there is the test that makes it happen, or a reason why there is none.
+fn is_reached(reached: &str, by: &str) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let there = |file: String| {
+        let folders = ["tests", "src", "../core2dmp-cli/tests"];
+        let paths = folders.map(|folder| root.join(folder).join(&file));
+        let texts = paths
+            .iter()
+            .filter_map(|path| fs::read_to_string(path).ok());
+        texts.into_iter().any(|text| text.contains("#[test]"))
+    };
+    match reached {
+        "cache" => by.is_empty(),
+        "error" | "warning" | "cut" => match by.strip_prefix("not by a test: ") {
+            Some(why) => !why.is_empty(),
+            None => code(by).is_some_and(there),
+        },
+        _ => false,
+    }
+}
+
 fn in_page() -> BTreeSet<Limit> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
     let text = fs::read_to_string(page).unwrap();
     let rows = text.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [_, name, value, file, what, _] = cells[..] else {
+        let [_, name, value, file, what, reached, by, _] = cells[..] else {
             return None;
         };
-        let code = |cell: &str| Some(cell.strip_prefix('`')?.strip_suffix('`')?.to_owned());
+        let limit = (code(name)?, code(value)?, code(file)?);
         assert!(!what.is_empty(), "{line}");
-        Some((code(name)?, code(value)?, code(file)?))
+        assert!(is_reached(reached, by), "{line}");
+        Some(limit)
     });
     rows.collect()
 }

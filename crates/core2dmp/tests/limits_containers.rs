@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! LiME, AVML  a million ranges       flattened kdump  four million records     ELF  32769 notes
-//! Hyper-V     65537 ranges and vCPUs, 262145 nodes, key tables of a GiB        Xen  65 sections, long names
+//! Hyper-V     65537 ranges and vCPUs, 262145 nodes, key tables of a GiB   
 //! ```
 //!
 //! docs/security.md lists all limits, and which test reaches each.
@@ -14,12 +14,9 @@
 )]
 
 mod support {
-    pub(crate) mod bad;
     pub(crate) mod containers;
     pub(crate) mod endless;
-    pub(crate) mod hand;
     pub(crate) mod patch;
-    pub(crate) mod small;
 }
 
 use std::sync::{Arc, LazyLock};
@@ -27,12 +24,10 @@ use std::sync::{Arc, LazyLock};
 use core2dmp::address::Gpa;
 use core2dmp::container::{self, OpenOptions};
 use core2dmp::source::ReadAt;
-use core2dmp_synth::{Guest, GuestSpec, XenSaver};
+use core2dmp_synth::{Guest, GuestSpec, HiberVersion, XenSaver};
 
-use support::bad::refusal;
 use support::containers::{assert_memory, open};
 use support::endless::Endless;
-use support::hand::{Hand, Part};
 use support::patch::patched;
 
 /// Two vCPUs, 20 MiB.
@@ -139,6 +134,23 @@ fn a_saved_domain_of_sixteen_million_records() {
     );
 }
 
+/// One table of 2^25 pages, each of them a block.
+#[test]
+fn a_hibernation_file_of_a_block_for_each_page() {
+    let guest = GuestSpec::windows7().fill(50).build();
+    let file = guest.hiberfil(HiberVersion::Seven64).build();
+    let table = file.tables[0];
+    let mut head = file.bytes[..table + 0x1000].to_vec();
+    let ranges = [0, 1, 0, (1 << 25) + 16].map(u64::to_le_bytes).concat();
+    head[table..table + 0x20].copy_from_slice(&ranges);
+    let mut block = b"\x81\x81xpress".to_vec();
+    block.resize(40, 0);
+    assert_eq!(
+        refused(Endless::new(head, block, (1 << 25) + 16)),
+        "notes of blocks of compressed pages: found 2097152, the limit is 2097152"
+    );
+}
+
 /// A Zstandard frame whose window is so many powers of two above a KiB.
 fn frame(powers: u8) -> Vec<u8> {
     let magic = [0x28, 0xb5, 0x2f, 0xfd, 0, powers << 3];
@@ -194,41 +206,6 @@ fn elf_notes_in_tens_of_thousands() {
     assert!(warnings.contains(&told), "{warnings:?}");
 }
 
-/// A part of so many bytes that no reader knows.
-fn other(name: &'static str, size: u64) -> Part {
-    Part {
-        name,
-        kind: 1,
-        align: 8,
-        entry: 0,
-        size,
-        data: vec![0; size as usize],
-    }
-}
-
-#[test]
-fn xen_sections_names_and_notes() {
-    let mut many = Hand::new(&[0]);
-    many.parts.extend((0..59).map(|_| other(".x", 0)));
-    // The probe needs the sections, too.
-    let line = refusal(many.bytes());
-    assert!(
-        line.starts_with("not a container that core2dmp knows"),
-        "{line}"
-    );
-    let mut large = Hand::new(&[0]);
-    large.part(".note.Xen").size = (64 << 10) + 1;
-    assert_eq!(
-        refusal(large.bytes()),
-        "bytes of .note.Xen: found 65537, the limit is 65536"
-    );
-    // Names that are too long are not read: sections are known by their shapes.
-    let mut long = Hand::new(&[0]);
-    long.parts
-        .push(other(String::leak("x".repeat(4096)), 0));
-    assert_eq!(open(long.bytes()).unwrap().memory.frame_count(), 1);
-}
-
 /// The entry of a key, as it stands in the file, and where.
 #[track_caller]
 fn entry(name: &str) -> (usize, Vec<u8>) {
@@ -277,11 +254,11 @@ fn with_copies(name: &str, count: usize) -> Vec<u8> {
 fn hyperv_nodes_and_ranges() {
     assert_memory(&open(with_copies("savedstate", 10)).unwrap(), &SMALL);
     assert_eq!(
-        refusal(with_copies("savedstate", 1 << 18)),
+        refused(with_copies("savedstate", 1 << 18)),
         "nodes of a Hyper-V store: found 262144, the limit is 262144"
     );
     assert_eq!(
-        refusal(with_copies("RamMemoryBlock0", 1 << 16)),
+        refused(with_copies("RamMemoryBlock0", 1 << 16)),
         "ranges of memory in the saved state: found 65536, the limit is 65536"
     );
 }
@@ -308,7 +285,7 @@ fn hyperv_blocks_in_millions() {
     file.extend(blocks);
     file.extend([0; 21]);
     assert_eq!(
-        refusal(with_objects(file, &places)),
+        refused(with_objects(file, &places)),
         "blocks of memory: found 4194304, the limit is 4194304"
     );
 }
@@ -354,7 +331,7 @@ fn hyperv_key_tables_of_a_gib() {
     let objects = HYPERV[0x2008..0x3000].chunks_exact(18);
     let known = objects.into_iter().find(|object| object[0] == 2).unwrap();
     let place = u64::from_le_bytes(known[5..13].try_into().unwrap());
-    let line = refusal(with_objects(HYPERV.clone(), &[(2, place, 16 << 20); 65]));
+    let line = refused(with_objects(HYPERV.clone(), &[(2, place, 16 << 20); 65]));
     assert!(line.starts_with("bytes of key tables: found 10"), "{line}");
     assert!(line.ends_with(", the limit is 1073741824"), "{line}");
 }

@@ -10,15 +10,14 @@
 #![cfg(test)]
 
 mod support {
-    pub(crate) mod bad;
     pub(crate) mod containers;
 }
 
 use std::sync::LazyLock;
 
+use core2dmp::address::Gpa;
 use core2dmp_synth::{Guest, GuestSpec, XenSaver};
 
-use support::bad::refusal;
 use support::containers::{assert_memory, open};
 
 /// Two vCPUs, 20 MiB.
@@ -27,6 +26,12 @@ static SMALL: LazyLock<Guest> = LazyLock::new(|| {
     spec.memory_mib(20).fill(60).build()
 });
 static STREAM: LazyLock<Vec<u8>> = LazyLock::new(|| SMALL.qemu_stream().bytes());
+
+/// The error's line, for a file that must not open.
+#[track_caller]
+fn refusal(file: Vec<u8>) -> String {
+    open(file).unwrap_err().to_string()
+}
 
 /// Where a pattern stands first.
 #[track_caller]
@@ -80,6 +85,23 @@ fn capabilities_and_blocks_of_a_stream() {
         refusal(blocks),
         "blocks of RAM: found 4096, the limit is 4096"
     );
+}
+
+#[test]
+fn a_page_that_was_packed_into_more() {
+    let file = SMALL.qemu_stream().compressed().bytes();
+    let start = find(&file, b"\x7e\0\0\0\x02\x03\0\0\0\x02") + 10;
+    // Page 0 is zeros: the name of the block is behind it.
+    let data = start + find(&file[start..], b"\x78\x01");
+    let word = u64::from_be_bytes(file[data - 12..data - 4].try_into().unwrap());
+    let bytes = u32::from_be_bytes(file[data - 4..data].try_into().unwrap());
+    let padding = vec![0; 0x2001 - usize::try_from(bytes).unwrap()];
+    let end = data + usize::try_from(bytes).unwrap();
+    let head = [&file[..data - 4], &be32(0x2001), &file[data..end]].concat();
+    let opened = open([head, padding, file[end..].to_vec()].concat()).unwrap();
+    let read = opened.memory.read(Gpa::new(word & !0xfff), &mut [0; 8]);
+    let line = read.unwrap_err().to_string();
+    assert!(line.ends_with("a page of 8193 bytes"), "{line}");
 }
 
 /// A device's section.

@@ -19,7 +19,7 @@ use core2dmp::container::{CpuState, Guest, X86Registers};
 use core2dmp::memory::{Backing, Frames, MemoryRun};
 use core2dmp_synth::{GuestSpec, Vcpu};
 
-use support::hand::{Hand, note, notes};
+use support::hand::{Hand, Part, note, notes};
 use support::open::{file_of, open};
 
 /// A run of frames that stand in the file from `offset` on.
@@ -339,6 +339,34 @@ fn sizes_that_no_tool_stack_writes_are_refused() {
         refusal(&vcpus),
         "vCPUs in .xen_prstatus: found 8193, the limit is 8192"
     );
+}
+
+#[test]
+fn more_sections_names_and_notes_than_a_core_has() {
+    let other = |name| Part {
+        name,
+        kind: 1,
+        align: 8,
+        entry: 0,
+        size: 0,
+        data: Vec::new(),
+    };
+    let mut many = Hand::new(&[0]);
+    many.parts.extend((0..58).map(|_| other(".x")));
+    assert!(open(many.bytes()).is_ok());
+    many.parts.push(other(".x"));
+    // With 65 the probe does not claim it.
+    assert!(refusal(&many).starts_with("not a container that core2dmp knows"));
+    let mut large = Hand::new(&[0]);
+    large.part(".note.Xen").size = (64 << 10) + 1;
+    assert_eq!(
+        refusal(&large),
+        "bytes of .note.Xen: found 65537, the limit is 65536"
+    );
+    // Names that are too long are not read: sections are known by their shapes.
+    let mut long = Hand::new(&[0]);
+    long.parts.push(other(String::leak("x".repeat(4096))));
+    assert_eq!(open(long.bytes()).unwrap().memory.frame_count(), 1);
 }
 
 #[test]

@@ -249,12 +249,17 @@ impl Search<'_> {
             self.fail(&source, root, &format!("{:?}: {why}", space.mode()));
             return None;
         }
-        if self.searched >= MAX_SEARCHED {
-            let why = format!("not searched: {MAX_SEARCHED} others map no kernel");
-            self.fail(&source, root, &why);
+        self.searched = self.searched.saturating_add(1);
+        if self.searched > MAX_SEARCHED {
+            // Told once, however many attempts are listed: it is the limit that ended the search.
+            if self.searched == MAX_SEARCHED.saturating_add(1) {
+                self.tried.push(Attempt {
+                    way: format!("{source} {root:#x}"),
+                    outcome: format!("not searched: {MAX_SEARCHED} others map no kernel"),
+                });
+            }
             return None;
         }
-        self.searched = self.searched.saturating_add(1);
         let Some(kernel) = kernel::find(space, hints, &mut self.budget) else {
             let why = if self.budget.is_spent() {
                 "maps KUSER_SHARED_DATA, and more than can be searched for a kernel"

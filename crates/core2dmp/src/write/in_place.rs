@@ -131,6 +131,7 @@ fn save(undo: &Path, size: u64, changes: &[Change]) -> Result<()> {
             hex(&change.new)
         ));
     }
+    fits(text.len() as u64)?;
     let folder = match undo.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -148,12 +149,24 @@ fn save(undo: &Path, size: u64, changes: &[Change]) -> Result<()> {
     Ok(())
 }
 
+/// Whether an undo file of so many bytes is read: a part of one would undo a part.
+fn fits(bytes: u64) -> Result<()> {
+    if bytes > MAX_UNDO {
+        return Err(Error::TooMany {
+            what: "bytes of an undo file",
+            found: bytes,
+            limit: MAX_UNDO,
+        });
+    }
+    Ok(())
+}
+
 fn load(undo: &Path) -> Result<(u64, Vec<Change>)> {
     let failed = |e| Error::io(format!("cannot read {}", shown(undo)), e);
     let mut text = String::new();
-    File::open(undo)
-        .map_err(failed)?
-        .take(MAX_UNDO)
+    let file = File::open(undo).map_err(failed)?;
+    fits(file.metadata().map_err(failed)?.len())?;
+    file.take(MAX_UNDO)
         .read_to_string(&mut text)
         .map_err(failed)?;
     let damaged = |line: &str| {
@@ -233,6 +246,24 @@ mod tests {
         assert_eq!(undo(&path).unwrap(), 2);
         assert_eq!(std::fs::read(&path).unwrap(), b"0123456789");
         assert!(!undo_file.exists());
+    }
+
+    #[test]
+    fn an_undo_file_that_is_too_long_is_not_half_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.dmp");
+        std::fs::write(&path, b"0123456789").unwrap();
+        // Cut where the limit is, it would still be whole lines.
+        let mut text = format!("{MAGIC}\nsize 10\n");
+        let left = usize::try_from(MAX_UNDO).unwrap() - text.len();
+        let line = "0 30 30\n";
+        text.push_str(&"0".repeat(left % line.len()));
+        text.push_str(&line.repeat(left / line.len() + 1));
+        std::fs::write(undo_path(&path), text).unwrap();
+        assert_eq!(
+            undo(&path).unwrap_err().to_string(),
+            "bytes of an undo file: found 67108872, the limit is 67108864"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::room::Room;
-use super::{Part, Progress, WriteOptions, Written, decode, part};
+use super::{MAX_CORRUPT_PAGES, Part, Progress, WriteOptions, Written, decode, part};
 use crate::address::PAGE_SIZE;
 use crate::dump::{Plan, Segment, SegmentData};
 use crate::error::{Error, Result};
@@ -52,6 +52,7 @@ pub fn to_parts(
         all.corrupt = all.corrupt.saturating_add(written.corrupt);
         all.corrupt_pages.extend(written.corrupt_pages);
     }
+    all.corrupt_pages.truncate(MAX_CORRUPT_PAGES);
     for part in parts {
         part.publish(options, progress)?;
     }

@@ -180,8 +180,8 @@ impl Index {
         if self.since == 0 {
             if self.notes.len() >= MAX_NOTES {
                 return Err(Error::TooMany {
-                    what: "blocks of compressed pages",
-                    found: self.pages,
+                    what: "notes of blocks of compressed pages",
+                    found: self.notes.len() as u64,
                     limit: MAX_NOTES as u64,
                 });
             }

@@ -101,3 +101,21 @@ fn too_many_pieces_are_an_error() {
         "pieces of memory in the stream: found 3145728, the limit is 3145728"
     );
 }
+
+#[test]
+fn too_many_runs_of_zeros_are_made_like_any_page() {
+    let zeros = |count: u64| {
+        let mut index = PageIndex::default();
+        for n in 0..count {
+            index.pages(n * 17, 16, 0, Kind::Zero).unwrap();
+        }
+        let frames = Frames::new(Pfn::new(0), count * 17);
+        let memory = index
+            .memory(Arc::new(file(0)) as _, &[(0, frames)])
+            .unwrap();
+        let runs = memory.runs().iter();
+        runs.filter(|run| run.backing == Backing::Zero).count()
+    };
+    assert_eq!(zeros(1 << 18), 1 << 18);
+    assert_eq!(zeros((1 << 18) + 1), 0);
+}

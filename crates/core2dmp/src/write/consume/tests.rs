@@ -11,7 +11,7 @@ use self::sim::{BLOCK, Content, End, Fuse, Sim};
 use super::journal::{Head, Journal};
 use super::run;
 use super::span::{DataMap, Moving, Place, Span};
-use super::steps::{Kind, Steps};
+use super::steps::{Kind, MAX_PIECES, Steps};
 use crate::dump::{Segment, SegmentData};
 
 const MANY: usize = usize::MAX >> 1;
@@ -381,4 +381,15 @@ fn what_cannot_be_done_in_place_is_refused() {
     let many: Vec<Segment> = (0..5000).map(|n| source(n * 0x2000, 0x1000)).collect();
     let many = Steps::of(&many, u64::MAX, 0x1000).unwrap_err();
     assert!(many.contains("too many pieces"), "{many}");
+    let zeros = Segment {
+        bytes: 0x1000,
+        data: SegmentData::Zeros,
+    };
+    let mut small = vec![source(0, 0x1000)];
+    small.extend(vec![zeros; MAX_PIECES + 1]);
+    let small = Steps::of(&small, u64::MAX, 0x1000).unwrap_err();
+    assert_eq!(
+        small,
+        "its memory is in too many pieces: 0 shifts and 65537 others, the limits are 4096 and 65536"
+    );
 }
