@@ -16,6 +16,7 @@ use std::process::Command;
 use core2dmp_fuzz::{TARGETS, Target};
 
 use crate::run::{Outcome, cargo, check, root, show, target_dir};
+use crate::supply;
 
 /// libFuzzer's switches for coverage, by which it chooses inputs.
 const COVERAGE: &[&str] = &[
@@ -108,7 +109,7 @@ fn parse(arguments: &[String]) -> Outcome<Arguments> {
 
 /// Builds the program, instrumented; everything that runs while building stays as it is.
 fn build() -> Outcome<PathBuf> {
-    let host = host()?;
+    let host = supply::host()?;
     let folder = target_dir().join("fuzz-build");
     let mut command = cargo(&[
         "build",
@@ -128,14 +129,6 @@ fn build() -> Outcome<PathBuf> {
     check(&mut command)?;
     let program = folder.join(host).join("fuzz").join("core2dmp-fuzz");
     Ok(std::path::absolute(program)?)
-}
-
-/// The toolchain's own target.
-fn host() -> Outcome<String> {
-    let output = Command::new("rustc").arg("-vV").output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(line.ok_or("rustc -vV names no host")?.to_owned())
 }
 
 /// Where a target's inputs are while it runs.

@@ -63,17 +63,13 @@ fn put(output: &Path, suffix: &str, text: &str) -> Result<PathBuf, Failure> {
     let mut name = output.as_os_str().to_owned();
     name.push(suffix);
     let path = PathBuf::from(name);
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let failed = |error| {
         Error::io(
             format!("cannot write {}", crate::escape::path(&path)),
             error,
         )
     };
-    let mut file = core2dmp::write::temporary(output, folder).map_err(failed)?;
+    let mut file = core2dmp::write::temporary(output).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.persist(&path).map_err(|error| failed(error.error))?;
     Ok(path)

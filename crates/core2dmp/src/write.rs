@@ -43,13 +43,13 @@ pub use leftover::{Leftover, leftovers};
 pub use split::to_parts;
 pub use stream::to_stream;
 
-/// A new file in `folder` for something that belongs to the dump at `path`, such as its checksums: private, and named so
-/// that [`leftovers`] finds it if it is left behind.
+/// A new file beside the dump at `path` for something that belongs to it, such as its checksums: private, and named so that
+/// [`leftovers`] finds it if it is left behind.
 ///
 /// # Errors
 /// What the operating system says.
-pub fn temporary(path: &Path, folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    part::create(path, folder)
+pub fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    part::create(path, part::folder(path))
 }
 
 /// Bytes that are moved between two looks at the interruption flag.

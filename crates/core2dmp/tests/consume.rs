@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod support {
+    pub(crate) mod power;
     #[expect(dead_code, reason = "a part of it is for dumps of 64 GiB")]
     pub(crate) mod sparse;
 }

@@ -9,14 +9,13 @@
 //! read as zeros.
 
 use std::fs::File;
-use std::io;
 
 use super::{BUFFER, Failure, Progress, advance, copy, decode};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::dump::{Segment, SegmentData};
 use crate::error::{Error, Result};
 use crate::memory::{Backing, PhysicalMemory};
-use crate::source::{ReadAt, fill_at};
+use crate::source::{FileSource, ReadAt, fill_at};
 
 /// Compares `file`, of `size` bytes, with the segments that it was written of; `name` is its own for messages.
 pub(super) fn file(
@@ -28,10 +27,7 @@ pub(super) fn file(
     progress: &dyn Progress,
 ) -> Result<()> {
     forget(file);
-    let again = file.try_clone().and_then(|file| {
-        let length = file.metadata()?.len();
-        Ok(Again { file, length })
-    });
+    let again = file.try_clone().and_then(FileSource::of);
     let again = again.map_err(|e| Error::io(format!("cannot read {name} again"), e))?;
     if again.size() != size {
         return Err(Error::ReadBack {
@@ -40,29 +36,6 @@ pub(super) fn file(
         });
     }
     compare(&again, segments, memory, name, progress)
-}
-
-/// The file that was written.
-#[derive(Debug)]
-struct Again {
-    file: File,
-    length: u64,
-}
-
-impl ReadAt for Again {
-    fn size(&self) -> u64 {
-        self.length
-    }
-
-    #[cfg(unix)]
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.file, buf, offset)
-    }
-
-    #[cfg(windows)]
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.file, buf, offset)
-    }
 }
 
 /// Drops the file's clean pages from the cache, so that it is read from the disk.

@@ -72,33 +72,10 @@ impl Volume {
         (made && volume.mount()).then_some(volume)
     }
 
-    fn mount(&self) -> bool {
+    pub(super) fn mount(&self) -> bool {
         let image = self.folder.path().join("image");
         let mut mount = Command::new("mount");
         run(mount.args(["-o", "loop"]).arg(image).arg(self.folder()))
-    }
-
-    /// Takes the power from it, whatever is being done there; `false` where that is not possible.
-    #[allow(dead_code, reason = "not every test takes the power from it")]
-    #[allow(
-        clippy::allow_attributes,
-        reason = "not every test takes the power from it"
-    )]
-    pub(crate) fn cut_power(&self) -> bool {
-        run(Command::new("xfs_io")
-            .args(["-x", "-c", "shutdown -f"])
-            .arg(self.folder()))
-    }
-
-    /// Gives it power again: what had not come to the disk is gone.
-    #[allow(dead_code, reason = "not every test takes the power from it")]
-    #[allow(
-        clippy::allow_attributes,
-        reason = "not every test takes the power from it"
-    )]
-    pub(crate) fn restart(&self) {
-        assert!(run(Command::new("umount").arg(self.folder())));
-        assert!(self.mount());
     }
 
     /// Where it is mounted.
@@ -114,7 +91,7 @@ impl Drop for Volume {
     }
 }
 
-fn run(command: &mut Command) -> bool {
+pub(super) fn run(command: &mut Command) -> bool {
     let command = command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

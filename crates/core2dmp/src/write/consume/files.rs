@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, fstatfs, fstatvfs, renameat_with};
 
-use super::super::part;
+use super::super::part::{self, folder};
 use super::disk::{Disk as _, DiskFile};
 use super::journal::{Head, Journal, Record};
 use super::span::Span;
@@ -61,13 +61,6 @@ fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
 
 fn refused<T>(why: impl Into<String>) -> Result<T> {
     Err(Error::CannotConsume { why: why.into() })
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }
 
 /// As good as the file system allows.
