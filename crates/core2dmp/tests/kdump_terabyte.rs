@@ -5,6 +5,10 @@
 #![cfg(test)]
 #![cfg(target_os = "linux")]
 
+mod support {
+    pub(crate) mod peak;
+}
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -16,16 +20,10 @@ use core2dmp::error::Result;
 use core2dmp::memory::{Backing, Frames, MemoryRun};
 use core2dmp::source::FileSource;
 
+use support::peak::peak;
+
 const MIB: u64 = 1 << 20;
 const PAGE: u64 = 4096;
-
-/// The most memory that this process ever had, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-    kib.parse::<u64>().unwrap() * 1024
-}
 
 /// A dump of so many frames whose second bitmap repeats a byte.
 fn dump(frames: u64, bitmap: u8) -> tempfile::NamedTempFile {

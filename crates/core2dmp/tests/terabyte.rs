@@ -11,6 +11,7 @@
 
 mod support {
     pub(crate) mod hand;
+    pub(crate) mod peak;
 }
 
 use std::fs::File;
@@ -25,17 +26,10 @@ use core2dmp::memory::{Backing, Frames, MemoryRun, RunBuilder};
 use core2dmp::source::FileSource;
 
 use support::hand::{Hand, notes};
+use support::peak::peak;
 
 const FRAMES: u64 = 64 << 18;
 const MIB: u64 = 1 << 20;
-
-/// The most memory that this process ever had, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-    kib.parse::<u64>().unwrap() * 1024
-}
 
 /// A core of so many pages; page i is frame `frame(i)`. The table is written in pieces.
 fn core(pages: u64, frame: impl Fn(u64) -> u64) -> (tempfile::NamedTempFile, Hand) {
