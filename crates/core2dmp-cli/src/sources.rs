@@ -178,11 +178,8 @@ fn is_dump(source: &dyn ReadAt, name: &str) -> Result<bool, Failure> {
 
 /// Whether a file has to be unpacked first.
 pub(crate) fn is_compressed(path: &Path) -> bool {
-    // Opening a pipe would wait for who writes it.
-    path.is_file()
-        && std::fs::File::open(path)
-            .and_then(|mut file| unpack::kind_of(&mut file))
-            .is_ok_and(|kind| kind.is_some())
+    unpack::regular(path)
+        .is_some_and(|mut file| unpack::kind_of(&mut file).is_ok_and(|kind| kind.is_some()))
 }
 
 /// File names for a message.

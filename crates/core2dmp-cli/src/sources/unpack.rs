@@ -72,10 +72,9 @@ impl Unpack {
     pub(super) fn file(&self, path: &Path) -> Result<Option<Unpacked>, Failure> {
         let name = escape::path(path);
         let failed = |e| Error::io(format!("cannot read {name}"), e);
-        let mut input = match File::open(path) {
-            Ok(input) if input.metadata().is_ok_and(|meta| meta.is_file()) => input,
-            // Whoever opens it next says what is wrong.
-            _ => return Ok(None),
+        // Whoever opens it next says what is wrong.
+        let Some(mut input) = regular(path) else {
+            return Ok(None);
         };
         let Some(wrapper) = kind_of(&mut input).map_err(failed)? else {
             return Ok(None);
@@ -135,6 +134,11 @@ impl Unpack {
             warning: damage.map(|damage| format!("{damage}; what was unpacked is read")),
         }))
     }
+}
+
+/// A regular file, open: opening a pipe would wait for who writes it.
+pub(super) fn regular(path: &Path) -> Option<File> {
+    path.is_file().then(|| File::open(path).ok())?
 }
 
 /// How a file is compressed, by its first bytes.

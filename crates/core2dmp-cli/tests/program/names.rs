@@ -98,6 +98,14 @@ fn a_source_that_would_block_is_refused() {
         let outcome = run(options, &[&fifo]).expect_code(2);
         assert!(outcome.stderr.starts_with("error: "), "{}", outcome.stderr);
     }
+    // Nor among several; confined, it could not be opened anyway.
+    let (_folder, core) = core();
+    let outcome = run(&["info", "--no-sandbox"], &[&core, &fifo]).expect_code(2);
+    assert!(
+        outcome.stderr.contains("it is a pipe"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
