@@ -24,6 +24,7 @@ mod containers;
 pub mod dump;
 mod windows;
 
+pub use containers::core_notes::VirtualboxFormat;
 pub use containers::hiberfil::{HiberFile, HiberVersion, Hiberfil};
 pub use containers::hyperv::Hyperv;
 pub use containers::kdump::{Kdump, KdumpCompression};
