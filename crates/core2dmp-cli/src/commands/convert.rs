@@ -235,35 +235,33 @@ fn execute(
 ) -> Result<Done, Failure> {
     let mut done = Done::default();
     let memory = &guest.memory;
-    let bar = Bar::new(plan.size, args.quiet, interrupt.clone());
+    let bar = Bar::new(plan.image.size(), args.quiet, interrupt.clone());
     let result = match output {
         // Nothing to clean up: a signal ends it at once, even where the reader does not read.
         Output::Stream if args.hash => {
             let mut out = Hashed::new(io::stdout().lock());
-            let written = write::to_stream(plan, memory, &mut out, &bar);
+            let written = write::to_stream(&plan.image, memory, &mut out, &bar);
             let sums = out.sums();
             done.sums = vec![("sha256", sums.sha256), ("blake3", sums.blake3)];
             written
         }
-        Output::Stream => write::to_stream(plan, memory, &mut io::stdout().lock(), &bar),
+        Output::Stream => write::to_stream(&plan.image, memory, &mut io::stdout().lock(), &bar),
         Output::File(path) => {
-            let options = WriteOptions {
-                force: args.force,
-                sync: !args.no_sync,
-                sparse: args.sparse,
-                verify: args.verify,
-            };
+            let options = WriteOptions::default()
+                .force(args.force)
+                .sync(!args.no_sync)
+                .sparse(args.sparse)
+                .verify(args.verify);
             let _guard = interrupt.guard();
             match args.split {
-                Some(bytes) => write::to_parts(plan, memory, path, bytes, options, &bar).map(
-                    |(files, written)| {
+                Some(bytes) => write::to_parts(&plan.image, memory, path, bytes, options, &bar)
+                    .map(|(files, written)| {
                         done.files = files;
                         written
-                    },
-                ),
+                    }),
                 None => {
                     done.files = vec![path.clone()];
-                    write::to_file(plan, memory, path, options, &bar)
+                    write::to_file(&plan.image, memory, path, options, &bar)
                 }
             }
         }

@@ -85,6 +85,7 @@ fn export(
         document.warnings.clone_from(&guest.container.warnings);
     }
     let mut export = export::export(&guest, format);
+    export.image.set_salvage(args.salvage);
     if let Some(document) = document {
         document.export = Some(json::Export::new(&export));
     }
@@ -127,22 +128,21 @@ fn execute(
     export: &Export,
     interrupt: &Interrupt,
 ) -> Result<Vec<String>, Failure> {
-    let (memory, salvage) = (&guest.memory, args.salvage);
-    let bar = Bar::new(export.size, args.quiet, interrupt.clone());
+    let (image, memory) = (&export.image, &guest.memory);
+    let bar = Bar::new(image.size(), args.quiet, interrupt.clone());
     let result = match output {
         Output::Stream => {
             let mut out = io::stdout().lock();
-            write::export_to_stream(export, memory, &mut out, salvage, &bar)
+            write::to_stream(image, memory, &mut out, &bar)
         }
         Output::File(path) => {
-            let options = WriteOptions {
-                force: args.force,
-                sync: !args.no_sync,
-                sparse: args.sparse,
-                verify: args.verify,
-            };
+            let options = WriteOptions::default()
+                .force(args.force)
+                .sync(!args.no_sync)
+                .sparse(args.sparse)
+                .verify(args.verify);
             let _guard = interrupt.guard();
-            write::export_to_file(export, memory, path, salvage, options, &bar)
+            write::to_file(image, memory, path, options, &bar)
         }
     };
     bar.clear();

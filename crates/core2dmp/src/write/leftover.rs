@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::part::{SUFFIX, folder, prefix};
+use super::temporary::{SUFFIX, folder, prefix};
 
 /// Entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 100_000;

@@ -26,8 +26,9 @@ use core2dmp::dump::{self, PlanOptions};
 use core2dmp::memory::Frames;
 use core2dmp::windows;
 use core2dmp::write::{self, Silent};
-use core2dmp_synth::{self as synth, GuestSpec, HiberVersion, KdumpCompression};
+use core2dmp_synth::{self as synth, GuestSpec};
 
+use crate::support::every::{containers, hiberfil};
 use crate::support::open::{file_of, open};
 
 /// The header's comment, of 64 and of 32 bit.
@@ -40,58 +41,10 @@ fn dump(guest: &Guest) -> Vec<u8> {
     let found = windows::identify(guest).unwrap();
     let plan = dump::plan(guest, &found, &PlanOptions::default()).unwrap();
     let mut file = Vec::new();
-    let written = write::to_stream(&plan, &guest.memory, &mut file, &Silent).unwrap();
+    let written = write::to_stream(&plan.image, &guest.memory, &mut file, &Silent).unwrap();
     assert_eq!(written.corrupt, 0);
-    assert_eq!(file.len() as u64, plan.size);
+    assert_eq!(file.len() as u64, plan.image.size());
     file
-}
-
-/// Every container, by name, and whether it carries registers.
-fn containers(guest: &synth::Guest) -> Vec<(&'static str, Vec<u8>, bool)> {
-    let kdump = |compression| guest.kdump().compression(compression).bytes();
-    let end = guest.present.last().unwrap();
-    let mut all = vec![
-        ("QEMU ELF", guest.qemu_elf().bytes(), true),
-        (
-            "QEMU ELF, notes last, cut",
-            guest.qemu_elf().notes_last().cut_at(0x23_4567).bytes(),
-            true,
-        ),
-        ("kdump, plain", kdump(KdumpCompression::None), true),
-        ("kdump, zlib", kdump(KdumpCompression::Zlib), true),
-        ("kdump, LZO", kdump(KdumpCompression::Lzo), true),
-        ("kdump, Snappy", kdump(KdumpCompression::Snappy), true),
-        ("kdump, Zstandard", kdump(KdumpCompression::Zstd), true),
-        ("kdump, flattened", guest.kdump().flattened(0x4321), true),
-        ("Xen save", guest.xen_save().bytes(), true),
-        ("QEMU stream", guest.qemu_stream().bytes(), true),
-        ("LiME", guest.lime(&[0x9fc00]), false),
-        ("AVML", guest.avml(&[0x9fc00]), false),
-        ("Hyper-V", guest.hyperv().bytes(), true),
-        ("Hyper-V, Xpress", guest.hyperv().compressed().bytes(), true),
-        ("VMware", guest.vmware().whole(), true),
-        ("VMware, blocks", guest.vmware().blocks().whole(), true),
-    ];
-    all.extend(hiberfil(guest).map(|(name, file)| (name, file, false)));
-    if end.0 < 0x10_0000 {
-        all.push(("raw", guest.raw(0, end.0 + end.1), false));
-    }
-    all
-}
-
-/// Hibernation files that this guest could write.
-fn hiberfil(guest: &synth::Guest) -> [(&'static str, Vec<u8>); 2] {
-    use HiberVersion as V;
-    let versions = match (guest.expected.arch.is_64(), guest.expected.build) {
-        (false, _) => [V::Xp32, V::Ten32],
-        (true, 7601) => [V::VistaSp2x64, V::Seven64],
-        (true, _) => [V::Ten64, V::Eleven],
-    };
-    let [first, second] = versions.map(|version| guest.hiberfil(version));
-    [
-        ("hiberfil, plain", first.bytes()),
-        ("hiberfil, Huffman", second.method(2).bytes()),
-    ]
 }
 
 /// The same bytes but for these.
@@ -232,7 +185,7 @@ fn a_page_that_was_lost_is_zeros_and_listed() {
     let opened = open(file).unwrap();
     let found = windows::identify(&opened).unwrap();
     let plan = dump::plan(&opened, &found, &PlanOptions::default()).unwrap();
-    let refused = write::to_stream(&plan, &opened.memory, &mut Vec::new(), &Silent);
+    let refused = write::to_stream(&plan.image, &opened.memory, &mut Vec::new(), &Silent);
     let error = refused.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -248,7 +201,7 @@ fn a_page_that_was_lost_is_zeros_and_listed() {
     };
     let plan = dump::plan(&opened, &found, &options).unwrap();
     let mut got = Vec::new();
-    let written = write::to_stream(&plan, &opened.memory, &mut got, &Silent).unwrap();
+    let written = write::to_stream(&plan.image, &opened.memory, &mut got, &Silent).unwrap();
     assert_eq!(written.corrupt, 1);
     assert_eq!(written.corrupt_pages[0].gpa.get(), pfn << 12);
     let at = 0x2000 + ((0x9e + pfn - 0x100) << 12) as usize;

@@ -36,9 +36,9 @@ fn convert(opened: &container::Guest, kind: DumpKind) -> Result<Converted, Error
     };
     let plan = dump::plan(opened, &found, &options)?;
     let mut bytes = Vec::new();
-    let written = write::to_stream(&plan, &opened.memory, &mut bytes, &Silent)?;
+    let written = write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent)?;
     assert_eq!(written.corrupt, 0);
-    assert_eq!(bytes.len() as u64, plan.size);
+    assert_eq!(bytes.len() as u64, plan.image.size());
     Ok(Converted {
         bytes,
         warnings: plan.warnings,

@@ -70,11 +70,8 @@ impl Case {
     fn convert(&self) -> (PathBuf, Plan) {
         let plan = self.plan(&PlanOptions::default()).unwrap();
         let path = self.folder.path().join("guest.dmp");
-        let options = WriteOptions {
-            sync: false,
-            ..WriteOptions::default()
-        };
-        write::to_file(&plan, &self.opened().memory, &path, options, &Silent).unwrap();
+        let options = WriteOptions::default().sync(false);
+        write::to_file(&plan.image, &self.opened().memory, &path, options, &Silent).unwrap();
         (path, plan)
     }
 }
@@ -93,7 +90,7 @@ fn checked(spec: GuestSpec) -> (Case, Plan) {
     let header = dumped::header(expected, COMMENT);
     let pages: u64 = expected.runs.iter().map(|run| run.1).sum();
     assert_eq!(dump.len() as u64, header.len() as u64 + pages * 0x1000);
-    assert_eq!(plan.size, dump.len() as u64);
+    assert_eq!(plan.image.size(), dump.len() as u64);
     for at in (0..header.len()).step_by(4) {
         assert_eq!(dump[at..at + 4], header[at..at + 4], "header + {at:#x}");
     }

@@ -28,7 +28,7 @@ fn dump_of(guest: &Guest, options: &PlanOptions) -> Result<(BTreeSet<u64>, Plan)
     let found = windows::identify(&opened).unwrap();
     let plan = dump::plan(&opened, &found, options)?;
     let mut bytes = Vec::new();
-    write::to_stream(&plan, &opened.memory, &mut bytes, &Silent)?;
+    write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent)?;
     let file = DumpFile::open(Arc::new(bytes)).unwrap();
     assert_eq!(file.problems(), []);
     let frames = file

@@ -154,7 +154,7 @@ fn ends_well(guest: &Guest) {
     match identify(&opened) {
         Ok(windows) => {
             let plan = dump::plan(&opened, &windows, &PlanOptions::default());
-            assert!(plan.unwrap().size < 32 << 20);
+            assert!(plan.unwrap().image.size() < 32 << 20);
         }
         Err(error) => assert!(!error.attempts().is_empty(), "{error}"),
     }
@@ -229,7 +229,7 @@ fn what_ballooning_may_take_is_planned() {
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
     let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
-    assert_eq!(plan.size, 0x2000 + (64 << 30));
+    assert_eq!(plan.image.size(), 0x2000 + (64 << 30));
     // The same count is too much by a frame.
     put_run(&mut guest, sixty_four_gib + 1);
     let opened = crate::support::grown::opened(&guest);
@@ -246,7 +246,7 @@ fn what_ballooning_may_take_is_planned() {
             .iter()
             .any(|warning| warning.starts_with("a bitmap dump, in which what is missing is absent"))
     );
-    assert!(plan.size < 64 << 20, "{:#x}", plan.size);
+    assert!(plan.image.size() < 64 << 20, "{:#x}", plan.image.size());
 }
 
 /// Section headers of the kernel, all of them over the whole image.

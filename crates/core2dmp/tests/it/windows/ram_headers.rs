@@ -113,7 +113,7 @@ fn assert_body_is_our_own(case: &Case) {
         (FieldId::DumpType, 1, 2, 2),
         (
             FieldId::RequiredDumpSpace,
-            plan.size,
+            plan.image.size(),
             0x2862_5000,
             0x9999_0000,
         ),

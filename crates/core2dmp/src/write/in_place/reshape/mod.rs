@@ -71,8 +71,9 @@ mod elsewhere {
     use std::path::{Path, PathBuf};
 
     use super::{Consumed, Cost, Found};
-    use crate::dump::Plan;
+
     use crate::error::{Error, Result};
+    use crate::image::Image;
     use crate::memory::PhysicalMemory;
     use crate::write::Progress;
 
@@ -91,7 +92,7 @@ mod elsewhere {
         ///
         /// # Errors
         /// None.
-        pub fn execute(self, _: &Plan, _: bool, _: &dyn Progress) -> Result<Consumed> {
+        pub fn execute(self, _: &Image, _: bool, _: &dyn Progress) -> Result<Consumed> {
             match self.0 {}
         }
     }
@@ -106,7 +107,7 @@ mod elsewhere {
     ///
     /// # Errors
     /// Always.
-    pub fn prepare(_: &Plan, _: &PhysicalMemory, _: &Path, _: &Path) -> Result<Prepared> {
+    pub fn prepare(_: &Image, _: &PhysicalMemory, _: &Path, _: &Path) -> Result<Prepared> {
         refused()
     }
 
