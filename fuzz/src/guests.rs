@@ -206,10 +206,7 @@ pub(crate) fn identify(data: &[u8]) -> bool {
     let Some(base) = base(data) else {
         return false;
     };
-    let options = IdentifyOptions {
-        header_search: HeaderSearch::All,
-        ..IdentifyOptions::default()
-    };
+    let options = IdentifyOptions::default().header_search(HeaderSearch::All);
     let guest = base.guest(data);
     match windows::identify_with(&guest, &options) {
         Ok(windows) => {
@@ -239,15 +236,13 @@ pub(crate) fn convert(data: &[u8]) -> bool {
         DumpKind::Active,
         DumpKind::Kernel,
     ];
-    let options = PlanOptions {
-        kind: kinds[choice as usize % kinds.len()],
-        keep: if choice & 0x80 == 0 {
+    let options = PlanOptions::default()
+        .kind(kinds[choice as usize % kinds.len()])
+        .keep(if choice & 0x80 == 0 {
             Vec::new()
         } else {
             vec![Keep::Pid(4)]
-        },
-        ..PlanOptions::default()
-    };
+        });
     let Ok(plan) = dump::plan(&guest, &windows, &options) else {
         return true;
     };

@@ -138,13 +138,12 @@ fn read(
         document.windows = Some(json::Windows::new(&guest, &found, &contexts));
         document.warnings.clone_from(&found.warnings);
     }
-    let options = PlanOptions {
-        kind: args.kind.into(),
-        keep: args.keep_user.clone(),
-        strict: args.strict,
-        contexts: args.context.into(),
-        salvage: args.salvage,
-    };
+    let options = PlanOptions::default()
+        .kind(args.kind.into())
+        .keep(args.keep_user.clone())
+        .strict(args.strict)
+        .contexts(args.context.into())
+        .salvage(args.salvage);
     let mut plan = dump::plan(&guest, &found, &options)?;
     if let Some(document) = document {
         document.header = Some(json::fields(&found, &plan));
@@ -180,10 +179,9 @@ fn opened(
         interrupt: interrupt.clone(),
     })?;
     consume::look_at(args, &sources)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
+    let options = OpenOptions::default()
+        .salvage(args.salvage)
+        .holes(args.hole.clone());
     let guest = sources.guest(&options)?;
     let search = |guest: &Guest| identify(guest, &args.header, HeaderSearch::default());
     Ok(sources::identified(&sources, &options, guest, &search))

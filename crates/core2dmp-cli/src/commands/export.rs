@@ -105,10 +105,9 @@ fn export(
 
 /// The guest; of raw memory with the hole that Windows in it speaks of, if there is Windows in it.
 fn open(args: &ConvertArgs, sources: &Sources) -> Result<Guest, Failure> {
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
+    let options = OpenOptions::default()
+        .salvage(args.salvage)
+        .holes(args.hole.clone());
     if let Some(dump) = sources.dump()? {
         return Ok(dump.guest());
     }

@@ -45,6 +45,7 @@ impl ExportFormat {
 /// A file that has not been written yet.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Export {
     /// What it will be.
     pub format: ExportFormat,

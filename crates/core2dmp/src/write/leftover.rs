@@ -21,6 +21,7 @@ const RANDOM: usize = 6;
 
 /// A temporary file without a writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Leftover {
     /// Where it is.
     pub path: PathBuf,

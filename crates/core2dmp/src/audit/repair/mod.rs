@@ -37,6 +37,7 @@ const SET_BITS: &str = "pages of the bitmap";
 
 /// Bytes of a dump that a repair changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The field or structure.
     pub what: String,
@@ -52,6 +53,7 @@ pub struct Change {
 
 /// What a repair does, and what it leaves.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Repair {
     /// The changes, by offset.
     pub changes: Vec<Change>,

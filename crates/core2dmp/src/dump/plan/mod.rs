@@ -66,8 +66,9 @@ impl fmt::Display for Keep {
     }
 }
 
-/// What the user may choose.
+/// What the user may choose: `PlanOptions::default().kind(DumpKind::Kernel)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Which dump.
     pub kind: DumpKind,
@@ -81,9 +82,47 @@ pub struct PlanOptions {
     pub salvage: bool,
 }
 
+impl PlanOptions {
+    /// Sets [`kind`](Self#structfield.kind).
+    #[must_use]
+    pub fn kind(mut self, kind: DumpKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets [`keep`](Self#structfield.keep).
+    #[must_use]
+    pub fn keep(mut self, keep: Vec<Keep>) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Sets [`strict`](Self#structfield.strict).
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Sets [`contexts`](Self#structfield.contexts).
+    #[must_use]
+    pub fn contexts(mut self, contexts: ContextPolicy) -> Self {
+        self.contexts = contexts;
+        self
+    }
+
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+}
+
 /// A dump file that has not been written yet.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Plan {
     /// The file; the header is its first segment.
     pub image: Image,

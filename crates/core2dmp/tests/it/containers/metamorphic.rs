@@ -162,10 +162,7 @@ fn a_raw_file_without_its_hole_is_opened_again_with_it() {
         .map(|run| Frames::new(Pfn::new(run.0), run.1))
         .collect();
     let first = container::open(Arc::clone(&file) as _, OpenOptions::default()).unwrap();
-    let options = OpenOptions {
-        holes: vec![raw::hole(&first, &counted).unwrap()],
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().holes(vec![raw::hole(&first, &counted).unwrap()]);
     let opened = container::open(file, options).unwrap();
     assert_same("raw", &dump(&opened), &wanted, &COMMENT[..1]);
 }
@@ -195,10 +192,7 @@ fn a_page_that_was_lost_is_zeros_and_listed() {
         )
     );
     assert!(error.hint().unwrap().contains("--salvage"));
-    let options = PlanOptions {
-        salvage: true,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().salvage(true);
     let plan = dump::plan(&opened, &found, &options).unwrap();
     let mut got = Vec::new();
     let written = write::to_stream(&plan.image, &opened.memory, &mut got, &Silent).unwrap();

@@ -30,10 +30,7 @@ struct Converted {
 
 fn convert(opened: &container::Guest, kind: DumpKind) -> Result<Converted, Error> {
     let found = windows::identify(opened).unwrap();
-    let options = PlanOptions {
-        kind,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().kind(kind);
     let plan = dump::plan(opened, &found, &options)?;
     let mut bytes = Vec::new();
     let written = write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent)?;

@@ -282,10 +282,7 @@ fn frames_that_the_container_lacks_are_zeros_and_reported() {
             ranges: vec![range(0x1900, 0x30), range(0x1a00, 1)],
         }
     );
-    let options = PlanOptions {
-        strict: true,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().strict(true);
     let error = case.plan(&options).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -308,10 +305,7 @@ fn runs_fill_the_header_and_not_more() {
         let (_, plan) = checked(spec.clone().runs(limit));
         assert_eq!(plan.runs.len(), limit);
         let one_more = Case::new(spec.runs(limit + 1));
-        let full = PlanOptions {
-            kind: DumpKind::Full,
-            ..PlanOptions::default()
-        };
+        let full = PlanOptions::default().kind(DumpKind::Full);
         let error = one_more.plan(&full).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -196,10 +196,7 @@ fn petabytes_of_zeros_are_not_planned() {
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
     assert_eq!(windows.runs.value[0].count, most);
-    let full = PlanOptions {
-        kind: DumpKind::Full,
-        ..PlanOptions::default()
-    };
+    let full = PlanOptions::default().kind(DumpKind::Full);
     let error = dump::plan(&opened, &windows, &full).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -209,10 +206,7 @@ fn petabytes_of_zeros_are_not_planned() {
         )
     );
     assert!(error.hint().unwrap().contains("--type bitmap"));
-    let bitmap = PlanOptions {
-        kind: DumpKind::Bitmap,
-        ..PlanOptions::default()
-    };
+    let bitmap = PlanOptions::default().kind(DumpKind::Bitmap);
     let error = dump::plan(&opened, &windows, &bitmap).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -234,10 +228,7 @@ fn what_ballooning_may_take_is_planned() {
     put_run(&mut guest, sixty_four_gib + 1);
     let opened = crate::support::grown::opened(&guest);
     let windows = identify(&opened).unwrap();
-    let full = PlanOptions {
-        kind: DumpKind::Full,
-        ..PlanOptions::default()
-    };
+    let full = PlanOptions::default().kind(DumpKind::Full);
     assert!(dump::plan(&opened, &windows, &full).is_err());
     // By itself it becomes a bitmap, and says why.
     let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();

@@ -41,10 +41,7 @@ fn images(guest: &Guest) -> Vec<(String, Image)> {
         DumpKind::Kernel,
     ];
     let dumps = kinds.map(|kind| {
-        let options = PlanOptions {
-            kind,
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::default().kind(kind);
         let plan = dump::plan(guest, &found, &options).unwrap();
         (format!("{kind:?}"), plan.image)
     });

@@ -34,10 +34,7 @@ fn each(check: impl Fn(&str, &Guest, &Plan, &Path)) {
         let opened = container::open(source, OpenOptions::default()).unwrap();
         let found = windows::identify(&opened).unwrap();
         for kind in [DumpKind::Full, DumpKind::Kernel] {
-            let options = PlanOptions {
-                kind,
-                ..PlanOptions::default()
-            };
+            let options = PlanOptions::default().kind(kind);
             let plan = dump::plan(&opened, &found, &options).unwrap();
             let folder = tempfile::tempdir().unwrap();
             check(&format!("{name}, {kind:?}"), &opened, &plan, folder.path());

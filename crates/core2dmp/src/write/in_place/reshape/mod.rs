@@ -36,6 +36,7 @@ pub fn journal_path(core: &Path) -> PathBuf {
 
 /// What a conversion in place takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cost {
     /// Ranges that are taken out or put in.
     pub shifts: usize,
@@ -45,6 +46,7 @@ pub struct Cost {
 
 /// A journal that was found beside a core.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Found {
     /// Its name.
     pub journal: PathBuf,
@@ -58,6 +60,7 @@ pub struct Found {
 
 /// A conversion that is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Consumed {
     /// The journal, from which the dump can become the core again.
     pub journal: PathBuf,
