@@ -49,10 +49,9 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
 fn opened(args: &InfoArgs) -> Result<Opened, Failure> {
     let unpack = Unpack::temporary(args.salvage, args.json, Interrupt::install()?);
     let sources = sources::find(&args.files)?.open(&unpack)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
+    let options = OpenOptions::default()
+        .salvage(args.salvage)
+        .holes(args.hole.clone());
     let dump = sources.dump()?;
     let guest = match &dump {
         Some(dump) => dump.guest(),
@@ -93,10 +92,7 @@ fn not_understood(failure: &Failure) -> String {
 
 /// The dump that would be written, for its header; if there can be none that is a warning.
 fn plan(args: &InfoArgs, guest: &Guest, found: &mut Windows) -> Option<Plan> {
-    let options = PlanOptions {
-        contexts: args.context.into(),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().contexts(args.context.into());
     match dump::plan(guest, found, &options) {
         Ok(plan) => Some(plan),
         Err(error) => {

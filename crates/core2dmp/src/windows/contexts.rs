@@ -44,6 +44,7 @@ pub enum ContextSource {
 
 /// The registers that were chosen for a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProcessorContext {
     /// The processor's number.
     pub number: u32,

@@ -21,11 +21,28 @@ use crate::paging::AddressSpace;
 
 /// What the caller adds to the search.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct IdentifyOptions {
     /// Headers to weigh besides those in memory.
     pub headers: Vec<GivenHeader>,
     /// Where headers are searched in memory.
     pub header_search: HeaderSearch,
+}
+
+impl IdentifyOptions {
+    /// Sets [`headers`](Self#structfield.headers).
+    #[must_use]
+    pub fn headers(mut self, headers: Vec<GivenHeader>) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets [`header_search`](Self#structfield.header_search).
+    #[must_use]
+    pub fn header_search(mut self, header_search: HeaderSearch) -> Self {
+        self.header_search = header_search;
+        self
+    }
 }
 
 /// Finds Windows in a guest's memory.

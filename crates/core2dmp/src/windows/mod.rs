@@ -56,6 +56,7 @@ pub use version::Version;
 
 /// A Windows system, as its memory shows it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Windows {
     /// How it translates addresses.
     pub mode: PagingMode,

@@ -33,6 +33,7 @@ const MAX_NAME: usize = 260;
 
 /// A part of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Section {
     /// Its name, escaped.
     pub name: String,
@@ -74,6 +75,7 @@ impl fmt::Display for PdbId {
 
 /// The headers of an image in memory.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PeImage {
     /// Where it is mapped.
     pub base: Gva,

@@ -32,6 +32,7 @@ use crate::paging::{AddressSpace, PagingMode};
 
 /// The block, plain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DebuggerData {
     /// Where it stands in the guest.
     pub gva: Gva,
@@ -46,6 +47,7 @@ pub struct DebuggerData {
 
 /// How a block is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Encoding {
     /// The variable's value.
     pub ki_wait_never: u64,

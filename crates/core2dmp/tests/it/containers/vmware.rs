@@ -234,10 +234,7 @@ fn a_vmem_alone_has_the_usual_hole() {
         high: high.to_vec(),
     };
     let holes = vmware::hole_of_vmem(0xc000_0000 + high.len() as u64);
-    let options = OpenOptions {
-        holes: holes.into_iter().collect(),
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().holes(holes.into_iter().collect());
     let opened = container::open(Arc::new(file), options).unwrap();
     assert_memory(&opened, &HIGH);
     let found = windows::identify(&opened).unwrap();
