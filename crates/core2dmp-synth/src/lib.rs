@@ -18,6 +18,7 @@
 //! guest.xen_core().write_to(&mut file).unwrap();
 //! ```
 
+pub mod bare;
 pub mod broken;
 mod build;
 mod bytes;
