@@ -12,6 +12,7 @@ each instruction that is executed for the first time the truth is written down:
               the stack from RSP on
 """
 
+import bisect
 import os
 import random
 import struct
@@ -30,6 +31,7 @@ KEPT = [UC_X86_REG_RBX, UC_X86_REG_RBP, UC_X86_REG_RSI, UC_X86_REG_RDI,
 FIRST_BASE, SPACING = 0x7ffa_0000_0000, 0x100_0000
 STUBS, STUB_BYTES = 0x7ffb_0000_0000, 0x10_0000
 HARNESS = 0x7ffc_0000_0000
+START = HARNESS + 0x100
 STACK, STACK_BYTES = 0x10_0000_0000, 0x20_0000
 TOP = STACK + STACK_BYTES - 0x1000
 HEAP, HEAP_BYTES = 0x20_0000_0000, 0x100_0000
@@ -67,6 +69,7 @@ class Image:
                 self.code.append((rva, rva + size))
         self.image = image
         self.relocate()
+        self.parts = self.read_parts()
 
     def u32(self, rva):
         return struct.unpack_from('<I', self.image, rva)[0]
@@ -124,6 +127,26 @@ class Image:
             if begin and not info & 1 and not self.image[info] >> 3 & 4:
                 yield begin
 
+    def read_parts(self):
+        """Begin, end and the primary part's begin of everything in .pdata."""
+        rva, size = self.directories[3]
+        entries = [struct.unpack_from('<III', self.image, at) for at in range(rva, rva + size - 11, 12)]
+        parts = []
+        for begin, end, info in entries:
+            first = begin
+            while self.image[info] >> 3 & 4:
+                codes = self.image[info + 2] + 1 & ~1
+                first, _, info = struct.unpack_from('<III', self.image, info + 4 + 2 * codes)
+            parts.append((begin, end, first))
+        return parts
+
+    def part(self, rva):
+        """The entry that holds an address; of a leaf the gap between two entries."""
+        at = bisect.bisect_right(self.parts, (rva, 1 << 32, 0))
+        if at and rva < self.parts[at - 1][1]:
+            return self.parts[at - 1]
+        return None
+
     def is_code(self, rva):
         return any(first <= rva < end for first, end in self.code)
 
@@ -167,6 +190,8 @@ class Emulator:
         self.names = {address: name for name, address in self.stubs.items()}
         uc.mem_map(HARNESS, 0x1000)
         uc.mem_write(HARNESS, b'\xf4' * 0x1000)
+        # nop ..; jmp r11: unicorn may lose the first instruction after a run that an error ended.
+        uc.mem_write(START, b'\x90' * 16 + b'\x41\xff\xe3')
         uc.mem_map(STACK, STACK_BYTES)
         uc.mem_map(HEAP, HEAP_BYTES)
         uc.mem_map(TEB, 0x4000)
@@ -200,17 +225,18 @@ class Emulator:
         uc.reg_write(UC_X86_REG_RAX, value)
 
     def unmapped(self, uc, access, address, size, value, _):
-        """Memory that a made-up pointer leads to. As code it returns."""
+        """Memory that a made-up pointer leads to. As code it returns. Unicorn may go on in the middle of the
+        instruction, so the run begins again."""
         page = address & ~0xfff
-        if self.pages >= MOST_PAGES or page < 0x1000 or page >> 47:
+        if len(self.mapped) >= MOST_PAGES or page < 0x1000 or page >> 47:
             return False
-        self.pages += 1
         try:
             uc.mem_map(page, 0x1000, UC_PROT_ALL)
         except UcError:
             return False
         self.mapped.append(page)
         uc.mem_write(page, b'\xc3' * 0x1000)
+        self.again, self.shadow = True, []
         return True
 
     def instruction(self, uc, address, size, _):
@@ -218,17 +244,21 @@ class Emulator:
         shadow = self.shadow
         image = self.images[(address - FIRST_BASE) // SPACING]
         rva = address - image.base
+        called = None
         if self.called is not None:
             behind, kept, before = self.called
             # The first instruction of what was called, unless it was outside of the DLLs and is back already.
             if rsp == before - 8:
                 shadow.append((behind, rsp, kept))
+                called = behind
             self.called = None
+        returned = None
         while shadow and shadow[-1][1] < rsp:
-            shadow.pop()
-        if not shadow:
+            returned, _, _ = shadow.pop()
+        if not shadow or not self.is_honest(image, address, called, returned):
             uc.emu_stop()
             return
+        self.behind = address + size
         if call_at(image, rva):
             kept = [uc.reg_read(register) for register in KEPT]
             self.called = (address + size, kept, rsp)
@@ -236,6 +266,30 @@ class Emulator:
             self.extra += address in self.seen
             self.seen.add(address)
             self.sample(address, rsp)
+
+    def is_honest(self, image, address, called, returned):
+        """Whether compiled code goes this way: made-up arguments lead to calls into the middle of functions, and
+        functions that never return, such as those that throw, return here."""
+        rva = address - image.base
+        first, end, before = self.part
+        if returned is None and called is None and first <= address < end:
+            return True
+        part = image.part(rva)
+        if part is None:
+            # A leaf has no entry. Code does not run into it.
+            first, end, now = address, address + 1, None
+        else:
+            first, end, now = image.base + part[0], image.base + part[1], image.base + part[2]
+        self.part = first, end, now
+        if returned is not None:
+            return address == returned
+        if called is not None:
+            return image.is_code(rva) and (now is None or now == address)
+        if now is not None and now == before:
+            return True
+        if now is None and before is None:
+            return True
+        return address != self.behind and (now is None or now == address)
 
     def sample(self, address, rsp):
         bottom = self.shadow[0][1] + 0x48
@@ -268,9 +322,18 @@ class Emulator:
         return at
 
     def run(self, image, rva, attempt):
+        self.mapped = []
+        for _ in range(MOST_PAGES):
+            self.once(image, rva, attempt)
+            if not self.again:
+                break
+        for page in self.mapped:
+            self.uc.mem_unmap(page, 0x1000)
+
+    def once(self, image, rva, attempt):
         uc = self.uc
         self.random = random.Random((image.base + rva) * 16 + attempt)
-        self.pages, self.mapped, self.heap = 0, [], HEAP + 0x1000
+        self.again, self.heap = False, HEAP + 0x1000
         kinds = ([2, 2, 2, 2], [3, 3, 1, 3], [2, 1, 2, 0], [4, 4, 1, 1], [0, 0, 0, 0])[attempt % 5]
         rsp = TOP - 0x100 - 16 * self.random.randrange(8) - 8
         uc.mem_write(STACK + STACK_BYTES - 0x8000, self.random.randbytes(0x7000))
@@ -281,16 +344,16 @@ class Emulator:
             uc.reg_write(register, self.random.getrandbits(40))
         for register, kind in zip([UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_R8, UC_X86_REG_R9], kinds):
             uc.reg_write(register, self.scratch(kind))
+        uc.reg_write(UC_X86_REG_R11, image.base + rva)
         uc.reg_write(UC_X86_REG_RSP, rsp)
         uc.reg_write(UC_X86_REG_EFLAGS, 0x202)
         kept = [uc.reg_read(register) for register in KEPT]
         self.shadow, self.called = [(HARNESS, rsp, kept)], None
+        self.part, self.behind = (0, 0, None), 0
         try:
-            uc.emu_start(image.base + rva, HARNESS, timeout=2_000_000, count=INSTRUCTIONS)
+            uc.emu_start(START, HARNESS, timeout=2_000_000, count=INSTRUCTIONS)
         except UcError:
             pass
-        for page in self.mapped:
-            uc.mem_unmap(page, 0x1000)
 
 
 def main():
