@@ -20,7 +20,7 @@ import sys
 import time
 
 from unicorn import (
-    UC_ARCH_X86, UC_HOOK_CODE, UC_HOOK_MEM_UNMAPPED, UC_MODE_64, UC_PROT_ALL, Uc, UcError)
+    UC_ARCH_X86, UC_HOOK_CODE, UC_HOOK_MEM_UNMAPPED, UC_MODE_64, UC_PROT_ALL, UC_PROT_EXEC, UC_PROT_READ, Uc, UcError)
 from unicorn.x86_const import *
 
 GPR = [UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX, UC_X86_REG_RSP, UC_X86_REG_RBP,
@@ -187,6 +187,9 @@ class Emulator:
                 struct.pack_into('<Q', image.image, slot, target)
             uc.mem_map(image.base, image.size)
             uc.mem_write(image.base, bytes(image.image))
+            # What made-up arguments lead to writing elsewhere must not change the code.
+            for first, end in image.code:
+                uc.mem_protect(image.base + first, end - first + 0xfff & ~0xfff, UC_PROT_READ | UC_PROT_EXEC)
         self.names = {address: name for name, address in self.stubs.items()}
         uc.mem_map(HARNESS, 0x1000)
         uc.mem_write(HARNESS, b'\xf4' * 0x1000)

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::memory::PAGE;
+use crate::windows::memory::PAGE;
 
 /// Which page tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@ pub mod broken;
 mod bytes;
 mod containers;
 pub mod dump;
+pub mod unwind;
 mod windows;
 
 pub use containers::hiberfil::{HiberFile, HiberVersion, Hiberfil};

@@ -18,8 +18,8 @@ use super::codes::{Class, Code};
 use super::xdata::{Epilog, Unwound};
 
 /// What one `sub` and one `stp` can take.
-const MOST_SUB: u32 = 4080;
-const MOST_STP: u32 = 512;
+const SUB_BYTES: u32 = 4080;
+const STP_BYTES: u32 = 512;
 
 /// The codes that a packed word stands for; `None` if its sizes contradict each other.
 pub(super) fn expand(word: u32) -> Option<Unwound> {
@@ -133,15 +133,15 @@ impl Shape {
             pre,
         };
         let mut take = |locals: u32| {
-            if locals > MOST_SUB {
-                codes.push(Code::Alloc(MOST_SUB));
-                codes.push(Code::Alloc(locals.saturating_sub(MOST_SUB)));
+            if locals > SUB_BYTES {
+                codes.push(Code::Alloc(SUB_BYTES));
+                codes.push(Code::Alloc(locals.saturating_sub(SUB_BYTES)));
             } else if locals > 0 {
                 codes.push(Code::Alloc(locals));
             }
         };
         match self.chain {
-            2 | 3 if locals > 0 && locals <= MOST_STP => codes.push(frame(locals, true)),
+            2 | 3 if locals > 0 && locals <= STP_BYTES => codes.push(frame(locals, true)),
             2 | 3 => {
                 take(locals);
                 codes.push(frame(0, false));

@@ -127,7 +127,7 @@ pub(super) fn read(memory: &Memory<'_, '_>, image: &Image, rva: u32) -> Result<U
     let mut bytes = vec![0; usize::try_from(code_bytes).unwrap_or(0)];
     memory.bytes(codes_at, &mut bytes, RECORD)?;
     let sequences = Sequences::of(&bytes);
-    let (prolog, end) = sequences.from(0).ok_or_else(|| corrupt(codes_at))?;
+    let (_, prolog, end) = sequences.from(0).ok_or_else(|| corrupt(codes_at))?;
     let mut unwound = Unwound {
         length: header.length,
         prolog,
@@ -162,9 +162,18 @@ pub(super) fn read(memory: &Memory<'_, '_>, image: &Image, rva: u32) -> Result<U
 /// Codes, and where each one's bytes start.
 struct Sequences {
     codes: Vec<Code>,
-    starts: Vec<u32>,
-    /// Places in `codes` where a sequence ends, and whether the codes of the whole prolog follow.
-    ends: Vec<(usize, bool)>,
+    starts: Vec<usize>,
+    ends: Vec<End>,
+}
+
+/// Where a sequence ends.
+struct End {
+    /// The byte that says so.
+    byte: usize,
+    /// Codes in front of it.
+    code: usize,
+    /// Whether the codes of the whole function's prolog follow.
+    goes_on: bool,
 }
 
 impl Sequences {
@@ -175,35 +184,40 @@ impl Sequences {
             starts: Vec::new(),
             ends: Vec::new(),
         };
-        let mut at = 0;
-        while let Some((decoded, used)) = bytes.get(at..).and_then(codes::decode) {
+        let mut byte = 0;
+        while let Some((decoded, used)) = bytes.get(byte..).and_then(codes::decode) {
             match decoded {
                 Decoded::Code(code) => {
                     all.codes.push(code);
-                    all.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
+                    all.starts.push(byte);
                 }
-                Decoded::End => all.ends.push((all.codes.len(), false)),
-                Decoded::EndOfScope => all.ends.push((all.codes.len(), true)),
+                Decoded::End | Decoded::EndOfScope => all.ends.push(End {
+                    byte,
+                    code: all.codes.len(),
+                    goes_on: decoded == Decoded::EndOfScope,
+                }),
             }
-            at = at.saturating_add(used);
+            byte = byte.saturating_add(used);
         }
         all
     }
 
-    /// Codes from one on: behind its own sequence, and behind all that undoes a prolog.
-    fn from(&self, code: usize) -> Option<(usize, usize)> {
-        let mut ends = self.ends.iter().filter(|(end, _)| *end >= code);
-        let (own, goes_on) = *ends.next()?;
-        if !goes_on {
-            return Some((own, own));
-        }
-        let whole = ends.find(|(_, goes_on)| !goes_on);
-        whole.map(|(whole, _)| (own, *whole))
+    /// Of the codes whose bytes start here: the first, the end of their own sequence, and of all that undoes a prolog.
+    fn from(&self, byte: usize) -> Option<(usize, usize, usize)> {
+        let first = self.starts.partition_point(|start| *start < byte);
+        let mut ends = self.ends.iter().filter(|end| end.byte >= byte);
+        let own = ends.next()?;
+        let whole = if own.goes_on {
+            ends.find(|end| !end.goes_on)?
+        } else {
+            own
+        };
+        Some((first, own.code, whole.code))
     }
 
-    /// The codes of an epilog whose first one starts at this byte.
+    /// An epilog whose codes start at this byte.
     fn epilog(&self, byte: u32) -> Option<(usize, usize)> {
-        let code = self.starts.partition_point(|start| *start < byte);
-        self.from(code).map(|(own, _)| (code, own))
+        let (first, own, _) = self.from(usize::try_from(byte).ok()?)?;
+        Some((first, own))
     }
 }
