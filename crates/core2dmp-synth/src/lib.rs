@@ -18,10 +18,12 @@
 //! guest.xen_core().write_to(&mut file).unwrap();
 //! ```
 
+pub mod bare;
 pub mod broken;
 mod bytes;
 mod containers;
 pub mod dump;
+pub mod unwind;
 mod windows;
 
 pub use containers::core_notes::VirtualboxFormat;
