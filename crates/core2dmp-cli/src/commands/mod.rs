@@ -76,6 +76,7 @@ fn identify(
             .map(|path| header(path))
             .collect::<Result<_, _>>()?,
         header_search,
+        ..IdentifyOptions::default()
     };
     Ok(windows::identify_with(guest, &options)?)
 }

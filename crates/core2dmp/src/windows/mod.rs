@@ -41,6 +41,7 @@ use crate::paging::{AddressSpace, PagingMode};
 pub use bugcheck::Bugcheck;
 pub use contexts::{ContextPolicy, ContextSource, ProcessorContext, contexts};
 pub use crash::Exception;
+pub use dtb::Rival;
 pub use fact::{Fact, Rejected, Source};
 pub use headers::{GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, HeaderSearch};
 pub use identify::{IdentifyOptions, identify, identify_with};
@@ -95,6 +96,8 @@ pub struct Windows {
     pub processes: Vec<Process>,
     /// Dump headers that were made inside the guest.
     pub headers: Vec<GuestHeader>,
+    /// Other kernels in the same memory, such as an earlier boot's.
+    pub rivals: Vec<Rival>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
