@@ -71,8 +71,11 @@ impl ProcessorContext {
 }
 
 /// Chooses for every processor.
-#[must_use]
-pub fn contexts(guest: &Guest, windows: &Windows, policy: ContextPolicy) -> Vec<ProcessorContext> {
+pub(super) fn contexts(
+    guest: &Guest,
+    windows: &Windows,
+    policy: ContextPolicy,
+) -> Vec<ProcessorContext> {
     let space = windows.space(&guest.memory);
     windows
         .processors

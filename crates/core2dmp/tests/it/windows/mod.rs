@@ -1,5 +1,6 @@
 //! Finding Windows in memory.
 
+mod absent;
 mod contexts;
 mod crash;
 mod crash_frames;
