@@ -32,6 +32,7 @@ mod processors;
 mod rebuild;
 mod registers;
 mod runs;
+pub mod unwind;
 mod version;
 
 use crate::address::{Gpa, Gva};

@@ -105,7 +105,7 @@ fn assert_registers(opened: &Guest, guest: &synth::Guest) {
     );
     assert_eq!((got.cs, got.ss, got.fs), (wanted.cs, wanted.ss, wanted.fs));
     assert_eq!(got.rflags, wanted.rflags);
-    assert_eq!(got.fxsave, wanted.fxsave);
+    assert_eq!(got.fxsave, Some(wanted.fxsave));
     let gdtr = got.gdtr.unwrap();
     assert_eq!((gdtr.base, gdtr.limit), vcpu.gdt);
     if guest.expected.arch.is_64() {

@@ -63,7 +63,7 @@ fn memory_beside_the_state_in_either_order() {
         assert_eq!(info.warnings, Vec::<String>::new());
         // What debug registers the state tells.
         let registers = opened.cpus[0].registers.x86().unwrap();
-        assert_eq!(registers.dr, [0, 0, 0, 0, 0xffff_0ff0, 0x400]);
+        assert_eq!(registers.dr, Some([0, 0, 0, 0, 0xffff_0ff0, 0x400]));
     }
 }
 

@@ -7,3 +7,4 @@ mod identify;
 mod ram_header_search;
 mod ram_headers;
 mod rebuild;
+mod unwind;

@@ -20,7 +20,7 @@ use core2dmp_synth::{GuestSpec, zdmp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::every::containers;
+use crate::support::every::{Carries, containers};
 use crate::support::open::{file_of, open};
 
 fn streamed(guest: &Guest, image: &Image) -> Vec<u8> {
@@ -102,10 +102,18 @@ fn every_container(part: usize) {
     let guest = GuestSpec::windows10().processors(2).fill(60);
     let guest = guest.ballooned(0x700, 0x20).build();
     let mut all = containers(&guest);
-    all.push(("Xen core", file_of(&guest.xen_core()), true));
-    all.push(("VirtualBox", guest.qemu_elf().virtualbox().bytes(), true));
-    all.push(("dump", dumps::full(&guest).bytes, true));
-    all.push(("zdmp", zdmp(&dumps::full(&guest).bytes, 0x1_8000), true));
+    all.push(("Xen core", file_of(&guest.xen_core()), Carries::ALL));
+    all.push((
+        "VirtualBox",
+        guest.qemu_elf().virtualbox().bytes(),
+        Carries::ALL,
+    ));
+    all.push(("dump", dumps::full(&guest).bytes, Carries::ALL));
+    all.push((
+        "zdmp",
+        zdmp(&dumps::full(&guest).bytes, 0x1_8000),
+        Carries::ALL,
+    ));
     for (name, file, _) in all.into_iter().skip(part).step_by(4) {
         let opened = open(file).unwrap();
         for (kind, image) in images(&opened) {
