@@ -4,6 +4,7 @@ mod arm64;
 mod bounds;
 mod epilogs;
 mod golden;
+mod guests;
 mod hostile;
 mod places;
 mod x64;
