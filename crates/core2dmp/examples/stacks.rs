@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         OpenOptions::default(),
     )?;
     let windows = windows::identify(&guest)?;
-    let contexts = windows::contexts(&guest, &windows, ContextPolicy::Auto);
+    let contexts = windows.crash_state(&guest, ContextPolicy::Auto).contexts;
     for (processor, context) in windows.processors.iter().zip(contexts) {
         println!("processor {}: {}", context.number, context.why);
         let Some(start) = Registers::from_context(&context.context) else {
