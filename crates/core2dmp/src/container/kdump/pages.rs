@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zerocopy::FromBytes;
 
-use super::Salvage;
 use super::decompress::{Codec, Decompressor};
 use super::header::Header;
 use crate::address::PAGE_BYTES;
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Result};
 use crate::format::kdump::PageDescriptor;
 use crate::memory::{DecodeError, PageDecoder};
@@ -70,7 +70,7 @@ impl Part {
                 "the data of all pages and {lost} of {} descriptors",
                 self.pages
             );
-            return salvage.accept(end, size, &missing);
+            return salvage.accept(end, size, missing);
         }
         let last = self.pages.saturating_sub(1) / BLOCK;
         let block = self

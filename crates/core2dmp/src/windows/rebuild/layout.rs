@@ -17,7 +17,6 @@ use crate::format::nt::{
 use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
 use crate::windows::lists;
-use crate::windows::modules::layout;
 
 /// Bytes of a PRCB in which the saved registers stand.
 const SEARCHED: usize = PAGE_BYTES;
@@ -71,7 +70,7 @@ pub(super) fn regions(space: &AddressSpace<'_>, cpus: &[CpuState]) -> Vec<Region
 
 /// The control region at `pcr`, if it points to itself and to the control block in it.
 fn region(space: &AddressSpace<'_>, pcr: Gva) -> Option<Region> {
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let pointer = |offset: usize| space.pointer(pcr.checked_add(offset as u64)?).ok();
     let prcb = pcr.checked_add(layout.pcr_prcb as u64)?;
     let own = pointer(layout.pcr_self)? == pcr && pointer(layout.pcr_current_prcb)? == prcb;
@@ -101,7 +100,7 @@ pub(super) fn read(
     regions: &[Region],
     process_list: Gva,
 ) -> Option<PrcbLayout> {
-    let known = layout(space);
+    let known = Layout::of(space.mode().is_64bit());
     let narrow = |offset: usize| u16::try_from(offset).ok();
     // Every processor has another number, and one has 0.
     let (number, first) = numbers(space).iter().find_map(|&at| {
@@ -251,7 +250,7 @@ pub(super) fn thread_teb(
     prcbs: &[Gva],
     cpus: &[CpuState],
 ) -> Option<u16> {
-    let known = layout(space);
+    let known = Layout::of(space.mode().is_64bit());
     let word = space.mode().pointer_bytes();
     let threads: Vec<Gva> = prcbs
         .iter()
