@@ -37,6 +37,7 @@ mod xp {
 
 /// A processor that Windows started.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Processor {
     /// Windows' number.
     pub number: u32,
@@ -196,7 +197,9 @@ fn claim(
             .thread
             .zip(offsets.thread_teb)
             .and_then(|(thread, offset)| space.pointer(thread.checked_add(offset)?).ok());
-        let gdt = processor.pcr.checked_add(Layout::of(space.mode().is_64bit()).pcr_gdt as u64);
+        let gdt = processor
+            .pcr
+            .checked_add(Layout::of(space.mode().is_64bit()).pcr_gdt as u64);
         let gdt = gdt.and_then(|gdt| space.pointer(gdt).ok());
         processor.vcpu = cpus
             .iter()

@@ -73,10 +73,7 @@ impl Notes {
     }
 
     /// Those of this name.
-    pub(super) fn named<'n>(
-        &'n self,
-        name: &'n [u8],
-    ) -> impl Iterator<Item = &'n Note> {
+    pub(super) fn named<'n>(&'n self, name: &'n [u8]) -> impl Iterator<Item = &'n Note> {
         self.list.iter().filter(move |note| note.name == name)
     }
 

@@ -24,7 +24,9 @@ use super::salvage::Salvage;
 use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
 use crate::error::{Error, Place, Result};
-use crate::format::hiberfil::{LENGTH_SELF, NEW_HEADERS, NEW_HEADERS_UNKNOWN, NewHeader, signature};
+use crate::format::hiberfil::{
+    LENGTH_SELF, NEW_HEADERS, NEW_HEADERS_UNKNOWN, NewHeader, signature,
+};
 use crate::format::{u32_at, u64_at};
 use crate::memory::{PhysicalMemory, RunBuilder};
 use crate::source::{ReadAt, fill_at};

@@ -37,8 +37,7 @@ const MAX_STATE: u32 = 64 << 20;
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
     let mut other = [0; 4];
     let read = fill_at(probe.source, HEADERS_AT[1], &mut other);
-    probe.begins_with(MAGICS)
-        || matches!(read, Ok(4)) && u32::from_le_bytes(other) == SIGNATURE
+    probe.begins_with(MAGICS) || matches!(read, Ok(4)) && u32::from_le_bytes(other) == SIGNATURE
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {

@@ -172,7 +172,8 @@ impl Walk<'_> {
         self.extents
             .push(Extent { bytes, ..extent }, "addresses of a range")?;
         if end > size {
-            self.salvage.accept(end, size, "the rest of a range, and what followed it")?;
+            self.salvage
+                .accept(end, size, "the rest of a range, and what followed it")?;
         }
         self.at = end;
         Ok(())

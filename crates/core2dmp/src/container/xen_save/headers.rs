@@ -5,8 +5,8 @@ use zerocopy::FromBytes;
 use crate::error::{Error, Place, Result};
 use crate::format::bytes_at;
 use crate::format::xen_save::{
-    BIG_ENDIAN, LIBVIRT_MAGIC, LIBXL_MAGIC, LIBXL_VERSION, LibvirtHeader,
-    XL_BYTE_ORDER, XL_JSON, XL_MAGIC, XL_STREAM_2, XlHeader, libxl,
+    BIG_ENDIAN, LIBVIRT_MAGIC, LIBXL_MAGIC, LIBXL_VERSION, LibvirtHeader, XL_BYTE_ORDER, XL_JSON,
+    XL_MAGIC, XL_STREAM_2, XlHeader, libxl,
 };
 use crate::source::{ReadAt, fill_at, read_exact_at};
 

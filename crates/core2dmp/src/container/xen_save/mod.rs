@@ -23,7 +23,8 @@ use crate::error::{Error, Place, Result};
 use crate::format::bytes_at;
 use crate::format::xen::{SKIPPED_MMIO, SKIPPED_VGA};
 use crate::format::xen_save::{
-    BIG_ENDIAN, DomainHeader, LIBVIRT_MAGIC, LIBXC_MAGIC, LIBXC_VERSIONS, LIBXL_MAGIC, TYPE_HVM, TYPE_PV, XL_MAGIC,
+    BIG_ENDIAN, DomainHeader, LIBVIRT_MAGIC, LIBXC_MAGIC, LIBXC_VERSIONS, LIBXL_MAGIC, TYPE_HVM,
+    TYPE_PV, XL_MAGIC,
 };
 use crate::memory::Frames;
 use crate::source::{ReadAt, read_exact_at};

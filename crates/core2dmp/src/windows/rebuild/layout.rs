@@ -48,6 +48,8 @@ pub(super) struct PrcbLayout {
     /// The pointer to the context, of Windows 7 and later.
     pub(super) context_pointer: Option<u16>,
     pub(super) thread_process: Option<u16>,
+    /// Known only where a vCPU runs user code.
+    pub(super) thread_teb: Option<u16>,
     pub(super) process_dtb: u16,
 }
 
@@ -75,6 +77,14 @@ fn region(space: &AddressSpace<'_>, pcr: Gva) -> Option<Region> {
     let prcb = pcr.checked_add(layout.pcr_prcb as u64)?;
     let own = pointer(layout.pcr_self)? == pcr && pointer(layout.pcr_current_prcb)? == prcb;
     own.then_some(Region { pcr, prcb })
+}
+
+/// The control region around the control block at `prcb`, if one stands there.
+pub(super) fn region_of(space: &AddressSpace<'_>, prcb: Gva) -> Option<Region> {
+    region(
+        space,
+        prcb.checked_sub(Layout::of(space.mode().is_64bit()).pcr_prcb as u64)?,
+    )
 }
 
 /// Offsets at which systems of this width keep the processor's number.
@@ -129,6 +139,7 @@ pub(super) fn read(
         context: narrow(saved.context)?,
         context_pointer: saved.context_pointer.and_then(narrow),
         thread_process: thread_process(space, thread, process_list),
+        thread_teb: None,
         process_dtb: narrow(known.process_dtb)?,
     })
 }
