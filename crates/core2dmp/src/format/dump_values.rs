@@ -9,9 +9,6 @@ pub const VALID_DUMP64: [u8; 4] = *b"DU64";
 /// `ValidDump` of a 32-bit header.
 pub const VALID_DUMP32: [u8; 4] = *b"DUMP";
 
-/// What Windows fills a header with before it sets fields: a field that still reads so was never set.
-pub const NOT_SET: u32 = u32::from_le_bytes(SIGNATURE);
-
 /// `DumpType` of a full dump: the runs' frames follow the header in table order.
 pub const DUMP_TYPE_FULL: u32 = 1;
 /// `DumpType` of a kernel dump up to Windows 7: a bitmap with 32-bit counts, then its frames.

@@ -13,6 +13,8 @@ use crate::memory::PhysicalMemory;
 use crate::source::ReadAt;
 
 pub(in crate::container) const TITLE: &str = "Windows crash dump";
+/// Both tags; a dump that lacks one of them is known by its machine.
+pub(in crate::container) const MAGICS: &[&[u8]] = &[b"PAGEDU64", b"PAGEDUMP"];
 
 pub(in crate::container) fn probe(probe: &Probe<'_>) -> bool {
     DumpFile::is_dump(probe.head)

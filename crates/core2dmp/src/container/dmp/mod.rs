@@ -39,7 +39,7 @@ pub use problem::{Problem, ProblemKind};
 pub use ranges::RangesBody;
 pub use triage::{TriageBody, TriagePart};
 
-pub(super) use guest::{TITLE, open, probe};
+pub(super) use guest::{MAGICS, TITLE, open, probe};
 
 /// A dump file, opened.
 #[derive(Debug)]
