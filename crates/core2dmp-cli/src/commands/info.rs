@@ -52,10 +52,9 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
 fn opened(args: &InfoArgs) -> Result<Opened, Failure> {
     let unpack = Unpack::temporary(args.salvage, args.json, Interrupt::install()?);
     let sources = sources::find(&args.files)?.open(&unpack)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
+    let options = OpenOptions::default()
+        .salvage(args.salvage)
+        .holes(args.hole.clone());
     let dump = sources.dump()?;
     let guest = match &dump {
         Some(dump) => dump.guest(),

@@ -70,13 +70,13 @@ fn identify(
     headers: &[PathBuf],
     header_search: HeaderSearch,
 ) -> Result<Windows, Failure> {
-    let options = IdentifyOptions {
-        headers: headers
-            .iter()
-            .map(|path| header(path))
-            .collect::<Result<_, _>>()?,
-        header_search,
-    };
+    let headers = headers
+        .iter()
+        .map(|path| header(path))
+        .collect::<Result<_, _>>()?;
+    let options = IdentifyOptions::default()
+        .headers(headers)
+        .header_search(header_search);
     Ok(windows::identify_with(guest, &options)?)
 }
 

@@ -100,10 +100,7 @@ pub(crate) fn identified(
         Err(_) => usual(&guest),
     };
     for hole in holes {
-        let again = OpenOptions {
-            holes: vec![hole],
-            ..options.clone()
-        };
+        let again = options.clone().holes(vec![hole]);
         let Ok(mut other) = sources.guest(&again) else {
             continue;
         };

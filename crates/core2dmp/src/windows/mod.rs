@@ -32,6 +32,7 @@ mod processors;
 mod rebuild;
 mod registers;
 mod runs;
+pub mod unwind;
 mod version;
 
 use crate::address::{Gpa, Gva};
@@ -42,6 +43,7 @@ use crate::paging::{AddressSpace, PagingMode};
 pub use bugcheck::Bugcheck;
 pub use contexts::{ContextPolicy, ContextSource, ProcessorContext};
 pub use crash::Exception;
+pub use dtb::Rival;
 pub use fact::{Fact, Rejected, Source};
 pub use headers::{GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, HeaderSearch};
 pub use identify::{IdentifyOptions, identify, identify_with};
@@ -57,6 +59,7 @@ pub use version::Version;
 
 /// A Windows system, as its memory shows it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Windows {
     /// How it translates addresses.
     pub mode: PagingMode,
@@ -96,6 +99,8 @@ pub struct Windows {
     pub processes: Vec<Process>,
     /// Dump headers that were made inside the guest.
     pub headers: Vec<GuestHeader>,
+    /// Other kernels in the same memory, such as an earlier boot's.
+    pub rivals: Vec<Rival>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }

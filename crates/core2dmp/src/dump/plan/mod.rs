@@ -19,7 +19,7 @@ use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
 use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
 use crate::format::{dump32, dump64};
-use crate::image::{Segment, SegmentData};
+use crate::image::{Image, Segment, SegmentData};
 use crate::memory::Frames;
 use crate::windows::{ContextPolicy, CrashState, Windows};
 
@@ -66,8 +66,9 @@ impl fmt::Display for Keep {
     }
 }
 
-/// What the user may choose.
+/// What the user may choose: `PlanOptions::default().kind(DumpKind::Kernel)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Which dump.
     pub kind: DumpKind,
@@ -81,14 +82,50 @@ pub struct PlanOptions {
     pub salvage: bool,
 }
 
+impl PlanOptions {
+    /// Sets [`kind`](Self#structfield.kind).
+    #[must_use]
+    pub fn kind(mut self, kind: DumpKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets [`keep`](Self#structfield.keep).
+    #[must_use]
+    pub fn keep(mut self, keep: Vec<Keep>) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Sets [`strict`](Self#structfield.strict).
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Sets [`contexts`](Self#structfield.contexts).
+    #[must_use]
+    pub fn contexts(mut self, contexts: ContextPolicy) -> Self {
+        self.contexts = contexts;
+        self
+    }
+
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+}
+
 /// A dump file that has not been written yet.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Plan {
-    /// Everything in the file, in order; the header is the first segment.
-    pub segments: Vec<Segment>,
-    /// Bytes of the file.
-    pub size: u64,
+    /// The file; the header is its first segment.
+    pub image: Image,
     /// Bytes of the header.
     pub header_bytes: u64,
     /// `DumpType`.
@@ -105,8 +142,6 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// Where each processor stood, which of them crashed, and by which exception.
     pub crash: CrashState,
-    /// Pages that cannot be decoded become zeros, listed by the writer, instead of an error.
-    pub salvage: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -124,7 +159,7 @@ impl Plan {
     /// The dump's header.
     #[must_use]
     pub fn header(&self) -> &[u8] {
-        match self.segments.first() {
+        match self.image.segments().first() {
             Some(Segment {
                 data: SegmentData::Bytes(bytes),
                 ..
@@ -146,31 +181,12 @@ impl Plan {
         }
     }
 
-    fn set_header(&mut self, header: Vec<u8>) {
-        if let Some(first) = self.segments.first_mut() {
-            first.data = SegmentData::Bytes(header);
+    fn set_header(&mut self, header: &[u8]) {
+        let place = self.image.bytes_mut(0);
+        debug_assert_eq!(place.len(), header.len(), "the header's place");
+        if place.len() == header.len() {
+            place.copy_from_slice(header);
         }
-    }
-
-    fn push(&mut self, bytes: u64, data: SegmentData) {
-        self.size = self.size.saturating_add(bytes);
-        if let Some(last) = self.segments.last_mut() {
-            let continues = match (&last.data, &data) {
-                (SegmentData::Source { offset: a }, SegmentData::Source { offset: b }) => {
-                    a.saturating_add(last.bytes) == *b
-                }
-                (SegmentData::Encoded { index: a }, SegmentData::Encoded { index: b }) => {
-                    a.saturating_add(last.bytes / PAGE_SIZE) == *b
-                }
-                (SegmentData::Zeros, SegmentData::Zeros) => true,
-                _ => false,
-            };
-            if continues {
-                last.bytes = last.bytes.saturating_add(bytes);
-                return;
-            }
-        }
-        self.segments.push(Segment { bytes, data });
     }
 }
 
@@ -225,7 +241,7 @@ pub fn plan_with(
         return Err(missing_error(&plan));
     }
     pages::outside(&mut plan, &patches.pages);
-    plan.set_header(header::build(guest, windows, &plan));
+    plan.set_header(&header::build(guest, windows, &plan));
     Ok(plan)
 }
 
@@ -299,8 +315,9 @@ pub(crate) fn describe(
     let options = PlanOptions::default();
     let crash = windows.crash_state(guest, options.contexts);
     let (mut plan, patches) = start(guest, windows, crash, (DUMP_TYPE_FULL, runs), &options);
-    plan.size = size;
-    plan.set_header(header::build(guest, windows, &plan));
+    plan.image
+        .push_zeros(size.saturating_sub(plan.header_bytes));
+    plan.set_header(&header::build(guest, windows, &plan));
     (plan, patches.pages)
 }
 
@@ -320,8 +337,7 @@ fn start(
     let mut warnings = Vec::new();
     let patches = pages::patches(guest, windows, &crash.contexts, &mut warnings);
     let mut plan = Plan {
-        segments: Vec::new(),
-        size: 0,
+        image: Image::new(),
         header_bytes,
         dump_type,
         runs: runs.to_vec(),
@@ -330,10 +346,11 @@ fn start(
         left_out: 0,
         patches: patches.list.clone(),
         crash,
-        salvage: options.salvage,
         warnings,
     };
-    plan.push(header_bytes, SegmentData::Bytes(Vec::new()));
+    plan.image.set_salvage(options.salvage);
+    plan.image
+        .reserve(usize::try_from(header_bytes).unwrap_or(0));
     (plan, patches)
 }
 
