@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Modules import only those before them in this order, and a test keeps it:
-//! `address error format source image codec | memory container paging windows measure dump export audit write`.
+//! `address error format source codec memory image | container paging windows measure dump export audit write`.
 //!
 //! Guest memory is hostile: every loop over it has a bound, every size is checked before it allocates,
 //! and nothing here panics on what a guest has written. What could not be read is reported, never

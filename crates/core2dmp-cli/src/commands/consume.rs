@@ -118,7 +118,7 @@ pub(super) fn execute(
     let Output::File(dump) = output else {
         return refused("standard output is not in place".to_owned(), "give a name");
     };
-    let prepared = reshape::prepare(plan, &guest.memory, args.core(), dump)?;
+    let prepared = reshape::prepare(&plan.image, &guest.memory, args.core(), dump)?;
     let cost = prepared.cost();
     if args.dry_run {
         return Ok(InPlace { cost, done: None });
@@ -129,7 +129,7 @@ pub(super) fn execute(
     let bar = Bar::new(cost.saved, args.quiet, interrupt.clone());
     let done = {
         let _guard = interrupt.guard();
-        prepared.execute(plan, args.force, &bar)
+        prepared.execute(&plan.image, args.force, &bar)
     };
     bar.clear();
     Ok(InPlace {

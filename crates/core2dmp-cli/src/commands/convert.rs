@@ -138,13 +138,12 @@ fn read(
         document.windows = Some(json::Windows::new(&guest, &found, &contexts));
         document.warnings.clone_from(&found.warnings);
     }
-    let options = PlanOptions {
-        kind: args.kind.into(),
-        keep: args.keep_user.clone(),
-        strict: args.strict,
-        contexts: args.context.into(),
-        salvage: args.salvage,
-    };
+    let options = PlanOptions::default()
+        .kind(args.kind.into())
+        .keep(args.keep_user.clone())
+        .strict(args.strict)
+        .contexts(args.context.into())
+        .salvage(args.salvage);
     let mut plan = dump::plan(&guest, &found, &options)?;
     if let Some(document) = document {
         document.header = Some(json::fields(&found, &plan));
@@ -180,13 +179,14 @@ fn opened(
         interrupt: interrupt.clone(),
     })?;
     consume::look_at(args, &sources)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
+    let options = OpenOptions::default()
+        .salvage(args.salvage)
+        .holes(args.hole.clone())
+        .format(args.format.clone());
     let guest = sources.guest(&options)?;
-    let search = |guest: &Guest| identify(guest, &args.header, HeaderSearch::default());
-    Ok(sources::identified(&sources, &options, guest, &search))
+    let search =
+        |guest: &Guest| identify(guest, &args.header, HeaderSearch::default(), args.kernel);
+    Ok(sources::identified(&options, guest, &search))
 }
 
 /// Makes the dump of the core itself.
@@ -235,35 +235,33 @@ fn execute(
 ) -> Result<Done, Failure> {
     let mut done = Done::default();
     let memory = &guest.memory;
-    let bar = Bar::new(plan.size, args.quiet, interrupt.clone());
+    let bar = Bar::new(plan.image.size(), args.quiet, interrupt.clone());
     let result = match output {
         // Nothing to clean up: a signal ends it at once, even where the reader does not read.
         Output::Stream if args.hash => {
             let mut out = Hashed::new(io::stdout().lock());
-            let written = write::to_stream(plan, memory, &mut out, &bar);
+            let written = write::to_stream(&plan.image, memory, &mut out, &bar);
             let sums = out.sums();
             done.sums = vec![("sha256", sums.sha256), ("blake3", sums.blake3)];
             written
         }
-        Output::Stream => write::to_stream(plan, memory, &mut io::stdout().lock(), &bar),
+        Output::Stream => write::to_stream(&plan.image, memory, &mut io::stdout().lock(), &bar),
         Output::File(path) => {
-            let options = WriteOptions {
-                force: args.force,
-                sync: !args.no_sync,
-                sparse: args.sparse,
-                verify: args.verify,
-            };
+            let options = WriteOptions::default()
+                .force(args.force)
+                .sync(!args.no_sync)
+                .sparse(args.sparse)
+                .verify(args.verify);
             let _guard = interrupt.guard();
             match args.split {
-                Some(bytes) => write::to_parts(plan, memory, path, bytes, options, &bar).map(
-                    |(files, written)| {
+                Some(bytes) => write::to_parts(&plan.image, memory, path, bytes, options, &bar)
+                    .map(|(files, written)| {
                         done.files = files;
                         written
-                    },
-                ),
+                    }),
                 None => {
                     done.files = vec![path.clone()];
-                    write::to_file(plan, memory, path, options, &bar)
+                    write::to_file(&plan.image, memory, path, options, &bar)
                 }
             }
         }

@@ -85,6 +85,7 @@ fn export(
         document.warnings.clone_from(&guest.container.warnings);
     }
     let mut export = export::export(&guest, format);
+    export.image.set_salvage(args.salvage);
     if let Some(document) = document {
         document.export = Some(json::Export::new(&export));
     }
@@ -104,10 +105,10 @@ fn export(
 
 /// The guest; of raw memory with the hole that Windows in it speaks of, if there is Windows in it.
 fn open(args: &ConvertArgs, sources: &Sources) -> Result<Guest, Failure> {
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
+    let options = OpenOptions::default()
+        .salvage(args.salvage)
+        .holes(args.hole.clone())
+        .format(args.format.clone());
     if let Some(dump) = sources.dump()? {
         return Ok(dump.guest());
     }
@@ -115,8 +116,8 @@ fn open(args: &ConvertArgs, sources: &Sources) -> Result<Guest, Failure> {
     if guest.container.format != "raw" {
         return Ok(guest);
     }
-    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default());
-    Ok(sources::identified(sources, &options, guest, &search).guest)
+    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default(), args.kernel);
+    Ok(sources::identified(&options, guest, &search).guest)
 }
 
 /// Writes the file; what could not be written as it was.
@@ -127,22 +128,21 @@ fn execute(
     export: &Export,
     interrupt: &Interrupt,
 ) -> Result<Vec<String>, Failure> {
-    let (memory, salvage) = (&guest.memory, args.salvage);
-    let bar = Bar::new(export.size, args.quiet, interrupt.clone());
+    let (image, memory) = (&export.image, &guest.memory);
+    let bar = Bar::new(image.size(), args.quiet, interrupt.clone());
     let result = match output {
         Output::Stream => {
             let mut out = io::stdout().lock();
-            write::export_to_stream(export, memory, &mut out, salvage, &bar)
+            write::to_stream(image, memory, &mut out, &bar)
         }
         Output::File(path) => {
-            let options = WriteOptions {
-                force: args.force,
-                sync: !args.no_sync,
-                sparse: args.sparse,
-                verify: args.verify,
-            };
+            let options = WriteOptions::default()
+                .force(args.force)
+                .sync(!args.no_sync)
+                .sparse(args.sparse)
+                .verify(args.verify);
             let _guard = interrupt.guard();
-            write::export_to_file(export, memory, path, salvage, options, &bar)
+            write::to_file(image, memory, path, options, &bar)
         }
     };
     bar.clear();

@@ -49,17 +49,17 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
 fn opened(args: &InfoArgs) -> Result<Opened, Failure> {
     let unpack = Unpack::temporary(args.salvage, args.json, Interrupt::install()?);
     let sources = sources::find(&args.files)?.open(&unpack)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
+    let options = OpenOptions::default()
+        .salvage(args.salvage)
+        .holes(args.hole.clone())
+        .format(args.format.clone());
     let dump = sources.dump()?;
     let guest = match &dump {
         Some(dump) => dump.guest(),
         None => sources.guest(&options)?,
     };
     let search = |guest: &Guest| look(args, guest);
-    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
+    let Identified { guest, found } = sources::identified(&options, guest, &search);
     Ok(Opened { dump, guest, found })
 }
 
@@ -70,7 +70,7 @@ fn look(args: &InfoArgs, guest: &Guest) -> Result<Windows, Failure> {
     } else {
         HeaderSearch::default()
     };
-    identify(guest, &args.header, search)
+    identify(guest, &args.header, search, args.kernel)
 }
 
 /// A dump whose memory says nothing.
@@ -93,10 +93,7 @@ fn not_understood(failure: &Failure) -> String {
 
 /// The dump that would be written, for its header; if there can be none that is a warning.
 fn plan(args: &InfoArgs, guest: &Guest, found: &mut Windows) -> Option<Plan> {
-    let options = PlanOptions {
-        contexts: args.context.into(),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().contexts(args.context.into());
     match dump::plan(guest, found, &options) {
         Ok(plan) => Some(plan),
         Err(error) => {

@@ -134,17 +134,14 @@ fn apply(
         });
     }
     let path = output::repaired(args)?;
-    let segments = repair.segments(dump)?;
-    let options = WriteOptions {
-        force: args.force,
-        sync: !args.no_sync,
-        sparse: false,
-        verify: false,
-    };
+    let image = repair.image(dump)?;
+    let options = WriteOptions::default()
+        .force(args.force)
+        .sync(!args.no_sync);
     let bar = Bar::new(repair.size(), false, interrupt.clone());
     let result = {
         let _guard = interrupt.guard();
-        write::segments_to_file(&segments, &dump.memory(), &path, options, &bar)
+        write::to_file(&image, &dump.memory(), &path, options, &bar)
     };
     bar.clear();
     result?;

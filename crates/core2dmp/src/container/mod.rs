@@ -98,17 +98,45 @@ pub struct ContainerInfo {
     pub warnings: Vec<String>,
 }
 
-/// How to open a container.
+/// How to open a container: `OpenOptions::default().salvage(true)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct OpenOptions {
     /// Rebuild by rule what a damaged file lacks, and say so, where that is possible.
     pub salvage: bool,
     /// Frames that a raw file leaves out, since no RAM was there.
     pub holes: Vec<Frames>,
+    /// The format, one of [`format_names`], whatever the file looks like.
+    pub format: Option<String>,
+}
+
+impl OpenOptions {
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// Sets [`format`](Self#structfield.format).
+    #[must_use]
+    pub fn format(mut self, format: Option<String>) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets [`holes`](Self#structfield.holes).
+    #[must_use]
+    pub fn holes(mut self, holes: Vec<Frames>) -> Self {
+        self.holes = holes;
+        self
+    }
 }
 
 /// A row of the table of formats.
 struct Format {
+    /// What the user asks for it by.
+    name: &'static str,
     /// As the user knows it.
     title: &'static str,
     /// Whether the file is of this format; must not fail.
@@ -143,61 +171,73 @@ impl<'a> Probe<'a> {
 /// Every format, the most specific first.
 static FORMATS: &[Format] = &[
     Format {
+        name: "xen",
         title: xen::TITLE,
         probe: xen::probe,
         open: Open::One(xen::open),
     },
     Format {
+        name: "dmp",
         title: dmp::TITLE,
         probe: dmp::probe,
         open: Open::One(dmp::open),
     },
     Format {
+        name: "kdump",
         title: kdump::TITLE,
         probe: kdump::probe,
         open: Open::Set(kdump::open),
     },
     Format {
+        name: "elf",
         title: elf::TITLE,
         probe: elf::probe,
         open: Open::One(elf::open),
     },
     Format {
+        name: "lime",
         title: lime::TITLE,
         probe: lime::probe,
         open: Open::One(lime::open),
     },
     Format {
+        name: "hiberfil",
         title: hiberfil::TITLE,
         probe: hiberfil::probe,
         open: Open::One(hiberfil::open),
     },
     Format {
+        name: "zdmp",
         title: zdmp::TITLE,
         probe: zdmp::probe,
         open: Open::One(zdmp::open),
     },
     Format {
+        name: "vmware",
         title: vmware::TITLE,
         probe: vmware::probe,
         open: Open::Set(vmware::open),
     },
     Format {
+        name: "hyperv",
         title: hyperv::TITLE,
         probe: hyperv::probe,
         open: Open::One(hyperv::open),
     },
     Format {
+        name: "qemu",
         title: qemu_stream::TITLE,
         probe: qemu_stream::probe,
         open: Open::One(qemu_stream::open),
     },
     Format {
+        name: "xen-save",
         title: xen_save::TITLE,
         probe: xen_save::probe,
         open: Open::One(xen_save::open),
     },
     Format {
+        name: "raw",
         title: raw::TITLE,
         probe: raw::probe,
         open: Open::One(raw::open),
@@ -236,6 +276,9 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
         .map(|source| head(&**source))
         .collect::<Result<Vec<_>>>()?;
     let Some(format) = FORMATS.iter().find(|format| {
+        if let Some(name) = &options.format {
+            return format.name == name;
+        }
         let mut files = heads.iter().zip(&sources);
         files.any(|(head, source)| (format.probe)(&Probe::of(head, &**source)))
     }) else {
@@ -260,16 +303,21 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
     }
 }
 
-/// The format that claims a file by its first bytes; none for raw memory, which any file may be.
+/// What [`OpenOptions::format`] may be.
+pub fn format_names() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|format| format.name)
+}
+
+/// The format that claims a file by its first bytes; none for raw memory, which any file may be, and for zeros.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read.
 pub fn recognise(source: &dyn ReadAt) -> Result<Option<&'static str>> {
     let head = head(source)?;
-    let claimed = FORMATS
-        .iter()
-        .find(|format| (format.probe)(&Probe::of(&head, source)));
+    let probe = Probe::of(&head, source);
+    let claimed = FORMATS.iter().find(|format| (format.probe)(&probe));
     Ok(claimed
+        .filter(|format| format.name != "hiberfil" || !hiberfil::is_nothing(&probe))
         .map(|format| format.title)
         .filter(|title| *title != raw::TITLE))
 }

@@ -96,7 +96,7 @@ impl Facts<'_> {
         self.put_context(&mut header.context_record);
         header.exception = self.exception64();
         header.dump_type.set(self.plan.dump_type);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.system_time.as_ref()) {
             header.system_time.set(time);
         }
@@ -172,7 +172,7 @@ impl Facts<'_> {
             header.suite_mask.set(suite);
         }
         header.writer_status.set(WRITER_STATUS_SUCCESS);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.up_time.as_ref()) {
             header.system_up_time.set(time);
         }

@@ -23,6 +23,7 @@ use crate::paging::AddressSpace;
 
 /// What the caller adds to the search.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct IdentifyOptions {
     /// Headers to weigh besides those in memory.
     pub headers: Vec<GivenHeader>,
@@ -30,6 +31,29 @@ pub struct IdentifyOptions {
     pub header_search: HeaderSearch,
     /// Which kernel is meant where there are several: its base, or the root of its page tables.
     pub kernel: Option<u64>,
+}
+
+impl IdentifyOptions {
+    /// Sets [`headers`](Self#structfield.headers).
+    #[must_use]
+    pub fn headers(mut self, headers: Vec<GivenHeader>) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets [`kernel`](Self#structfield.kernel).
+    #[must_use]
+    pub const fn kernel(mut self, kernel: Option<u64>) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// Sets [`header_search`](Self#structfield.header_search).
+    #[must_use]
+    pub fn header_search(mut self, header_search: HeaderSearch) -> Self {
+        self.header_search = header_search;
+        self
+    }
 }
 
 /// Finds Windows in a guest's memory.
@@ -59,6 +83,7 @@ pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows
     let (kdbg, headers) = search.debugger_data(options)?;
     let mut warnings = guest.container.warnings.clone();
     warnings.extend(search.troubles());
+    warnings.extend(found.rivals.iter().map(ToString::to_string));
     Collector {
         search,
         kdbg,

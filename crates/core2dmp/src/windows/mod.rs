@@ -32,6 +32,7 @@ mod processors;
 mod rebuild;
 mod registers;
 mod runs;
+pub mod unwind;
 mod version;
 
 use crate::address::{Gpa, Gva};
@@ -57,6 +58,7 @@ pub use version::Version;
 
 /// A Windows system, as its memory shows it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Windows {
     /// How it translates addresses.
     pub mode: PagingMode,

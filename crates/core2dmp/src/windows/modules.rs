@@ -14,6 +14,7 @@ const MAX_NAME_BYTES: u16 = 1024;
 
 /// A module of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Module {
     /// Its file's name. Guest text: escape it before it reaches a terminal.
     pub name: String,

@@ -27,6 +27,7 @@ pub(super) const SYSTEM_PID: u64 = 4;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Process {
     /// Its EPROCESS.
     pub eprocess: Gva,

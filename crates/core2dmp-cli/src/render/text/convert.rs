@@ -91,7 +91,7 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
             format!("{parts}, numbered from .001; `cat` puts them together"),
         );
     }
-    table.row("size", windows::exact_size(plan.size));
+    table.row("size", windows::exact_size(plan.image.size()));
     let name = dump_type_name(plan.dump_type).unwrap_or("unknown");
     table.row("type", format!("{name}, {}", plan.dump_type));
     let runs = count(plan.runs.len() as u64, "run");
@@ -112,7 +112,7 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         table.row("copied", windows::exact_size(bytes.copied));
         table.row("changed", windows::exact_size(bytes.patched));
         table.row("zeros", windows::exact_size(bytes.zeros));
-        table.row("segments", plan.segments.len().to_string());
+        table.row("segments", plan.image.segments().len().to_string());
     }
     for context in &plan.contexts {
         let key = format!("processor {}", context.number);

@@ -19,7 +19,7 @@ use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
 use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
 use crate::format::{dump32, dump64};
-use crate::image::{Segment, SegmentData};
+use crate::image::{Image, Segment, SegmentData};
 use crate::memory::Frames;
 use crate::windows::{ContextPolicy, Exception, Fact, ProcessorContext, Windows, contexts};
 
@@ -66,8 +66,9 @@ impl fmt::Display for Keep {
     }
 }
 
-/// What the user may choose.
+/// What the user may choose: `PlanOptions::default().kind(DumpKind::Kernel)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Which dump.
     pub kind: DumpKind,
@@ -81,14 +82,50 @@ pub struct PlanOptions {
     pub salvage: bool,
 }
 
+impl PlanOptions {
+    /// Sets [`kind`](Self#structfield.kind).
+    #[must_use]
+    pub fn kind(mut self, kind: DumpKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets [`keep`](Self#structfield.keep).
+    #[must_use]
+    pub fn keep(mut self, keep: Vec<Keep>) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Sets [`strict`](Self#structfield.strict).
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Sets [`contexts`](Self#structfield.contexts).
+    #[must_use]
+    pub fn contexts(mut self, contexts: ContextPolicy) -> Self {
+        self.contexts = contexts;
+        self
+    }
+
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+}
+
 /// A dump file that has not been written yet.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Plan {
-    /// Everything in the file, in order; the header is the first segment.
-    pub segments: Vec<Segment>,
-    /// Bytes of the file.
-    pub size: u64,
+    /// The file; the header is its first segment.
+    pub image: Image,
     /// Bytes of the header.
     pub header_bytes: u64,
     /// `DumpType`.
@@ -109,8 +146,6 @@ pub struct Plan {
     pub crashed_processor: Fact<u32>,
     /// The exception in the header.
     pub exception: Fact<Exception>,
-    /// Pages that cannot be decoded become zeros, listed by the writer, instead of an error.
-    pub salvage: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -128,7 +163,7 @@ impl Plan {
     /// The dump's header.
     #[must_use]
     pub fn header(&self) -> &[u8] {
-        match self.segments.first() {
+        match self.image.segments().first() {
             Some(Segment {
                 data: SegmentData::Bytes(bytes),
                 ..
@@ -150,31 +185,12 @@ impl Plan {
         }
     }
 
-    fn set_header(&mut self, header: Vec<u8>) {
-        if let Some(first) = self.segments.first_mut() {
-            first.data = SegmentData::Bytes(header);
+    fn set_header(&mut self, header: &[u8]) {
+        let place = self.image.bytes_mut(0);
+        debug_assert_eq!(place.len(), header.len(), "the header's place");
+        if place.len() == header.len() {
+            place.copy_from_slice(header);
         }
-    }
-
-    fn push(&mut self, bytes: u64, data: SegmentData) {
-        self.size = self.size.saturating_add(bytes);
-        if let Some(last) = self.segments.last_mut() {
-            let continues = match (&last.data, &data) {
-                (SegmentData::Source { offset: a }, SegmentData::Source { offset: b }) => {
-                    a.saturating_add(last.bytes) == *b
-                }
-                (SegmentData::Encoded { index: a }, SegmentData::Encoded { index: b }) => {
-                    a.saturating_add(last.bytes / PAGE_SIZE) == *b
-                }
-                (SegmentData::Zeros, SegmentData::Zeros) => true,
-                _ => false,
-            };
-            if continues {
-                last.bytes = last.bytes.saturating_add(bytes);
-                return;
-            }
-        }
-        self.segments.push(Segment { bytes, data });
     }
 }
 
@@ -215,7 +231,7 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
         return Err(missing_error(&plan));
     }
     pages::outside(&mut plan, &patches.pages);
-    plan.set_header(header::build(guest, windows, &plan));
+    plan.set_header(&header::build(guest, windows, &plan));
     Ok(plan)
 }
 
@@ -288,8 +304,9 @@ pub(crate) fn describe(
 ) -> (Plan, PatchedPages) {
     let options = PlanOptions::default();
     let (mut plan, patches) = start(guest, windows, DUMP_TYPE_FULL, runs, &options);
-    plan.size = size;
-    plan.set_header(header::build(guest, windows, &plan));
+    plan.image
+        .push_zeros(size.saturating_sub(plan.header_bytes));
+    plan.set_header(&header::build(guest, windows, &plan));
     (plan, patches.pages)
 }
 
@@ -311,8 +328,7 @@ fn start(
     let patches = pages::patches(guest, windows, &contexts, &mut warnings);
     let (crashed_processor, exception) = windows.crash(&guest.memory, &contexts);
     let mut plan = Plan {
-        segments: Vec::new(),
-        size: 0,
+        image: Image::new(),
         header_bytes,
         dump_type,
         runs: runs.to_vec(),
@@ -323,10 +339,11 @@ fn start(
         contexts,
         crashed_processor,
         exception,
-        salvage: options.salvage,
         warnings,
     };
-    plan.push(header_bytes, SegmentData::Bytes(Vec::new()));
+    plan.image.set_salvage(options.salvage);
+    plan.image
+        .reserve(usize::try_from(header_bytes).unwrap_or(0));
     (plan, patches)
 }
 

@@ -36,6 +36,7 @@ const MAX_BLOCKS: usize = 16;
 
 /// The block, plain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DebuggerData {
     /// Where it stands in the guest.
     pub gva: Gva,
@@ -50,6 +51,7 @@ pub struct DebuggerData {
 
 /// How a block is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Encoding {
     /// The variable's value.
     pub ki_wait_never: u64,

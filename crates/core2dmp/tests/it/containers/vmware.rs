@@ -63,7 +63,7 @@ fn memory_beside_the_state_in_either_order() {
         assert_eq!(info.warnings, Vec::<String>::new());
         // What debug registers the state tells.
         let registers = opened.cpus[0].registers.x86().unwrap();
-        assert_eq!(registers.dr, [0, 0, 0, 0, 0xffff_0ff0, 0x400]);
+        assert_eq!(registers.dr, Some([0, 0, 0, 0, 0xffff_0ff0, 0x400]));
     }
 }
 
@@ -234,10 +234,7 @@ fn a_vmem_alone_has_the_usual_hole() {
         high: high.to_vec(),
     };
     let holes = vmware::hole_of_vmem(0xc000_0000 + high.len() as u64);
-    let options = OpenOptions {
-        holes: holes.into_iter().collect(),
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().holes(holes.into_iter().collect());
     let opened = container::open(Arc::new(file), options).unwrap();
     assert_memory(&opened, &HIGH);
     let found = windows::identify(&opened).unwrap();

@@ -8,3 +8,4 @@ mod identify;
 mod ram_header_search;
 mod ram_headers;
 mod rebuild;
+mod unwind;
