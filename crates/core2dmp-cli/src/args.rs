@@ -4,6 +4,7 @@ mod target;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use core2dmp::dump::{DumpKind, Keep};
 use core2dmp::memory::Frames;
@@ -139,9 +140,15 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     pub(crate) salvage: bool,
     /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
-    /// given several times [default: what Windows says]
+    /// given several times; `none`: the file is read as it stands [default: what the memory tells]
     #[arg(long, value_name = "START-END", value_parser = sources::parse_hole)]
     pub(crate) hole: Vec<Frames>,
+    /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub(crate) kernel: Option<u64>,
+    /// The file's format, whatever it looks like
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(core2dmp::container::format_names()))]
+    pub(crate) format: Option<String>,
     /// Whose registers each processor gets
     #[arg(
         long,
@@ -176,9 +183,15 @@ pub(crate) struct InfoArgs {
     #[arg(long)]
     pub(crate) salvage: bool,
     /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
-    /// given several times [default: what Windows says]
+    /// given several times; `none`: the file is read as it stands [default: what the memory tells]
     #[arg(long, value_name = "START-END", value_parser = sources::parse_hole)]
     pub(crate) hole: Vec<Frames>,
+    /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub(crate) kernel: Option<u64>,
+    /// The file's format, whatever it looks like
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(core2dmp::container::format_names()))]
+    pub(crate) format: Option<String>,
     /// Whose registers each processor would get
     #[arg(
         long,
@@ -408,6 +421,13 @@ impl InfoArgs {
     pub(crate) fn source(&self) -> String {
         given(&self.files)
     }
+}
+
+/// An address in hexadecimal, as WinDbg writes it.
+fn address(text: &str) -> Result<u64, String> {
+    let plain = text.replace('`', "");
+    let hex = plain.strip_prefix("0x").unwrap_or(&plain);
+    u64::from_str_radix(hex, 16).map_err(|_| "expected an address, in hexadecimal".to_owned())
 }
 
 fn given(names: &[PathBuf]) -> String {

@@ -88,7 +88,7 @@
 //! - Files are read at positions and never mapped; the source is never written to.
 //!
 //! Modules import only those before them in this order, and a test keeps it:
-//! `address error format source codec memory image | container paging windows dump export audit write`.
+//! `address error format source codec memory image | container paging windows measure dump export audit write`.
 
 #![cfg_attr(
     test,
@@ -107,6 +107,7 @@ pub mod error;
 pub mod export;
 pub mod format;
 pub mod image;
+pub mod measure;
 pub mod memory;
 pub mod paging;
 pub mod source;

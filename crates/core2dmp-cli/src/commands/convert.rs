@@ -180,10 +180,12 @@ fn opened(
     consume::look_at(args, &sources)?;
     let options = OpenOptions::default()
         .salvage(args.salvage)
-        .holes(args.hole.clone());
+        .holes(args.hole.clone())
+        .format(args.format.clone());
     let guest = sources.guest(&options)?;
-    let search = |guest: &Guest| identify(guest, &args.header, HeaderSearch::default());
-    Ok(sources::identified(&sources, &options, guest, &search))
+    let search =
+        |guest: &Guest| identify(guest, &args.header, HeaderSearch::default(), args.kernel);
+    Ok(sources::identified(&options, guest, &search))
 }
 
 /// Makes the dump of the core itself.

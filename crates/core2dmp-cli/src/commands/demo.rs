@@ -78,6 +78,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         strict: false,
         salvage: false,
         hole: Vec::new(),
+        kernel: None,
+        format: None,
         context: Context::Auto,
         header: Vec::new(),
         json: false,

@@ -107,7 +107,8 @@ fn export(
 fn open(args: &ConvertArgs, sources: &Sources) -> Result<Guest, Failure> {
     let options = OpenOptions::default()
         .salvage(args.salvage)
-        .holes(args.hole.clone());
+        .holes(args.hole.clone())
+        .format(args.format.clone());
     if let Some(dump) = sources.dump()? {
         return Ok(dump.guest());
     }
@@ -115,8 +116,8 @@ fn open(args: &ConvertArgs, sources: &Sources) -> Result<Guest, Failure> {
     if guest.container.format != "raw" {
         return Ok(guest);
     }
-    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default());
-    Ok(sources::identified(sources, &options, guest, &search).guest)
+    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default(), args.kernel);
+    Ok(sources::identified(&options, guest, &search).guest)
 }
 
 /// Writes the file; what could not be written as it was.

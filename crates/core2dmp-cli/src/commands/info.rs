@@ -54,14 +54,15 @@ fn opened(args: &InfoArgs) -> Result<Opened, Failure> {
     let sources = sources::find(&args.files)?.open(&unpack)?;
     let options = OpenOptions::default()
         .salvage(args.salvage)
-        .holes(args.hole.clone());
+        .holes(args.hole.clone())
+        .format(args.format.clone());
     let dump = sources.dump()?;
     let guest = match &dump {
         Some(dump) => dump.guest(),
         None => sources.guest(&options)?,
     };
     let search = |guest: &Guest| look(args, guest);
-    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
+    let Identified { guest, found } = sources::identified(&options, guest, &search);
     Ok(Opened { dump, guest, found })
 }
 
@@ -72,7 +73,7 @@ fn look(args: &InfoArgs, guest: &Guest) -> Result<Windows, Failure> {
     } else {
         HeaderSearch::default()
     };
-    identify(guest, &args.header, search)
+    identify(guest, &args.header, search, args.kernel)
 }
 
 /// A dump whose memory says nothing.

@@ -34,8 +34,8 @@ fn open_core(path: &Path, interrupt: &Interrupt) -> Result<(Guest, Windows), Fai
     let sources = sources::find(&[path.to_path_buf()])?.open(&unpack)?;
     let options = OpenOptions::default();
     let guest = sources.guest(&options)?;
-    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default());
-    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
+    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default(), None);
+    let Identified { guest, found } = sources::identified(&options, guest, &search);
     Ok((guest, found?))
 }
 
@@ -69,6 +69,7 @@ fn identify(
     guest: &Guest,
     headers: &[PathBuf],
     header_search: HeaderSearch,
+    kernel: Option<u64>,
 ) -> Result<Windows, Failure> {
     let headers = headers
         .iter()
@@ -76,7 +77,8 @@ fn identify(
         .collect::<Result<_, _>>()?;
     let options = IdentifyOptions::default()
         .headers(headers)
-        .header_search(header_search);
+        .header_search(header_search)
+        .kernel(kernel);
     Ok(windows::identify_with(guest, &options)?)
 }
 

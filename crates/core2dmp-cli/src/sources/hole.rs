@@ -1,31 +1,22 @@
-//! Holes of raw memory: as the user gives them, as Windows' own map of memory proves them, as a hypervisor is
-//! known to make them.
-//!
-//! ```text
-//! flat           |------ file, byte n is address n ------|
-//! Windows says   |-- RAM --|   hole   |------ RAM -------|   the file is too short for that:
-//! opened again   |-- file -|          |-- rest of file --|
-//! ```
+//! Holes of raw memory: as the user gives them, as VMware makes them, or as the memory tells (`core2dmp::measure`).
 
 use core2dmp::address::{PAGE_SIZE, Pfn};
-use core2dmp::container::{Guest, OpenOptions, raw};
+use core2dmp::container::{Guest, OpenOptions};
+use core2dmp::measure::measured;
 use core2dmp::memory::Frames;
 use core2dmp::windows::Windows;
 
-use super::Sources;
 use crate::message::Failure;
 
 /// Where RAM continues that has no place below 4 GiB.
 const FOUR_GIB: u64 = 0x10_0000;
 /// VMware's hole starts at 3 GiB.
 const VMWARE: u64 = 0xc_0000;
-/// Where the hole below 4 GiB may start: VMware and QEMU's i440FX; q35, and q35 of up to 2.75 GiB; VirtualBox and
-/// i440FX of up to 3.5 GiB; Xen; Hyper-V. Each is only tried, and taken if Windows is found with it. Sources: QEMU,
-/// `hw/i386/pc_piix.c` and `pc_q35.c`; Xen, `public/hvm/e820.h` (`HVM_BELOW_4G_RAM_END`).
-const USUAL: [u64; 6] = [VMWARE, 0x8_0000, 0xb_0000, 0xe_0000, 0xf_0000, 0xf_8000];
-
-/// `START-END`, the end exclusive: hex, or a number with K, M or G behind it.
+/// `START-END`, the end exclusive: hex, or a number with K, M or G behind it; `none`: the file is read by address.
 pub(crate) fn parse(text: &str) -> Result<Frames, String> {
+    if text == "none" {
+        return Ok(Frames::new(Pfn::new(0), 0));
+    }
     let (start, end) = text
         .split_once('-')
         .ok_or("expected START-END, such as 0xc0000000-0x100000000 or 3G-4G")?;
@@ -84,52 +75,18 @@ pub(crate) struct Identified {
     pub(crate) found: Result<Windows, Failure>,
 }
 
-/// Finds Windows in `guest`, and in raw memory the hole that the file leaves out.
+/// Finds Windows in `guest`; raw memory whose holes are not given measures itself.
 pub(crate) fn identified(
-    sources: &Sources,
     options: &OpenOptions,
     guest: Guest,
     identify: &dyn Fn(&Guest) -> Result<Windows, Failure>,
 ) -> Identified {
     let found = identify(&guest);
-    if guest.container.format != "raw" || !options.holes.is_empty() {
+    if !options.holes.is_empty() {
         return Identified { guest, found };
     }
-    let holes: Vec<Frames> = match &found {
-        Ok(windows) => raw::hole(&guest, &windows.runs.value).into_iter().collect(),
-        Err(_) => usual(&guest),
-    };
-    for hole in holes {
-        let again = options.clone().holes(vec![hole]);
-        let Ok(mut other) = sources.guest(&again) else {
-            continue;
-        };
-        let why = if found.is_ok() {
-            "Windows counts memory behind a hole"
-        } else {
-            "Windows was found only with a hole"
-        };
-        other.container.warnings.push(format!(
-            "{why} that this raw file leaves out: read as with --hole {:#x}-{:#x}",
-            hole.first.gpa().get(),
-            hole.end().gpa().get()
-        ));
-        if let Ok(windows) = identify(&other) {
-            return Identified {
-                guest: other,
-                found: Ok(windows),
-            };
-        }
-    }
+    let (guest, found) = measured(guest, found, identify);
     Identified { guest, found }
-}
-
-/// The holes that a file of this size may leave out.
-fn usual(guest: &Guest) -> Vec<Frames> {
-    let frames = guest.container.size / PAGE_SIZE;
-    let is_flat = matches!(guest.memory.runs(), [run] if run.frames.first == Pfn::new(0));
-    let starts = USUAL.into_iter().filter(|start| is_flat && *start < frames);
-    starts.map(below_4g).collect()
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct OpenOptions {
     pub salvage: bool,
     /// Frames that a raw file leaves out, since no RAM was there.
     pub holes: Vec<Frames>,
+    /// The format, one of [`format_names`], whatever the file looks like.
+    pub format: Option<String>,
 }
 
 impl OpenOptions {
@@ -57,6 +59,13 @@ impl OpenOptions {
     #[must_use]
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
+        self
+    }
+
+    /// Sets [`format`](Self#structfield.format).
+    #[must_use]
+    pub fn format(mut self, format: Option<String>) -> Self {
+        self.format = format;
         self
     }
 
@@ -70,6 +79,8 @@ impl OpenOptions {
 
 /// A row of the table of formats.
 struct Format {
+    /// What the user asks for it by.
+    name: &'static str,
     /// As the user knows it.
     title: &'static str,
     /// The first bytes of its files; no other file beginning with them is raw memory.
@@ -116,72 +127,84 @@ impl<'a> Probe<'a> {
 /// Every format, the most specific first.
 static FORMATS: &[Format] = &[
     Format {
+        name: "xen",
         title: xen::TITLE,
         magics: xen::MAGICS,
         probe: xen::probe,
         open: Open::One(xen::open),
     },
     Format {
+        name: "dmp",
         title: dmp::TITLE,
         magics: dmp::MAGICS,
         probe: dmp::probe,
         open: Open::One(dmp::open),
     },
     Format {
+        name: "kdump",
         title: kdump::TITLE,
         magics: kdump::MAGICS,
         probe: kdump::probe,
         open: Open::Set(kdump::open),
     },
     Format {
+        name: "elf",
         title: elf::TITLE,
         magics: elf::MAGICS,
         probe: elf::probe,
         open: Open::One(elf::open),
     },
     Format {
+        name: "lime",
         title: lime::TITLE,
         magics: lime::MAGICS,
         probe: lime::probe,
         open: Open::One(lime::open),
     },
     Format {
+        name: "hiberfil",
         title: hiberfil::TITLE,
         magics: hiberfil::MAGICS,
         probe: hiberfil::probe,
         open: Open::One(hiberfil::open),
     },
     Format {
+        name: "zdmp",
         title: zdmp::TITLE,
         magics: zdmp::MAGICS,
         probe: zdmp::probe,
         open: Open::One(zdmp::open),
     },
     Format {
+        name: "vmware",
         title: vmware::TITLE,
         magics: vmware::MAGICS,
         probe: vmware::probe,
         open: Open::Set(vmware::open),
     },
     Format {
+        name: "hyperv",
         title: hyperv::TITLE,
         magics: hyperv::MAGICS,
         probe: hyperv::probe,
         open: Open::One(hyperv::open),
     },
     Format {
+        name: "qemu",
         title: qemu_stream::TITLE,
         magics: qemu_stream::MAGICS,
         probe: qemu_stream::probe,
         open: Open::One(qemu_stream::open),
     },
     Format {
+        name: "xen-save",
         title: xen_save::TITLE,
         magics: xen_save::MAGICS,
         probe: xen_save::probe,
         open: Open::One(xen_save::open),
     },
     Format {
+        name: "raw",
         title: raw::TITLE,
         magics: raw::MAGICS,
         probe: raw::probe,
@@ -221,6 +244,9 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
         .map(|source| head(&**source))
         .collect::<Result<Vec<_>>>()?;
     let Some(format) = FORMATS.iter().find(|format| {
+        if let Some(name) = &options.format {
+            return format.name == name;
+        }
         let mut files = heads.iter().zip(&sources);
         files.any(|(head, source)| (format.probe)(&Probe::of(head, &**source)))
     }) else {
@@ -245,16 +271,21 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
     }
 }
 
-/// The format that claims a file by its first bytes; none for raw memory, which any file may be.
+/// What [`OpenOptions::format`] may be.
+pub fn format_names() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|format| format.name)
+}
+
+/// The format that claims a file by its first bytes; none for raw memory, which any file may be, and for zeros.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read.
 pub fn recognise(source: &dyn ReadAt) -> Result<Option<&'static str>> {
     let head = head(source)?;
-    let claimed = FORMATS
-        .iter()
-        .find(|format| (format.probe)(&Probe::of(&head, source)));
+    let probe = Probe::of(&head, source);
+    let claimed = FORMATS.iter().find(|format| (format.probe)(&probe));
     Ok(claimed
+        .filter(|format| format.name != "hiberfil" || !hiberfil::is_nothing(&probe))
         .map(|format| format.title)
         .filter(|title| *title != raw::TITLE))
 }

@@ -52,20 +52,52 @@ pub(super) fn probe(probe: &Probe<'_>) -> bool {
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
-    let size = source.size();
-    let frames = size / PAGE_SIZE;
-    let mut runs = RunBuilder::default();
+    let frames = source.size() / PAGE_SIZE;
+    let mut regions = Vec::new();
     let (mut next, mut done) = (Pfn::new(0), 0_u64);
-    for hole in sorted(&options.holes)? {
-        let count = hole
-            .first
-            .frames_since(next)
-            .min(frames.saturating_sub(done));
-        push(&mut runs, next, count, done)?;
+    let ends = sorted(&options.holes)?.into_iter().map(Some).chain([None]);
+    for hole in ends {
+        let rest = frames.saturating_sub(done);
+        let count = hole.map_or(rest, |hole| hole.first.frames_since(next).min(rest));
+        regions.push(Region {
+            frames: Frames::new(next, count),
+            page: done,
+        });
         done = done.saturating_add(count);
-        next = hole.end();
+        next = hole.map_or(next, |hole| hole.end());
     }
-    push(&mut runs, next, frames.saturating_sub(done), done)?;
+    let holes: Vec<String> = options.holes.iter().map(ToString::to_string).collect();
+    let holes = match holes.as_slice() {
+        [] => "none: by address".to_owned(),
+        some => some.join(", "),
+    };
+    open_regions(source, &regions, holes)
+}
+
+/// Frames, and the page of a raw file at which they begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// The frames.
+    pub frames: Frames,
+    /// The number of the first one's page in the file.
+    pub page: u64,
+}
+
+/// Opens a raw file whose pages belong where `regions` say; `holes` says so in words.
+///
+/// # Errors
+/// [`Error::Malformed`] if two regions hold one frame, [`Error::TooMany`] if one lies beyond the last address.
+pub fn open_regions(source: Arc<dyn ReadAt>, regions: &[Region], holes: String) -> Result<Guest> {
+    let size = source.size();
+    let mut runs = RunBuilder::default();
+    for region in regions {
+        push(
+            &mut runs,
+            region.frames.first,
+            region.frames.count,
+            region.page,
+        )?;
+    }
     let runs = runs.finish().map_err(|overlap| {
         let place = Place::Physical(overlap.pfn.gpa());
         Error::malformed("memory", place, "every frame once", "it twice")
@@ -78,11 +110,6 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             size % PAGE_SIZE
         ));
     }
-    let holes: Vec<String> = options.holes.iter().map(ToString::to_string).collect();
-    let holes = match holes.as_slice() {
-        [] => "none: by address".to_owned(),
-        some => some.join(", "),
-    };
     Ok(Guest {
         memory: PhysicalMemory::new(source, runs),
         cpus: Vec::new(),

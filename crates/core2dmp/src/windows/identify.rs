@@ -41,6 +41,13 @@ impl IdentifyOptions {
         self
     }
 
+    /// Sets [`kernel`](Self#structfield.kernel).
+    #[must_use]
+    pub const fn kernel(mut self, kernel: Option<u64>) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
     /// Sets [`header_search`](Self#structfield.header_search).
     #[must_use]
     pub fn header_search(mut self, header_search: HeaderSearch) -> Self {
@@ -76,6 +83,7 @@ pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows
     let (kdbg, headers) = search.debugger_data(options)?;
     let mut warnings = guest.container.warnings.clone();
     warnings.extend(search.troubles());
+    warnings.extend(found.rivals.iter().map(ToString::to_string));
     Collector {
         search,
         kdbg,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "address",
     "error",
     "format",
@@ -15,6 +15,7 @@ const ORDER: [&str; 14] = [
     "container",
     "paging",
     "windows",
+    "measure",
     "dump",
     "export",
     "audit",

@@ -31,6 +31,7 @@ pub(crate) struct Windows {
     dtb: FactOf<String>,
     first_root_source: String,
     kernel: FactOf<Kernel>,
+    rivals: Vec<Rival>,
     kdbg: FactOf<Kdbg>,
     ps_loaded_module_list: FactOf<String>,
     ps_active_process_head: FactOf<String>,
@@ -53,6 +54,17 @@ pub(crate) struct Windows {
     processors: Vec<Processor>,
     modules: Vec<Module>,
     processes: Vec<Process>,
+}
+
+/// Another kernel in the same memory.
+#[derive(Debug, Serialize)]
+struct Rival {
+    kernel_base: String,
+    dtb: String,
+    source: String,
+    system_time: Option<String>,
+    system_time_utc: Option<String>,
+    why: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +164,7 @@ impl Windows {
             dtb: FactOf::new(&windows.dtb, ToString::to_string),
             first_root_source: windows.root_source.to_string(),
             kernel: kernel(&windows.kernel),
+            rivals: windows.rivals.iter().map(rival).collect(),
             kdbg: FactOf::new(&windows.kdbg, kdbg),
             ps_loaded_module_list: gva(&windows.module_list),
             ps_active_process_head: gva(&windows.process_list),
@@ -228,6 +241,17 @@ fn pdb(pdb: &PdbId) -> Pdb {
         name: pdb.name.clone(),
         age: pdb.age,
         id: pdb.to_string(),
+    }
+}
+
+fn rival(rival: &windows::Rival) -> Rival {
+    Rival {
+        kernel_base: hex(rival.base.get()),
+        dtb: hex(rival.root.get()),
+        source: rival.source.to_string(),
+        system_time: rival.system_time.map(hex),
+        system_time_utc: rival.system_time.and_then(time::utc),
+        why: rival.why.clone(),
     }
 }
 

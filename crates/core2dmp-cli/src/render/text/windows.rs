@@ -70,6 +70,15 @@ pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
     table.fact("page tables", &windows.dtb, ToString::to_string);
     table.noted("", "first found by", windows.root_source.to_string());
     kernel(&mut table, &windows.kernel);
+    for rival in &windows.rivals {
+        let time = rival.system_time.and_then(time::utc);
+        let time = time.map_or_else(String::new, |time| format!(", {time}"));
+        table.noted(
+            "",
+            format!("not {}, page tables {}{time}", rival.base, rival.root),
+            &rival.why,
+        );
+    }
     table.fact("KDBG", &windows.kdbg, |data| {
         let how = if data.encoding.is_some() {
             ", encoded"

@@ -263,7 +263,7 @@ impl Pages {
             return Ok(decoded);
         }
         let (block, first) = self.find(index)?;
-        let bytes = self.decode_block(&block)?;
+        let bytes = decode(&*self.source, &block)?;
         let last = first.saturating_add(block.pages).saturating_sub(1);
         let decoded = Arc::new(Decoded { first, bytes });
         for page in [first, last] {
@@ -271,36 +271,37 @@ impl Pages {
         }
         Ok(decoded)
     }
+}
 
-    fn decode_block(&self, block: &Block) -> Result<Vec<u8>, DecodeError> {
-        let offset = block.data;
-        let mut data = vec![0; usize::try_from(block.stored).unwrap_or(0)];
-        let read = fill_at(&*self.source, offset, &mut data);
-        let read = read.map_err(|source| DecodeError::Unreadable { offset, source })?;
-        if read < block.stored {
-            return Err(DecodeError::ended(offset));
-        }
-        let size = usize::try_from(block.pages)
-            .unwrap_or(0)
-            .saturating_mul(PAGE_BYTES);
-        let mut bytes = vec![0; size];
-        let corrupt = |what: String| DecodeError::corrupt(offset, what);
-        let made = match block.codec {
-            Codec::Stored => return Ok(data),
-            Codec::Plain => lz77::decode(&data, &mut bytes),
-            Codec::Huffman => huffman::decode(&data, &mut bytes),
-            Codec::Either => match huffman::decode(&data, &mut bytes) {
-                Ok(made) if made == size => Ok(made),
-                _ => lz77::decode(&data, &mut bytes),
-            },
-        };
-        match made {
-            Ok(made) if made == size => Ok(bytes),
-            Ok(made) => Err(corrupt(format!(
-                "Xpress data of {made:#x} bytes instead of {size:#x}"
-            ))),
-            Err(invalid) => Err(corrupt(format!("Xpress: {invalid}"))),
-        }
+/// The pages of a block.
+pub(super) fn decode(source: &dyn ReadAt, block: &Block) -> Result<Vec<u8>, DecodeError> {
+    let offset = block.data;
+    let mut data = vec![0; usize::try_from(block.stored).unwrap_or(0)];
+    let read = fill_at(source, offset, &mut data);
+    let read = read.map_err(|source| DecodeError::Unreadable { offset, source })?;
+    if read < block.stored {
+        return Err(DecodeError::ended(offset));
+    }
+    let size = usize::try_from(block.pages)
+        .unwrap_or(0)
+        .saturating_mul(PAGE_BYTES);
+    let mut bytes = vec![0; size];
+    let corrupt = |what: String| DecodeError::corrupt(offset, what);
+    let made = match block.codec {
+        Codec::Stored => return Ok(data),
+        Codec::Plain => lz77::decode(&data, &mut bytes),
+        Codec::Huffman => huffman::decode(&data, &mut bytes),
+        Codec::Either => match huffman::decode(&data, &mut bytes) {
+            Ok(made) if made == size => Ok(made),
+            _ => lz77::decode(&data, &mut bytes),
+        },
+    };
+    match made {
+        Ok(made) if made == size => Ok(bytes),
+        Ok(made) => Err(corrupt(format!(
+            "Xpress data of {made:#x} bytes instead of {size:#x}"
+        ))),
+        Err(invalid) => Err(corrupt(format!("Xpress: {invalid}"))),
     }
 }
 

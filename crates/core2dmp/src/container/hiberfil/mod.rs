@@ -51,9 +51,14 @@ pub(super) fn probe(probe: &Probe<'_>) -> bool {
     State::of(probe.head).is_some_and(|state| {
         state != State::Wiped
             || tables::find(probe.source, probe.head).is_some()
-            || runs::find_chain(probe.source, 0).is_some()
+            || runs::find_proven_chain(probe.source).is_some()
             || state::is_all_zeros(probe.source)
     })
+}
+
+/// Whether the file is claimed for being nothing but zeros, as a page file or a wiped hibernation file may be.
+pub(super) fn is_nothing(probe: &Probe<'_>) -> bool {
+    State::of(probe.head) == Some(State::Wiped) && state::is_all_zeros(probe.source)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {

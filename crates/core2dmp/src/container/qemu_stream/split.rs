@@ -18,7 +18,6 @@ use crate::format::qemu_stream::cmos;
 use crate::format::u16_at;
 use crate::memory::Frames;
 
-const FOUR_GIB: u64 = 1 << 32;
 /// The unit of the CMOS' numbers.
 const UNIT: u64 = 64 << 10;
 

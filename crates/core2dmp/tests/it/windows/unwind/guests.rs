@@ -25,7 +25,7 @@ fn every_kind_of_frame_on_the_processors_of_a_crashed_guest() {
         let planted = plant(&mut guest, 1);
         let opened = open(file_of(&guest.xen_core())).unwrap();
         let found = windows::identify(&opened).unwrap();
-        let contexts = windows::contexts(&opened, &found, ContextPolicy::Auto);
+        let contexts = found.crash_state(&opened, ContextPolicy::Auto).contexts;
         let start = Registers::from_context(&contexts[1].context).unwrap();
         let space = found.space(&opened.memory);
         let stack = walk(&found, &space, &start);
