@@ -15,13 +15,11 @@ mod confine;
 mod escape;
 mod hash;
 mod interrupt;
-mod map;
-mod memory_diff;
 mod message;
 mod progress;
 mod registers;
+mod remedy;
 mod render;
-mod sources;
 mod time;
 
 use std::process::ExitCode;
@@ -29,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::args::{Args, Command};
-use self::confine::Needs;
+use self::confine::Access;
 use self::message::Outcome;
 
 fn main() -> ExitCode {
@@ -53,15 +51,15 @@ fn main() -> ExitCode {
 
 /// Gives up what the command does not need, before it looks at a guest.
 fn confine(args: &Args) {
-    let needs = match &args.command {
+    let access = match &args.command {
         // Its guest is its own.
         Command::Demo(_) => return,
         _ if args.no_sandbox => return confine::stay_out(),
-        Command::Convert(args) => Needs::of_convert(args),
-        Command::Info(args) => Needs::of_info(args),
-        Command::Check(args) => Needs::of_check(args),
-        Command::Diff(args) => Needs::of_diff(args),
-        Command::Repair(args) => Needs::of_repair(args),
+        Command::Convert(args) => Access::of_convert(args),
+        Command::Info(args) => Access::of_info(args),
+        Command::Check(args) => Access::of_check(args),
+        Command::Diff(args) => Access::of_diff(args),
+        Command::Repair(args) => Access::of_repair(args),
     };
-    confine::enter(&needs);
+    confine::enter(&access);
 }

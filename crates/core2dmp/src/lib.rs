@@ -6,11 +6,12 @@
 //! container file  ->  physical memory  ->  Windows  ->  plan  ->  dump file
 //! (Xen, QEMU, ..)     (runs of frames)     (facts)      (data)    (bytes)
 //!
-//!   container::open     memory, paging    windows::identify   dump::plan   write::execute
+//!   open, container     memory, paging    windows::identify   dump::plan   write::to_file
 //! ```
 //!
 //! Modules import only those before them in this order, and a test keeps it:
-//! `address error format source image codec | memory container paging windows dump export audit write`.
+//! `address text error progress format source image codec | memory container paging windows open dump export audit
+//! write`.
 //!
 //! Guest memory is hostile: every loop over it has a bound, every size is checked before it allocates,
 //! and nothing here panics on what a guest has written. What could not be read is reported, never
@@ -34,7 +35,12 @@ pub mod export;
 pub mod format;
 pub mod image;
 pub mod memory;
+pub mod open;
 pub mod paging;
+pub mod progress;
 pub mod source;
+pub mod text;
 pub mod windows;
 pub mod write;
+
+pub use open::{OpenOptions, Opened, open};

@@ -7,15 +7,17 @@
 use std::io;
 use std::path::PathBuf;
 
-use core2dmp::container::{Guest, OpenOptions};
+use core2dmp::container::Guest;
 use core2dmp::dump::{self, Plan, PlanOptions};
+use core2dmp::open::Files;
+use core2dmp::progress::{Progress as _, Work};
 use core2dmp::windows::{self, HeaderSearch, Windows};
 use core2dmp::write::{self, WriteOptions};
 
 use super::around;
-use super::consume::{self, InPlace};
+use super::in_place::{self as consume, InPlace};
 use super::output::Output;
-use super::{export, identify};
+use super::{export, open_options};
 use crate::args::ConvertArgs;
 use crate::escape;
 use crate::hash::{self, Hashed};
@@ -23,7 +25,6 @@ use crate::interrupt::Interrupt;
 use crate::message::{self, Failure, to_stderr, to_stdout};
 use crate::progress::Bar;
 use crate::render::{json, text};
-use crate::sources::{self, Files, Identified, Unpack};
 
 /// What a conversion found and planned.
 struct Conversion {
@@ -94,7 +95,7 @@ fn convert(
 ) -> Result<(Output, Conversion), Failure> {
     // Of a core that was consumed nothing is left to be found.
     consume::look(args)?;
-    let files = sources::find(args.sources_and_output().0)?;
+    let files = Files::find(args.sources_and_output().0)?;
     let output = Output::of(args, &files)?;
     if let Some(document) = document {
         document.output = Some(output.name());
@@ -127,7 +128,7 @@ fn read(
     interrupt: &Interrupt,
     document: &mut Option<&mut json::Convert>,
 ) -> Result<Conversion, Failure> {
-    let Identified { guest, found } = opened(args, files, output, interrupt)?;
+    let (guest, found) = opened(args, files, output, interrupt)?;
     if let Some(document) = document {
         document.container = Some(json::Container::new(&guest));
         document.warnings.clone_from(&guest.container.warnings);
@@ -172,21 +173,14 @@ fn opened(
     files: Files,
     output: &Output,
     interrupt: &Interrupt,
-) -> Result<Identified, Failure> {
-    let sources = files.open(&Unpack {
-        folder: output.folder(args.dry_run),
-        salvage: args.salvage,
-        quiet: args.quiet,
-        interrupt: interrupt.clone(),
-    })?;
-    consume::look_at(args, &sources)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
-    let guest = sources.guest(&options)?;
-    let search = |guest: &Guest| identify(guest, &args.header, HeaderSearch::default());
-    Ok(sources::identified(&sources, &options, guest, &search))
+) -> Result<(Guest, Result<Windows, Failure>), Failure> {
+    consume::look_at(args, &files)?;
+    let search = HeaderSearch::default();
+    let mut options = open_options(args.salvage, &args.hole, &args.header, search)?;
+    options.unpack_in = Some(output.folder(args.dry_run));
+    let mut opened = files.open(&options, &Bar::new(args.quiet, interrupt))?;
+    let found = opened.identify().map_err(Failure::from);
+    Ok((opened.guest, found))
 }
 
 /// Makes the dump of the core itself.
@@ -235,7 +229,8 @@ fn execute(
 ) -> Result<Done, Failure> {
     let mut done = Done::default();
     let memory = &guest.memory;
-    let bar = Bar::new(plan.size, args.quiet, interrupt.clone());
+    let bar = Bar::new(args.quiet, interrupt);
+    bar.begin(Work::Write, plan.size);
     let result = match output {
         // Nothing to clean up: a signal ends it at once, even where the reader does not read.
         Output::Stream if args.hash => {
@@ -268,7 +263,7 @@ fn execute(
             }
         }
     };
-    bar.clear();
+    bar.end();
     let corrupt = result?.corrupt_pages;
     let corrupt = corrupt.iter();
     done.warnings = corrupt

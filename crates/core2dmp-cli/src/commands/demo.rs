@@ -20,7 +20,9 @@ use core2dmp::image::{Segment, SegmentData};
 use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
-use super::{convert, open_dump, repair};
+use core2dmp::open;
+
+use super::{convert, repair};
 use crate::args::{CheckArgs, Context, ConvertArgs, DemoArgs, Kind, RepairArgs, Target};
 use crate::escape;
 use crate::interrupt::Interrupt;
@@ -102,7 +104,7 @@ fn judge(dump: &Path) -> Result<(), Failure> {
         json: false,
         verbose: false,
     };
-    let opened = open_dump(dump)?;
+    let opened = open::dump(dump)?;
     let report = text::check(&args, &opened, &check::check(&opened), None);
     to_stdout(&format!(
         "  $ core2dmp check {}\n{report}",
@@ -113,7 +115,7 @@ fn judge(dump: &Path) -> Result<(), Failure> {
 /// The same dump behind a header that the guest made in another boot: refused, explained, repaired.
 fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
     let path = dir.join("stale.dmp");
-    let good = open_dump(dump)?;
+    let good = open::dump(dump)?;
     let header = stale_header(&good);
     let header_bytes = header.len() as u64;
     let segments = [
@@ -138,7 +140,7 @@ fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> 
         let _guard = interrupt.guard();
         write::segments_to_file(&segments, &good.memory(), &path, options, &Silent)?;
     }
-    let bad = open_dump(&path)?;
+    let bad = open::dump(&path)?;
     let verdict = diff::diff_headers(&good.header, &bad.header).map(|diff| diff.verdict());
     to_stdout(
         "\nThe same memory behind a header that a driver made in another boot, of another type:\n",

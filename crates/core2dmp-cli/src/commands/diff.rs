@@ -16,12 +16,13 @@ use core2dmp::audit::diff::{
 use core2dmp::error::Error;
 use core2dmp::format::header_fields::FieldId;
 
-use super::open_if_dump;
-use super::side::Side;
+use core2dmp::memory::compare::{self, MemoryDiff};
+use core2dmp::open;
+
+use super::compared::Compared;
 use crate::args::DiffArgs;
 use crate::escape;
 use crate::interrupt::Interrupt;
-use crate::memory_diff::{self, MemoryDiff};
 use crate::message::{Failure, Outcome, to_stdout};
 use crate::progress::Bar;
 use crate::render::{json, text};
@@ -86,20 +87,18 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
             hint: "core2dmp diff A B, or core2dmp diff --listing FILE --with HEADER",
         });
     };
-    let (old, new) = (Side::open(old, interrupt)?, Side::open(new, interrupt)?);
+    let bar = Bar::new(false, interrupt);
+    let (old, new) = (Compared::open(old, &bar)?, Compared::open(new, &bar)?);
     let mut fields =
         diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
     let has_bodies = old.body.is_some() && new.body.is_some();
     if has_bodies && old.type_fits && new.type_fits {
         types_fit(&mut fields);
     }
-    let memory = args.memory.then(|| {
-        let (a, b) = (&old.guest.memory, &new.guest.memory);
-        let bar = Bar::new(memory_diff::bytes(a, b), false, interrupt.clone());
-        let memory = memory_diff::compare(a, b, &bar);
-        bar.clear();
-        memory
-    });
+    let memory = args
+        .memory
+        .then(|| compare::compare(&old.guest.memory, &new.guest.memory, &bar))
+        .transpose()?;
     Ok(Comparison {
         bytes: diff::byte_differences(&old.header, &new.header),
         old: old.name,
@@ -128,7 +127,7 @@ fn types_fit(fields: &mut HeaderDiff) {
 /// The fields behind a listing of bytes.
 fn lay_over(listing: &Path, with: &Path) -> Result<Comparison, Failure> {
     let differences = diff::parse_listing(&read_text(listing)?).map_err(|e| not_a_listing(&e))?;
-    let Some(dump) = open_if_dump(with)? else {
+    let Some(dump) = open::dump_if_one(with)? else {
         return Err(not_comparable(&DiffError::NotAHeader { which: "--with" }));
     };
     let header = dump.header;

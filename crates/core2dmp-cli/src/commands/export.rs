@@ -8,19 +8,20 @@
 
 use std::io;
 
-use core2dmp::container::{Guest, OpenOptions};
+use core2dmp::container::Guest;
 use core2dmp::export::{self, Export, ExportFormat};
+use core2dmp::open::Files;
+use core2dmp::progress::{Progress as _, Work};
 use core2dmp::windows::HeaderSearch;
 use core2dmp::write::{self, WriteOptions};
 
 use super::output::Output;
-use super::{around, identify};
+use super::{around, open_options};
 use crate::args::{ConvertArgs, Kind};
 use crate::interrupt::Interrupt;
 use crate::message::{self, Failure, to_stderr, to_stdout};
 use crate::progress::Bar;
 use crate::render::{json, text};
-use crate::sources::{self, Sources, Unpack};
 
 /// What was opened and planned.
 struct Exported {
@@ -65,20 +66,14 @@ fn export(
     interrupt: &Interrupt,
     document: &mut Option<&mut json::Convert>,
 ) -> Result<(Output, Exported), Failure> {
-    let files = sources::find(args.sources_and_output().0)?;
+    let files = Files::find(args.sources_and_output().0)?;
     let output = Output::of(args, &files)?;
     if let Some(document) = document {
         document.output = Some(output.name());
     }
     let leftovers = around::leftovers(args, &output);
     let watch = around::Watch::start(&files.paths);
-    let unpack = Unpack {
-        folder: output.folder(args.dry_run),
-        salvage: args.salvage,
-        quiet: args.quiet,
-        interrupt: interrupt.clone(),
-    };
-    let opened = files.open(&unpack).and_then(|sources| open(args, &sources));
+    let opened = open(args, files, &output, interrupt);
     let guest = watch.explain(opened)?;
     if let Some(document) = document {
         document.container = Some(json::Container::new(&guest));
@@ -103,20 +98,17 @@ fn export(
 }
 
 /// The guest; of raw memory with the hole that Windows in it speaks of, if there is Windows in it.
-fn open(args: &ConvertArgs, sources: &Sources) -> Result<Guest, Failure> {
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
-    if let Some(dump) = sources.dump()? {
-        return Ok(dump.guest());
-    }
-    let guest = sources.guest(&options)?;
-    if guest.container.format != "raw" {
-        return Ok(guest);
-    }
-    let search = |guest: &Guest| identify(guest, &[], HeaderSearch::default());
-    Ok(sources::identified(sources, &options, guest, &search).guest)
+fn open(
+    args: &ConvertArgs,
+    files: Files,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<Guest, Failure> {
+    let search = HeaderSearch::default();
+    let mut options = open_options(args.salvage, &args.hole, &[], search)?;
+    options.unpack_in = Some(output.folder(args.dry_run));
+    let opened = files.open(&options, &Bar::new(args.quiet, interrupt))?;
+    Ok(opened.guest)
 }
 
 /// Writes the file; what could not be written as it was.
@@ -128,7 +120,8 @@ fn execute(
     interrupt: &Interrupt,
 ) -> Result<Vec<String>, Failure> {
     let (memory, salvage) = (&guest.memory, args.salvage);
-    let bar = Bar::new(export.size, args.quiet, interrupt.clone());
+    let bar = Bar::new(args.quiet, interrupt);
+    bar.begin(Work::Write, export.size);
     let result = match output {
         Output::Stream => {
             let mut out = io::stdout().lock();
@@ -145,7 +138,7 @@ fn execute(
             write::export_to_file(export, memory, path, salvage, options, &bar)
         }
     };
-    bar.clear();
+    bar.end();
     let corrupt = result?.corrupt_pages;
     Ok(corrupt
         .iter()

@@ -3,17 +3,18 @@
 //! Where no Windows is found in a core the container is shown all the same, and the error follows. Of a dump the
 //! header is shown first; that the memory behind it is not understood, or that there is none, is a warning.
 
+use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::container::{Guest, OpenOptions};
 use core2dmp::dump::{self, Plan, PlanOptions};
+use core2dmp::open::Files;
 use core2dmp::windows::{self, HeaderSearch, Windows};
 
-use super::identify;
+use super::open_options;
 use crate::args::InfoArgs;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stdout};
+use crate::progress::Bar;
 use crate::render::{json, text};
-use crate::sources::{self, Identified, Unpack};
 
 /// A file that was opened; a dump's memory is a guest like any other.
 struct Opened {
@@ -47,30 +48,21 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
 }
 
 fn opened(args: &InfoArgs) -> Result<Opened, Failure> {
-    let unpack = Unpack::temporary(args.salvage, args.json, Interrupt::install()?);
-    let sources = sources::find(&args.files)?.open(&unpack)?;
-    let options = OpenOptions {
-        salvage: args.salvage,
-        holes: args.hole.clone(),
-    };
-    let dump = sources.dump()?;
-    let guest = match &dump {
-        Some(dump) => dump.guest(),
-        None => sources.guest(&options)?,
-    };
-    let search = |guest: &Guest| look(args, guest);
-    let Identified { guest, found } = sources::identified(&sources, &options, guest, &search);
-    Ok(Opened { dump, guest, found })
-}
-
-fn look(args: &InfoArgs, guest: &Guest) -> Result<Windows, Failure> {
     // Who asks for every source of every field gets every source.
     let search = if args.facts {
         HeaderSearch::All
     } else {
         HeaderSearch::default()
     };
-    identify(guest, &args.header, search)
+    let bar = Bar::new(args.json, &Interrupt::install()?);
+    let options = open_options(args.salvage, &args.hole, &args.header, search)?;
+    let mut opened = Files::find(&args.files)?.open(&options, &bar)?;
+    let found = opened.identify().map_err(Failure::from);
+    Ok(Opened {
+        dump: opened.dump,
+        guest: opened.guest,
+        found,
+    })
 }
 
 /// A dump whose memory says nothing.

@@ -15,7 +15,7 @@ use core2dmp::error::Error;
 use crate::args::{ConvertArgs, RepairArgs};
 use crate::escape;
 use crate::message::Failure;
-use crate::sources::{self, Files};
+use core2dmp::open::{self, Files};
 
 /// Where the dump goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Output {
     /// Where temporary files of this output go.
     pub(super) fn folder(&self, is_dry_run: bool) -> PathBuf {
         match self {
-            Self::File(path) if !is_dry_run => sources::folder_of(path).to_path_buf(),
+            Self::File(path) if !is_dry_run => open::folder_of(path).to_path_buf(),
             _ => std::env::temp_dir(),
         }
     }
@@ -117,7 +117,7 @@ fn default_name(source: &Path, ending: &str) -> Result<PathBuf, Failure> {
             hint: "give the name of the dump: core2dmp convert SOURCE OUT.dmp",
         });
     }
-    Ok(sources::unwrapped(source).with_extension(ending))
+    Ok(open::without_ending(source).with_extension(ending))
 }
 
 /// Whether both names mean one file, which `--force` would destroy.

@@ -12,9 +12,11 @@ use core2dmp::audit::check::Severity;
 use core2dmp::audit::repair::{self, Repair};
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::error::Error;
+use core2dmp::open;
+use core2dmp::progress::Work;
 use core2dmp::write::{self, WriteOptions, in_place};
 
-use super::{open_core, open_dump, output};
+use super::{open_core, output};
 use crate::args::RepairArgs;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, Outcome, to_stdout};
@@ -90,7 +92,7 @@ fn mend(
     interrupt: &Interrupt,
     document: &mut json::Repair,
 ) -> Result<(Outcome, String), Failure> {
-    let dump = open_dump(&args.file)?;
+    let dump = open::dump(&args.file)?;
     let repair = match &args.from {
         None => repair::repair(&dump)?,
         Some(core) => from_core(&dump, core, interrupt)?,
@@ -111,7 +113,7 @@ fn mend(
 }
 
 fn from_core(dump: &DumpFile, core: &Path, interrupt: &Interrupt) -> Result<Repair, Failure> {
-    let (guest, windows) = open_core(core, interrupt)?;
+    let (guest, windows) = open_core(core, &Bar::new(false, interrupt))?;
     Ok(repair::repair_from(dump, &guest, &windows)?)
 }
 
@@ -141,13 +143,10 @@ fn apply(
         sparse: false,
         verify: false,
     };
-    let bar = Bar::new(repair.size(), false, interrupt.clone());
-    let result = {
-        let _guard = interrupt.guard();
-        write::segments_to_file(&segments, &dump.memory(), &path, options, &bar)
-    };
-    bar.clear();
-    result?;
+    let _guard = interrupt.guard();
+    Bar::new(false, interrupt).over(Work::Write, repair.size(), |bar| {
+        write::segments_to_file(&segments, &dump.memory(), &path, options, bar)
+    })?;
     Ok(Written::File(path))
 }
 

@@ -30,6 +30,11 @@ pub(crate) const fn verdict(worst: Option<Severity>) -> &'static str {
     }
 }
 
+/// What a repair needs that the original core has.
+pub(crate) fn from_core(missing: &str) -> String {
+    format!("{missing}; --from the original core")
+}
+
 /// Where the bytes behind a dump's header come from.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bytes {

@@ -38,6 +38,7 @@ use crate::error::{Error, Place, Result};
 use crate::image::{Segment, SegmentData};
 use crate::memory::PhysicalMemory;
 
+pub use crate::progress::{Progress, Silent};
 pub use export::{export_to_file, export_to_stream};
 pub use leftover::{Leftover, leftovers};
 pub use split::to_parts;
@@ -56,22 +57,6 @@ pub fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
 const STEP: u64 = 32 << 20;
 /// Bytes of a buffer where the kernel does not copy.
 const BUFFER: usize = 1 << 20;
-
-/// Is told how far the writer is, and may stop it.
-pub trait Progress {
-    /// `bytes` more of the file are done; `Break` stops, and nothing is left behind.
-    fn advance(&self, bytes: u64) -> ControlFlow<()>;
-}
-
-/// Nobody watches.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn advance(&self, _: u64) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
 
 /// How to write a file.
 #[derive(Debug, Clone, Copy)]

@@ -4,9 +4,11 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 17] = [
     "address",
+    "text",
     "error",
+    "progress",
     "format",
     "source",
     "image",
@@ -15,6 +17,7 @@ const ORDER: [&str; 14] = [
     "container",
     "paging",
     "windows",
+    "open",
     "dump",
     "export",
     "audit",

@@ -6,8 +6,8 @@ use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
 
 use super::diff::{Pages, pages};
 use super::{Error, Head, hex};
-use crate::commands::deep::Deep;
-use crate::render::verdict;
+use crate::commands::check::Deep;
+use crate::render::{from_core, verdict};
 
 /// `core2dmp check --json`.
 #[derive(Debug, Serialize)]
@@ -37,7 +37,7 @@ struct Against {
 
 impl Against {
     fn new(deep: &Deep) -> Self {
-        let memory = &deep.memory;
+        let memory = &deep.pages.memory;
         Self {
             core: deep.core.clone(),
             alike_pages: memory.alike,
@@ -60,7 +60,7 @@ pub(super) struct Found {
     found: String,
     debugger: Option<&'static str>,
     mendable: bool,
-    needs: Option<&'static str>,
+    needs: Option<String>,
 }
 
 impl Check {
@@ -105,7 +105,8 @@ pub(super) fn found(findings: &[Finding]) -> Vec<Found> {
             mendable: finding.mend == Mend::Yes,
             needs: match finding.mend {
                 Mend::Yes => None,
-                Mend::No(missing) => Some(missing),
+                Mend::No(missing) => Some(missing.to_owned()),
+                Mend::FromCore(missing) => Some(from_core(missing)),
             },
         })
         .collect()

@@ -4,7 +4,6 @@
 //! never left out: what is not known is null. Guest strings are escaped to ASCII.
 
 mod check;
-mod consume;
 mod container;
 mod crash;
 mod diff;
@@ -12,6 +11,7 @@ mod dump;
 mod dump_file;
 mod export;
 mod header;
+mod in_place;
 mod repair;
 mod windows;
 
@@ -27,13 +27,13 @@ use crate::escape::ascii_json;
 use crate::message::Failure;
 
 pub(crate) use check::Check;
-pub(crate) use consume::InPlace;
 pub(crate) use container::Container;
 pub(crate) use diff::Diff;
 pub(crate) use dump::Dump;
 pub(crate) use dump_file::DumpFile;
 pub(crate) use export::Export;
 pub(crate) use header::{Field, fields};
+pub(crate) use in_place::InPlace;
 pub(crate) use repair::Repair;
 pub(crate) use windows::Windows;
 
@@ -153,7 +153,7 @@ impl From<&Failure> for Error {
     fn from(failure: &Failure) -> Self {
         Self {
             message: failure.message(),
-            hint: failure.hint().map(str::to_owned),
+            hint: failure.hint(),
             tried: failure
                 .attempts()
                 .iter()

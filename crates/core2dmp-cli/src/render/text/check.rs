@@ -6,9 +6,9 @@ use core2dmp::error::Error;
 
 use super::{Table, count};
 use crate::args::CheckArgs;
-use crate::commands::deep::Deep;
+use crate::commands::check::Deep;
 use crate::escape::{self, printable};
-use crate::render::verdict;
+use crate::render::{from_core, verdict};
 
 /// Columns of the keys under a finding.
 const KEYS: usize = 8;
@@ -43,7 +43,7 @@ pub(crate) fn check(
 
 /// The pages, against the core's.
 fn against_core(out: &mut String, deep: &Deep) {
-    let memory = &deep.memory;
+    let memory = &deep.pages.memory;
     let mut table = Table::default();
     table.row("core", &deep.core);
     table.row("alike", count(memory.alike, "page"));
@@ -56,7 +56,7 @@ fn against_core(out: &mut String, deep: &Deep) {
     if memory.unreadable.pages > 0 {
         table.row("unreadable", count(memory.unreadable.pages, "page"));
     }
-    if let Some((pfn, offset)) = deep.first {
+    if let Some((pfn, offset)) = deep.pages.first {
         let place = offset.map_or_else(String::new, |at| format!("at offset {at:#x} of the dump"));
         table.noted("first", format!("frame {pfn}"), place);
     }
@@ -118,6 +118,7 @@ pub(super) fn mended(finding: &Finding) -> String {
     match finding.mend {
         Mend::Yes => "mends it".to_owned(),
         Mend::No(missing) => format!("cannot: it needs {missing}"),
+        Mend::FromCore(missing) => format!("cannot: it needs {}", from_core(missing)),
     }
 }
 

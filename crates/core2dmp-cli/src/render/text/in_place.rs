@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Table, count, size};
-use crate::commands::consume::InPlace;
+use crate::commands::in_place::InPlace;
 use crate::escape;
 
 /// The part of the report on a conversion in place.

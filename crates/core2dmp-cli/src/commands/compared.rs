@@ -11,13 +11,15 @@ use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::{self, PlanOptions};
 
-use super::{open_core, open_if_dump};
-use crate::interrupt::Interrupt;
-use crate::message::Failure;
+use core2dmp::open;
 
-/// A file.
+use super::open_core;
+use crate::message::Failure;
+use crate::progress::Bar;
+
+/// A file that is compared.
 #[derive(Debug)]
-pub(super) struct Side {
+pub(super) struct Compared {
     /// As it was given.
     pub(super) name: String,
     /// What was compared, in words.
@@ -30,11 +32,11 @@ pub(super) struct Side {
     pub(super) guest: Guest,
 }
 
-impl Side {
+impl Compared {
     /// Reads what there is to compare.
-    pub(super) fn open(path: &Path, interrupt: &Interrupt) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, bar: &Bar) -> Result<Self, Failure> {
         let name = path.to_string_lossy().into_owned();
-        if let Some(dump) = open_if_dump(path)? {
+        if let Some(dump) = open::dump_if_one(path)? {
             return Ok(Self {
                 name,
                 what: "its header",
@@ -44,7 +46,7 @@ impl Side {
                 header: dump.header,
             });
         }
-        let (guest, windows) = open_core(path, interrupt)?;
+        let (guest, windows) = open_core(path, bar)?;
         let plan = dump::plan(&guest, &windows, &PlanOptions::default())?;
         Ok(Self {
             name,

@@ -17,7 +17,8 @@ use crate::escape;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stderr};
 use crate::progress::Bar;
-use crate::sources::{self, Sources};
+use core2dmp::open::{self, Files};
+use core2dmp::progress::Work;
 
 /// What does not fit.
 const NOT_ONE_FILE: &str = "several files, or a compressed one, do not become a dump in place";
@@ -86,7 +87,7 @@ pub(super) fn look(args: &ConvertArgs) -> Result<(), Failure> {
             );
         }
     }
-    if args.in_place && sources::is_compressed(args.core()) {
+    if args.in_place && open::is_compressed(args.core()) {
         return refused(NOT_ONE_FILE.to_owned(), "convert without --in-place");
     }
     let asks = args.in_place && !args.dry_run && !args.yes;
@@ -100,8 +101,8 @@ pub(super) fn look(args: &ConvertArgs) -> Result<(), Failure> {
 }
 
 /// Refuses what is not one uncompressed file.
-pub(super) fn look_at(args: &ConvertArgs, sources: &Sources) -> Result<(), Failure> {
-    if !args.in_place || sources.is_one_file_as_it_is() {
+pub(super) fn look_at(args: &ConvertArgs, files: &Files) -> Result<(), Failure> {
+    if !args.in_place || files.is_one_as_it_is() {
         return Ok(());
     }
     refused(NOT_ONE_FILE.to_owned(), "convert without --in-place")
@@ -126,15 +127,14 @@ pub(super) fn execute(
     if !args.yes {
         ask(args, dump, cost)?;
     }
-    let bar = Bar::new(cost.saved, args.quiet, interrupt.clone());
-    let done = {
-        let _guard = interrupt.guard();
-        prepared.execute(plan, args.force, &bar)
-    };
-    bar.clear();
+    let _guard = interrupt.guard();
+    let bar = Bar::new(args.quiet, interrupt);
+    let done = bar.over(Work::Write, cost.saved, |bar| {
+        prepared.execute(plan, args.force, bar)
+    })?;
     Ok(InPlace {
         cost,
-        done: Some(done?),
+        done: Some(done),
     })
 }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use core2dmp::write::in_place::reshape;
 
 use crate::args::{CheckArgs, ConvertArgs, DiffArgs, InfoArgs, RepairArgs};
-use crate::sources::{self, folder_of};
+use core2dmp::open::{self, Files, folder_of};
 
 /// Paths, and what is done with them.
 #[derive(Debug, Default)]
-pub(crate) struct Needs {
+pub(crate) struct Access {
     /// Read: files, or folders with all below them.
     pub(crate) read: Vec<PathBuf>,
     /// Listed.
@@ -22,71 +22,71 @@ pub(crate) struct Needs {
     pub(crate) moves: bool,
 }
 
-impl Needs {
+impl Access {
     /// Of `convert`.
     pub(crate) fn of_convert(args: &ConvertArgs) -> Self {
-        let mut needs = Self::default();
+        let mut access = Self::default();
         let (sources, output) = args.sources_and_output();
-        needs.sources(sources);
-        needs.read.extend_from_slice(&args.header);
+        access.sources(sources);
+        access.read.extend_from_slice(&args.header);
         if args.in_place || args.undo {
-            needs.consumed(args.core(), output);
+            access.consumed(args.core(), output);
         } else if !args.dry_run {
-            needs.output(output, args.core());
+            access.output(output, args.core());
         }
-        if needs.write.is_empty() {
-            needs.unpacked(sources);
+        if access.write.is_empty() {
+            access.unpacked(sources);
         }
-        needs
+        access
     }
 
     /// Of `info`.
     pub(crate) fn of_info(args: &InfoArgs) -> Self {
-        let mut needs = Self::default();
-        needs.sources(&args.files);
-        needs.read.extend_from_slice(&args.header);
-        needs.unpacked(&args.files);
-        needs
+        let mut access = Self::default();
+        access.sources(&args.files);
+        access.read.extend_from_slice(&args.header);
+        access.unpacked(&args.files);
+        access
     }
 
     /// Of `check`.
     pub(crate) fn of_check(args: &CheckArgs) -> Self {
-        let mut needs = Self::default();
-        needs.source(&args.file);
+        let mut access = Self::default();
+        access.source(&args.file);
         if let Some(core) = &args.with {
-            needs.source(core);
-            needs.unpacked(std::slice::from_ref(core));
+            access.source(core);
+            access.unpacked(std::slice::from_ref(core));
         }
-        needs
+        access
     }
 
     /// Of `diff`.
     pub(crate) fn of_diff(args: &DiffArgs) -> Self {
-        let mut needs = Self::default();
+        let mut access = Self::default();
         for file in args.old.iter().chain(&args.new).chain(&args.with) {
-            needs.source(file);
-            needs.unpacked(std::slice::from_ref(file));
+            access.source(file);
+            access.unpacked(std::slice::from_ref(file));
         }
-        needs.read.extend(args.listing.clone());
-        needs
+        access.read.extend(args.listing.clone());
+        access
     }
 
     /// Of `repair`.
     pub(crate) fn of_repair(args: &RepairArgs) -> Self {
-        let mut needs = Self::default();
-        needs.source(&args.file);
+        let mut access = Self::default();
+        access.source(&args.file);
         if let Some(core) = &args.from {
-            needs.source(core);
-            needs.unpacked(std::slice::from_ref(core));
+            access.source(core);
+            access.unpacked(std::slice::from_ref(core));
         }
         if args.in_place || args.undo {
             // The file itself, and the old bytes beside it.
-            needs.change.push(args.file.clone());
-            needs.write.push(folder_of(&args.file).to_path_buf());
+            access.change.push(args.file.clone());
+            access.write.push(folder_of(&args.file).to_path_buf());
         } else if !args.dry_run {
-            needs.output(args.output.as_deref(), &args.file);
+            access.output(args.output.as_deref(), &args.file);
         }
-        needs
+        access
     }
 
     /// A source, and the files that belong to it: found as the command will find them again.
@@ -101,7 +101,7 @@ impl Needs {
             self.list.push(folder_of(path).to_path_buf());
         }
         // What is wrong with them the command says.
-        if let Ok(files) = sources::find(paths) {
+        if let Ok(files) = Files::find(paths) {
             self.read.extend(files.paths);
         }
     }
@@ -119,7 +119,7 @@ impl Needs {
 
     /// Where compressed sources are unpacked if there is no output to do it beside.
     fn unpacked(&mut self, sources: &[PathBuf]) {
-        if sources.iter().any(|path| sources::is_compressed(path)) {
+        if sources.iter().any(|path| open::is_compressed(path)) {
             self.write.push(std::env::temp_dir());
         }
     }
@@ -153,16 +153,16 @@ mod tests {
             // What a format claims.
             fs::write(path(name), "KDUMP   ").unwrap();
         }
-        let mut needs = Needs::default();
-        needs.source(&path("win.vmss"));
-        needs.read.sort();
-        needs.read.dedup();
+        let mut access = Access::default();
+        access.source(&path("win.vmss"));
+        access.read.sort();
+        access.read.dedup();
         assert_eq!(
-            needs.read,
+            access.read,
             ["win.vmem", "win.vmss"].map(path),
             "what has its name, and nothing else"
         );
-        assert_eq!(needs.list, [folder.path()]);
+        assert_eq!(access.list, [folder.path()]);
         for (output, expected) in [
             (None, Some(folder.path().to_path_buf())),
             (Some("/nowhere/x.dmp"), Some("/nowhere".into())),
@@ -170,9 +170,9 @@ mod tests {
             (Some("/"), Some("/".into())),
             (Some("-"), None),
         ] {
-            let mut needs = Needs::default();
-            needs.output(output.map(Path::new), &path("win.vmss"));
-            assert_eq!(needs.write, Vec::from_iter(expected));
+            let mut access = Access::default();
+            access.output(output.map(Path::new), &path("win.vmss"));
+            assert_eq!(access.write, Vec::from_iter(expected));
         }
     }
 }
