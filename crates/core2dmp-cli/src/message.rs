@@ -14,25 +14,6 @@ use crate::escape::printable;
 use crate::interrupt;
 use crate::remedy;
 
-/// How a command ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Nothing to complain of.
-    Done,
-    /// A dump has findings, two dumps differ, or something is left after a repair.
-    Findings,
-}
-
-impl Outcome {
-    /// The exit code that tells of it.
-    pub(crate) fn exit_code(self) -> ExitCode {
-        match self {
-            Self::Done => ExitCode::SUCCESS,
-            Self::Findings => ExitCode::from(1),
-        }
-    }
-}
-
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {

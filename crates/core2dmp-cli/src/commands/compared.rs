@@ -5,17 +5,14 @@
 //! core                              the header that `convert` would write
 //! ```
 
-use std::path::Path;
-
+use core2dmp::OpenOptions;
 use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::{self, PlanOptions};
 
-use core2dmp::open;
-
-use super::open_core;
 use crate::message::Failure;
 use crate::progress::Bar;
+use crate::request::Source;
 
 /// A file that is compared.
 #[derive(Debug)]
@@ -34,27 +31,28 @@ pub(super) struct Compared {
 
 impl Compared {
     /// Reads what there is to compare.
-    pub(super) fn open(path: &Path, bar: &Bar) -> Result<Self, Failure> {
-        let name = path.to_string_lossy().into_owned();
-        if let Some(dump) = open::dump_if_one(path)? {
+    pub(super) fn open(source: &Source, bar: &Bar) -> Result<Self, Failure> {
+        let name = source.given.clone();
+        let mut opened = source.files.clone().open(&OpenOptions::default(), bar)?;
+        if let Some(dump) = opened.dump {
             return Ok(Self {
                 name,
                 what: "its header",
                 body: body(&dump),
                 type_fits: dump.body_agrees(),
-                guest: dump.guest(),
+                guest: opened.guest,
                 header: dump.header,
             });
         }
-        let (guest, windows) = open_core(path, bar)?;
-        let plan = dump::plan(&guest, &windows, &PlanOptions::default())?;
+        let windows = opened.identify()?;
+        let plan = dump::plan(&opened.guest, &windows, &PlanOptions::default())?;
         Ok(Self {
             name,
             what: "the header that convert would write",
             body: None,
             type_fits: true,
             header: plan.header().to_vec(),
-            guest,
+            guest: opened.guest,
         })
     }
 }

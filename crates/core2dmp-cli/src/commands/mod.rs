@@ -1,27 +1,27 @@
 //! One file per command.
 
-mod around;
+mod changes;
 pub(crate) mod check;
 mod compared;
 pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod diff;
-mod export;
 pub(crate) mod in_place;
 pub(crate) mod info;
-mod output;
+mod leftovers;
 pub(crate) mod repair;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use core2dmp::OpenOptions;
 use core2dmp::container::{self, Guest};
 use core2dmp::memory::Frames;
-use core2dmp::open::{self, Files};
+use core2dmp::open;
 use core2dmp::windows::{HeaderSearch, IdentifyOptions, Windows};
 
 use crate::message::Failure;
 use crate::progress::Bar;
+use crate::request::Source;
 
 /// How the files of a guest are opened.
 fn open_options(
@@ -43,9 +43,9 @@ fn open_options(
     Ok(options)
 }
 
-/// Opens the guest that a name means, with all that belongs to it, and looks for Windows: as `convert` does.
-fn open_core(path: &Path, bar: &Bar) -> Result<(Guest, Windows), Failure> {
-    let mut opened = Files::find(&[path])?.open(&OpenOptions::default(), bar)?;
+/// Opens a guest, and looks for Windows: as `convert` does.
+fn open_core(source: &Source, bar: &Bar) -> Result<(Guest, Windows), Failure> {
+    let mut opened = source.files.clone().open(&OpenOptions::default(), bar)?;
     let found = opened.identify()?;
     Ok((opened.guest, found))
 }

@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use core2dmp::write::in_place::reshape;
+use core2dmp::open::folder_of;
 
-use crate::args::{CheckArgs, ConvertArgs, DiffArgs, InfoArgs, RepairArgs};
-use core2dmp::open::{self, Files, folder_of};
+use crate::request::{Compare, Convert, Output, Repair, Request, Source, Target};
 
 /// Paths, and what is done with them.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     /// Read: files, or folders with all below them.
     pub(crate) read: Vec<PathBuf>,
-    /// Listed.
-    pub(crate) list: Vec<PathBuf>,
     /// Changed where they stand.
     pub(crate) change: Vec<PathBuf>,
     /// Folders in which files come and go.
@@ -23,119 +20,103 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Of `convert`.
-    pub(crate) fn of_convert(args: &ConvertArgs) -> Self {
+    /// Of a request; nothing for one that could not be resolved.
+    pub(crate) fn of(request: &Request) -> Self {
         let mut access = Self::default();
-        let (sources, output) = args.sources_and_output();
-        access.sources(sources);
-        access.read.extend_from_slice(&args.header);
-        if args.in_place || args.undo {
-            access.consumed(args.core(), output);
-        } else if !args.dry_run {
-            access.output(output, args.core());
-        }
-        if access.write.is_empty() {
-            access.unpacked(sources);
+        match request {
+            Request::Convert(request) => access.convert(request),
+            Request::Undo(request) => {
+                access.consumed(&request.core, request.dump.as_deref());
+                // The dump may have been made in another folder, which the journal names.
+                access.folder(request.planned.as_deref());
+                access.moved(&request.core);
+            }
+            Request::Info(request) => {
+                access.source(&request.source);
+                access.read.extend_from_slice(&request.headers);
+            }
+            Request::Check(request) => {
+                access.read.push(request.dump.clone());
+                access.sources(request.core.as_ref());
+            }
+            Request::Diff(request) => match &request.what {
+                Compare::Files { old, new, .. } => access.sources([old, new]),
+                Compare::Listing { listing, with } => {
+                    access.read.extend([listing.clone(), with.clone()]);
+                }
+            },
+            Request::Repair(request) => {
+                access.read.push(request.dump.clone());
+                access.sources(request.core.as_ref());
+                access.repair(request);
+            }
+            // Its guest is its own.
+            Request::Demo(_) => {}
         }
         access
     }
 
-    /// Of `info`.
-    pub(crate) fn of_info(args: &InfoArgs) -> Self {
-        let mut access = Self::default();
-        access.sources(&args.files);
-        access.read.extend_from_slice(&args.header);
-        access.unpacked(&args.files);
-        access
-    }
-
-    /// Of `check`.
-    pub(crate) fn of_check(args: &CheckArgs) -> Self {
-        let mut access = Self::default();
-        access.source(&args.file);
-        if let Some(core) = &args.with {
-            access.source(core);
-            access.unpacked(std::slice::from_ref(core));
+    fn convert(&mut self, request: &Convert) {
+        self.read.extend_from_slice(&request.source.files.paths);
+        self.read.extend_from_slice(&request.headers);
+        let output = match &request.output {
+            Output::File(path) => Some(path.as_path()),
+            Output::Stream => None,
+        };
+        if request.in_place.is_some() {
+            self.consumed(request.source.first(), output);
+            self.moved(request.source.first());
+        } else if !request.dry_run {
+            self.folder(output);
         }
-        access
-    }
-
-    /// Of `diff`.
-    pub(crate) fn of_diff(args: &DiffArgs) -> Self {
-        let mut access = Self::default();
-        for file in args.old.iter().chain(&args.new).chain(&args.with) {
-            access.source(file);
-            access.unpacked(std::slice::from_ref(file));
-        }
-        access.read.extend(args.listing.clone());
-        access
-    }
-
-    /// Of `repair`.
-    pub(crate) fn of_repair(args: &RepairArgs) -> Self {
-        let mut access = Self::default();
-        access.source(&args.file);
-        if let Some(core) = &args.from {
-            access.source(core);
-            access.unpacked(std::slice::from_ref(core));
-        }
-        if args.in_place || args.undo {
-            // The file itself, and the old bytes beside it.
-            access.change.push(args.file.clone());
-            access.write.push(folder_of(&args.file).to_path_buf());
-        } else if !args.dry_run {
-            access.output(args.output.as_deref(), &args.file);
-        }
-        access
-    }
-
-    /// A source, and the files that belong to it: found as the command will find them again.
-    pub(crate) fn source(&mut self, path: &Path) {
-        self.sources(std::slice::from_ref(&path.to_path_buf()));
-    }
-
-    fn sources(&mut self, paths: &[PathBuf]) {
-        for path in paths {
-            // Of a folder everything in it.
-            self.read.push(path.clone());
-            self.list.push(folder_of(path).to_path_buf());
-        }
-        // What is wrong with them the command says.
-        if let Ok(files) = Files::find(paths) {
-            self.read.extend(files.paths);
+        if request.source.is_compressed {
+            self.write.push(request.unpack_in());
         }
     }
 
-    /// The folder of an output: the given one, that of the given file, or the source's.
-    pub(crate) fn output(&mut self, output: Option<&Path>, source: &Path) {
-        self.write.extend(match output {
-            Some(path) if path.as_os_str() == "-" => None,
-            Some(path) if path.is_dir() => Some(path.to_path_buf()),
-            Some(path) => Some(folder_of(path).to_path_buf()),
-            None if source.is_dir() => Some(source.to_path_buf()),
-            None => Some(folder_of(source).to_path_buf()),
-        });
+    fn repair(&mut self, request: &Repair) {
+        match &request.target {
+            Target::File { path, .. } if !request.dry_run => self.folder(Some(path)),
+            Target::File { .. } => {}
+            Target::InPlace | Target::Undo => {
+                // The file itself, and the old bytes beside it.
+                self.change.push(request.dump.clone());
+                self.folder(Some(&request.dump));
+            }
+        }
     }
 
-    /// Where compressed sources are unpacked if there is no output to do it beside.
-    fn unpacked(&mut self, sources: &[PathBuf]) {
-        if sources.iter().any(|path| open::is_compressed(path)) {
+    fn sources<'a>(&mut self, sources: impl IntoIterator<Item = &'a Source>) {
+        for source in sources {
+            self.source(source);
+        }
+    }
+
+    /// The files of a guest, and where they are unpacked if there is no output to do it beside.
+    fn source(&mut self, source: &Source) {
+        self.read.extend_from_slice(&source.files.paths);
+        if source.is_compressed {
             self.write.push(std::env::temp_dir());
         }
     }
 
+    /// The folder of a file that is written.
+    fn folder(&mut self, file: Option<&Path>) {
+        self.write
+            .extend(file.map(|file| folder_of(file).to_path_buf()));
+    }
+
     /// A core that becomes its dump, or the core again, and the journal beside it.
     fn consumed(&mut self, core: &Path, dump: Option<&Path>) {
-        self.output(Some(core), core);
-        self.output(dump, core);
-        // The dump may have been made in another folder, which the journal names.
-        let earlier = reshape::find(core).ok().flatten();
-        self.output(earlier.as_ref().map(|found| &*found.dump), core);
+        self.folder(Some(core));
+        self.folder(dump);
+    }
+
+    /// Whether a file goes from one folder to another.
+    fn moved(&mut self, core: &Path) {
         let own = folder_of(core).canonicalize().ok();
-        self.moves = self
-            .write
-            .iter()
-            .any(|folder| folder.canonicalize().ok() != own);
+        let mut folders = self.write.iter();
+        self.moves = folders.any(|folder| folder.canonicalize().ok() != own);
     }
 }
 
@@ -144,6 +125,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::request::Check;
 
     #[test]
     fn a_source_brings_its_companions_and_an_output_its_folder() {
@@ -153,26 +135,26 @@ mod tests {
             // What a format claims.
             fs::write(path(name), "KDUMP   ").unwrap();
         }
+        let source = Source::of_one(&path("win.vmss")).unwrap();
         let mut access = Access::default();
-        access.source(&path("win.vmss"));
+        access.source(&source);
         access.read.sort();
-        access.read.dedup();
         assert_eq!(
             access.read,
             ["win.vmem", "win.vmss"].map(path),
             "what has its name, and nothing else"
         );
-        assert_eq!(access.list, [folder.path()]);
         for (output, expected) in [
-            (None, Some(folder.path().to_path_buf())),
+            (None, None),
             (Some("/nowhere/x.dmp"), Some("/nowhere".into())),
-            (Some("x.dmp"), Some(".".into())),
-            (Some("/"), Some("/".into())),
-            (Some("-"), None),
+            (Some("x.dmp"), Some(PathBuf::from("."))),
         ] {
             let mut access = Access::default();
-            access.output(output.map(Path::new), &path("win.vmss"));
+            access.folder(output.map(Path::new));
             assert_eq!(access.write, Vec::from_iter(expected));
         }
+        let check = Access::of(&Request::Check(Check::of(&path("win.vmss"))));
+        assert_eq!(check.read, [path("win.vmss")]);
+        assert!(check.write.is_empty());
     }
 }

@@ -64,9 +64,6 @@ pub(super) fn restrict(access: &Access) -> Result<Option<i32>, RulesetError> {
     for path in PROCESSORS {
         ruleset = allow(ruleset, Path::new(path), AccessFs::ReadFile.into())?;
     }
-    for folder in &access.list {
-        ruleset = allow(ruleset, folder, AccessFs::ReadDir.into())?;
-    }
     for file in &access.change {
         let access = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
         ruleset = allow(ruleset, file, access)?;

@@ -26,7 +26,8 @@ fn child() {
     };
     let folder = PathBuf::from(folder);
     let mut access = Access::default();
-    access.source(&folder.join("in/guest.vmss"));
+    access.read.push(folder.join("in/guest.vmss"));
+    access.read.push(folder.join("in/guest.vmem"));
     access.write.push(folder.join("out"));
     enter(&access);
     println!("reached {}", level().unwrap());

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
+use core2dmp::audit::check::{Finding, Mend, Severity};
 
 use super::diff::{Pages, pages};
 use super::{Error, Head, hex};
-use crate::commands::check::Deep;
+use crate::outcome::{Checked, Deep};
 use crate::render::{from_core, verdict};
 
 /// `core2dmp check --json`.
@@ -78,9 +78,10 @@ impl Check {
     }
 
     /// What was found.
-    pub(crate) fn fill(&mut self, report: &CheckReport, deep: Option<&Deep>) {
-        self.clean = Some(report.findings.is_empty() && deep.is_none_or(Deep::is_clean));
-        self.deep = deep.map(Against::new);
+    pub(crate) fn fill(&mut self, checked: &Checked) {
+        let report = &checked.report;
+        self.clean = Some(checked.is_clean());
+        self.deep = checked.deep.as_ref().map(Against::new);
         self.verdict = Some(verdict(report.worst()));
         self.memory_understood = Some(report.windows.is_ok());
         self.findings = Some(found(&report.findings));

@@ -9,7 +9,7 @@ use core2dmp::memory::compare::{Class, MemoryDiff};
 
 use super::header::{kind, value};
 use super::{Error, Head, Run, hex, runs};
-use crate::commands::diff::Comparison;
+use crate::outcome::Comparison;
 use crate::render::notation;
 
 /// `core2dmp diff --json`.

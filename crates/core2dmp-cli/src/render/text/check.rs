@@ -1,26 +1,22 @@
 //! What a debugger would stumble over.
 
-use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
+use core2dmp::audit::check::{Finding, Mend, Severity};
 use core2dmp::container::dmp::{Body, DumpFile};
 use core2dmp::error::Error;
 
 use super::{Table, count};
-use crate::args::CheckArgs;
-use crate::commands::check::Deep;
 use crate::escape::{self, printable};
+use crate::outcome::{Checked, Deep};
 use crate::render::{from_core, verdict};
+use crate::request::Check;
 
 /// Columns of the keys under a finding.
 const KEYS: usize = 8;
 
 /// The verdict, and each finding under its severity.
-pub(crate) fn check(
-    args: &CheckArgs,
-    dump: &DumpFile,
-    report: &CheckReport,
-    deep: Option<&Deep>,
-) -> String {
-    let name = escape::path(&args.file);
+pub(crate) fn check(request: &Check, checked: &Checked) -> String {
+    let Checked { dump, report, deep } = checked;
+    let name = escape::path(&request.dump);
     let mut out = format!("{name}: {}\n", verdict(report.worst()));
     for severity in [Severity::Refused, Severity::Broken, Severity::Cosmetic] {
         let found = report.findings.iter();
@@ -30,7 +26,7 @@ pub(crate) fn check(
     if let Err(error) = &report.windows {
         out.push('\n');
         out.push_str(&not_judged(dump, error));
-        for attempt in error.attempts().iter().filter(|_| args.verbose) {
+        for attempt in error.attempts().iter().filter(|_| request.report.verbose) {
             out.push_str(&format!("  tried: {}\n", printable(&attempt.to_string())));
         }
     }

@@ -29,11 +29,10 @@ use crate::escape::printable;
 pub(crate) use core2dmp::text::{count, size};
 
 pub(crate) use check::check;
-pub(crate) use convert::{Written, convert};
+pub(crate) use convert::converted;
 pub(crate) use diff::{byte_listing, diff};
-pub(crate) use export::export;
-pub(crate) use in_place::{in_place, made_again};
-pub(crate) use info::{File, container_alone, dump_alone, info};
+pub(crate) use in_place::made_again;
+pub(crate) use info::described;
 pub(crate) use repair::{Repaired, repair, undone};
 
 /// Values wider than this do not push their neighbours to the right.
