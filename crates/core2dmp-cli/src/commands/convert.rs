@@ -54,7 +54,8 @@ fn stages(request: &Convert, interrupt: &Interrupt) -> Converted {
         Ok(opened) => match &request.product {
             Product::Dump(_) => to_dump(request, opened, &bar, interrupt),
             Product::Export(format) => {
-                let export = export::export(&opened.guest, *format);
+                let mut export = export::export(&opened.guest, *format);
+                export.image.set_salvage(request.salvage);
                 let outcome = Converted {
                     made: Some(Made::Export(export)),
                     guest: Some(opened.guest),
@@ -88,7 +89,10 @@ fn to_dump(request: &Convert, mut opened: Opened, bar: &Bar, interrupt: &Interru
         Err(error) => return outcome.failed(error.into()),
     };
     let plan = match (&request.product, &outcome.guest) {
-        (Product::Dump(options), Some(guest)) => dump::plan(guest, &windows, options),
+        (Product::Dump(options), Some(guest)) => {
+            let crash = windows.crash_state(guest, request.contexts);
+            dump::plan_with(guest, &windows, crash, options)
+        }
         _ => return outcome,
     };
     let outcome = Converted {
@@ -140,38 +144,30 @@ fn execute(
     interrupt: &Interrupt,
 ) -> Result<Written, Failure> {
     let mut done = Written::default();
-    let size = match made {
-        Made::Dump(plan) => plan.size,
-        Made::Export(export) => export.size,
-    };
-    let written = bar.over(Work::Write, size, |bar| match &request.output {
+    let (image, memory) = (made.image(), &guest.memory);
+    let written = bar.over(Work::Write, image.size(), |bar| match &request.output {
         // Nothing to clean up: a signal ends it at once, even where the reader does not read.
         Output::Stream if request.hash => {
             let mut out = Hashed::new(io::stdout().lock());
-            let written = to_stream(request, guest, made, &mut out, bar);
+            let written = write::to_stream(image, memory, &mut out, bar);
             let sums = out.sums();
             done.sums = vec![("sha256", sums.sha256), ("blake3", sums.blake3)];
             written
         }
-        Output::Stream => to_stream(request, guest, made, &mut io::stdout().lock(), bar),
+        Output::Stream => write::to_stream(image, memory, &mut io::stdout().lock(), bar),
         Output::File(path) => {
             let _guard = interrupt.guard();
-            let (memory, options) = (&guest.memory, request.write);
-            match (made, request.split) {
-                (Made::Dump(plan), Some(bytes)) => write::to_parts(
-                    plan, memory, path, bytes, options, bar,
-                )
-                .map(|(files, written)| {
-                    done.files = files;
-                    written
-                }),
-                (Made::Dump(plan), None) => {
+            let options = request.write;
+            match request.split {
+                Some(bytes) => write::to_parts(image, memory, path, bytes, options, bar).map(
+                    |(files, written)| {
+                        done.files = files;
+                        written
+                    },
+                ),
+                None => {
                     done.files = vec![path.clone()];
-                    write::to_file(plan, memory, path, options, bar)
-                }
-                (Made::Export(export), _) => {
-                    done.files = vec![path.clone()];
-                    write::export_to_file(export, memory, path, request.salvage, options, bar)
+                    write::to_file(image, memory, path, options, bar)
                 }
             }
         }
@@ -190,18 +186,4 @@ fn execute(
         ];
     }
     Ok(done)
-}
-
-fn to_stream(
-    request: &Convert,
-    guest: &Guest,
-    made: &Made,
-    out: &mut dyn io::Write,
-    bar: &Bar,
-) -> core2dmp::error::Result<write::Written> {
-    let memory = &guest.memory;
-    match made {
-        Made::Dump(plan) => write::to_stream(plan, memory, out, bar),
-        Made::Export(export) => write::export_to_stream(export, memory, out, request.salvage, bar),
-    }
 }

@@ -15,7 +15,7 @@ use core2dmp::error::Error;
 use core2dmp::format::dump_values::DUMP_TYPE_SUMMARY;
 use core2dmp::format::header_fields::FieldId;
 use core2dmp::format::put_at;
-use core2dmp::image::{Segment, SegmentData};
+use core2dmp::image::Image;
 use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
@@ -85,27 +85,13 @@ fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> 
     let good = open::dump(dump)?;
     let header = stale_header(&good);
     let header_bytes = header.len() as u64;
-    let segments = [
-        Segment {
-            bytes: header_bytes,
-            data: SegmentData::Bytes(header),
-        },
-        Segment {
-            bytes: good.size.saturating_sub(header_bytes),
-            data: SegmentData::Source {
-                offset: header_bytes,
-            },
-        },
-    ];
-    let options = WriteOptions {
-        force: true,
-        sync: false,
-        sparse: false,
-        verify: false,
-    };
+    let mut image = Image::new();
+    image.push_bytes(header);
+    image.push_source(header_bytes, good.size.saturating_sub(header_bytes));
+    let options = WriteOptions::default().force(true).sync(false);
     {
         let _guard = interrupt.guard();
-        write::segments_to_file(&segments, &good.memory(), &path, options, &Silent)?;
+        write::to_file(&image, &good.memory(), &path, options, &Silent)?;
     }
     let bad = open::dump(&path)?;
     let verdict = diff::diff_headers(&good.header, &bad.header).map(|diff| diff.verdict());

@@ -10,11 +10,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use core2dmp::audit::diff::{
-    self, ByteDifference, DiffError, Difference, HeaderDiff, ListingError, Weight,
-};
+use core2dmp::audit::diff::{self, ByteDifference, DiffError, ListingError};
 use core2dmp::error::Error;
-use core2dmp::format::header_fields::FieldId;
 use core2dmp::memory::compare;
 use core2dmp::open;
 
@@ -47,7 +44,7 @@ fn files(old: &Source, new: &Source, memory: bool, bar: &Bar) -> Result<Comparis
         diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
     let has_bodies = old.body.is_some() && new.body.is_some();
     if has_bodies && old.type_fits && new.type_fits {
-        types_fit(&mut fields);
+        fields.weigh_by_bodies(old.dump_type, new.dump_type);
     }
     let memory = memory
         .then(|| compare::compare(&old.guest.memory, &new.guest.memory, bar))
@@ -64,17 +61,6 @@ fn files(old: &Source, new: &Source, memory: bool, bar: &Bar) -> Result<Comparis
         memory,
         behind: 0,
     })
-}
-
-/// Two dumps of different types, each of which is what it says: neither type is wrong.
-fn types_fit(fields: &mut HeaderDiff) {
-    let mut types = fields.differences.iter_mut();
-    if let Some(difference) = types.find(|d| d.field.id == FieldId::DumpType) {
-        difference.weight = Weight::Cosmetic;
-        difference.meaning = "each is the type of what stands behind its header".to_owned();
-    }
-    let order = |difference: &Difference| (difference.weight, difference.field.offset);
-    fields.differences.sort_by_key(order);
 }
 
 /// The fields behind a listing of bytes.

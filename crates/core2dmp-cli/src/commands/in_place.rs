@@ -40,7 +40,7 @@ pub(super) fn execute(
         );
     };
     let core = request.source.first();
-    let prepared = reshape::prepare(plan, &guest.memory, core, dump)?;
+    let prepared = reshape::prepare(&plan.image, &guest.memory, core, dump)?;
     let cost = prepared.cost();
     if request.dry_run {
         return Ok((InPlace { cost, done: None }, None));
@@ -50,7 +50,7 @@ pub(super) fn execute(
     }
     let _guard = interrupt.guard();
     let done = bar.over(Work::Write, cost.saved, |bar| {
-        prepared.execute(plan, request.write.force, bar)
+        prepared.execute(&plan.image, request.write.force, bar)
     })?;
     let written = Written {
         files: vec![dump.clone()],

@@ -2,7 +2,7 @@
 
 use core2dmp::container::Guest;
 use core2dmp::dump::{self, Plan, PlanOptions};
-use core2dmp::windows::{self, HeaderSearch, Windows};
+use core2dmp::windows::{CrashState, HeaderSearch, Windows};
 
 use super::open_options;
 use crate::interrupt::Interrupt;
@@ -35,25 +35,21 @@ pub(crate) fn run(request: &Info, interrupt: &Interrupt) -> Result<Described, Fa
 
 /// Windows, and the dump that would be made of it where its header is shown.
 fn describe(request: &Info, guest: &Guest, mut windows: Windows) -> Found {
-    let contexts = windows::contexts(guest, &windows, request.contexts);
+    let crash = windows.crash_state(guest, request.contexts);
     let is_shown = request.facts || request.report.json;
     let plan = is_shown
-        .then(|| plan(request, guest, &mut windows))
+        .then(|| plan(guest, &mut windows, crash.clone()))
         .flatten();
     Found {
         windows,
-        contexts,
+        crash,
         plan,
     }
 }
 
 /// The dump that would be written; if there can be none that is a warning.
-fn plan(request: &Info, guest: &Guest, windows: &mut Windows) -> Option<Plan> {
-    let options = PlanOptions {
-        contexts: request.contexts,
-        ..PlanOptions::default()
-    };
-    match dump::plan(guest, windows, &options) {
+fn plan(guest: &Guest, windows: &mut Windows, crash: CrashState) -> Option<Plan> {
+    match dump::plan_with(guest, windows, crash, &PlanOptions::default()) {
         Ok(plan) => Some(plan),
         Err(error) => {
             windows

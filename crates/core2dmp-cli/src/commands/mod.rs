@@ -31,15 +31,13 @@ fn open_options(
     header_search: HeaderSearch,
 ) -> Result<OpenOptions, Failure> {
     let mut options = OpenOptions::default();
-    options.container = container::OpenOptions {
-        salvage,
-        holes: holes.to_vec(),
-    };
+    options.container = container::OpenOptions::default()
+        .salvage(salvage)
+        .holes(holes.to_vec());
     let headers = headers.iter().map(|path| open::header(path));
-    options.identify = IdentifyOptions {
-        headers: headers.collect::<Result<_, _>>()?,
-        header_search,
-    };
+    options.identify = IdentifyOptions::default()
+        .headers(headers.collect::<Result<_, _>>()?)
+        .header_search(header_search);
     Ok(options)
 }
 

@@ -112,17 +112,12 @@ fn apply(
         });
     };
     check_repaired(&request.dump, path, *force)?;
-    let segments = repair.segments(dump)?;
-    let options = WriteOptions {
-        force: *force,
-        sync: *sync,
-        sparse: false,
-        verify: false,
-    };
+    let image = repair.image(dump)?;
+    let options = WriteOptions::default().force(*force).sync(*sync);
     let _guard = interrupt.guard();
     let bar = Bar::new(request.report.quiet, interrupt);
     bar.over(Work::Write, repair.size(), |bar| {
-        write::segments_to_file(&segments, &dump.memory(), path, options, bar)
+        write::to_file(&image, &dump.memory(), path, options, bar)
     })?;
     Ok(Change::File(path.clone()))
 }

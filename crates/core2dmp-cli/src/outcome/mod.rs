@@ -10,8 +10,9 @@ use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::Plan;
 use core2dmp::export::Export;
+use core2dmp::image::Image;
 use core2dmp::memory::compare::MemoryDiff;
-use core2dmp::windows::{ProcessorContext, Windows};
+use core2dmp::windows::{CrashState, Windows};
 use core2dmp::write::in_place::reshape::{Consumed, Cost};
 
 use crate::message::Failure;
@@ -56,6 +57,16 @@ pub(crate) enum Made {
     Export(Export),
 }
 
+impl Made {
+    /// The file-to-be.
+    pub(crate) const fn image(&self) -> &Image {
+        match self {
+            Self::Dump(plan) => &plan.image,
+            Self::Export(export) => &export.image,
+        }
+    }
+}
+
 /// What is on the disk afterwards.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
@@ -87,7 +98,7 @@ pub(crate) struct Described {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) windows: Windows,
-    pub(crate) contexts: Vec<ProcessorContext>,
+    pub(crate) crash: CrashState,
     pub(crate) plan: Option<Plan>,
 }
 

@@ -64,7 +64,7 @@ impl Bytes {
     /// Sums up a plan; its first segment is the header.
     pub(crate) fn of(plan: &Plan) -> Self {
         let mut sums = Self::default();
-        for segment in plan.segments.iter().skip(1) {
+        for segment in plan.image.segments().iter().skip(1) {
             let sum = match segment.data {
                 SegmentData::Source { .. } | SegmentData::Encoded { .. } => &mut sums.copied,
                 SegmentData::Bytes(_) => &mut sums.patched,

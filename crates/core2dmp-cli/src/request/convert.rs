@@ -3,12 +3,11 @@
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use core2dmp::container::Guest;
 use core2dmp::dump::{DumpKind, PlanOptions};
 use core2dmp::export::ExportFormat;
 use core2dmp::memory::Frames;
 use core2dmp::open;
-use core2dmp::windows::{self, ProcessorContext, Windows};
+use core2dmp::windows::ContextPolicy;
 use core2dmp::write::WriteOptions;
 use core2dmp::write::in_place::reshape;
 
@@ -36,6 +35,8 @@ pub(crate) struct Convert {
     pub(crate) salvage: bool,
     pub(crate) holes: Vec<Frames>,
     pub(crate) headers: Vec<PathBuf>,
+    /// Whose registers each processor gets.
+    pub(crate) contexts: ContextPolicy,
     pub(crate) write: WriteOptions,
     /// Bytes of a part.
     pub(crate) split: Option<u64>,
@@ -84,10 +85,8 @@ impl Convert {
             salvage: false,
             holes: Vec::new(),
             headers: Vec::new(),
-            write: WriteOptions {
-                force: true,
-                ..WriteOptions::default()
-            },
+            contexts: ContextPolicy::default(),
+            write: WriteOptions::default().force(true),
             split: None,
             hash: false,
             clean: false,
@@ -124,12 +123,12 @@ impl Convert {
             salvage: args.salvage,
             holes: args.hole.clone(),
             headers: args.header.clone(),
-            write: WriteOptions {
-                force: args.force,
-                sync: !args.no_sync,
-                sparse: args.sparse,
-                verify: args.verify,
-            },
+            contexts: args.context.into(),
+            write: WriteOptions::default()
+                .force(args.force)
+                .sync(!args.no_sync)
+                .sparse(args.sparse)
+                .verify(args.verify),
             split: args.split,
             hash: args.hash,
             clean: args.clean,
@@ -139,14 +138,6 @@ impl Convert {
                 .then_some(if asks { Asks::Yes } else { Asks::No }),
             report: report(args),
         })
-    }
-
-    /// The registers that each processor would get, where no dump could be planned.
-    pub(crate) fn contexts(&self, guest: &Guest, found: &Windows) -> Vec<ProcessorContext> {
-        match &self.product {
-            Product::Dump(options) => windows::contexts(guest, found, options.contexts),
-            Product::Export(_) => Vec::new(),
-        }
     }
 
     /// Where a compressed source is unpacked.
@@ -185,13 +176,12 @@ const fn report(args: &ConvertArgs) -> Report {
 fn product(args: &ConvertArgs) -> Result<Product, Failure> {
     let kind = DumpKind::from(args.kind);
     let Some(format) = args.to.export() else {
-        return Ok(Product::Dump(PlanOptions {
-            kind,
-            keep: args.keep_user.clone(),
-            strict: args.strict,
-            contexts: args.context.into(),
-            salvage: args.salvage,
-        }));
+        let options = PlanOptions::default()
+            .kind(kind)
+            .keep(args.keep_user.clone())
+            .strict(args.strict)
+            .salvage(args.salvage);
+        return Ok(Product::Dump(options));
     };
     let is_for_dumps = kind != DumpKind::Auto || !args.keep_user.is_empty();
     if is_for_dumps || args.split.is_some() || args.hash {

@@ -68,12 +68,10 @@ fn changed(guest: &Guest, found: &Windows) -> Result<BTreeSet<Pfn>> {
         ContextPolicy::Vcpu,
         ContextPolicy::Memory,
     ] {
-        let options = PlanOptions {
-            // Changes nothing but what is left out.
-            kind: DumpKind::Bitmap,
-            contexts,
-            ..PlanOptions::default()
-        };
+        // A bitmap changes nothing but what is left out.
+        let options = PlanOptions::default()
+            .kind(DumpKind::Bitmap)
+            .contexts(contexts);
         let plan = dump::plan(guest, found, &options)?;
         changed.extend(frames(&space, &plan.patches));
     }

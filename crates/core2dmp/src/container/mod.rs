@@ -98,13 +98,30 @@ pub struct ContainerInfo {
     pub warnings: Vec<String>,
 }
 
-/// How to open a container.
+/// How to open a container: `OpenOptions::default().salvage(true)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct OpenOptions {
     /// Rebuild by rule what a damaged file lacks, and say so, where that is possible.
     pub salvage: bool,
     /// Frames that a raw file leaves out, since no RAM was there.
     pub holes: Vec<Frames>,
+}
+
+impl OpenOptions {
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// Sets [`holes`](Self#structfield.holes).
+    #[must_use]
+    pub fn holes(mut self, holes: Vec<Frames>) -> Self {
+        self.holes = holes;
+        self
+    }
 }
 
 /// A row of the table of formats.

@@ -17,6 +17,7 @@ use zerocopy::FromBytes;
 use super::dmp::DumpFile;
 use super::{ContainerInfo, Guest, OpenOptions, Probe};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
+use crate::codec::block_cache::BlockCache;
 use crate::codec::lznt1;
 use crate::error::{Error, Place, Result};
 use crate::format::zdmp::{
@@ -129,8 +130,12 @@ fn decoded_memory(
     Ok(PhysicalMemory::new(view, runs).with_decoder(blocks))
 }
 
-/// A decoded block: its number, and its bytes.
-type Decoded = Arc<(u64, Vec<u8>)>;
+/// A decoded block.
+#[derive(Debug)]
+struct Decoded {
+    number: u64,
+    bytes: Vec<u8>,
+}
 
 /// The dump inside.
 #[derive(Debug)]
@@ -144,8 +149,7 @@ struct Blocks {
     notes: Vec<u64>,
     /// Where the last whole block ends.
     end: u64,
-    /// A block lies in the slot of its number modulo their number.
-    kept: Mutex<Vec<Option<Decoded>>>,
+    kept: BlockCache<Decoded>,
     /// Held while a large block is decoded.
     large: Mutex<()>,
 }
@@ -160,7 +164,7 @@ impl Blocks {
             count: 0,
             notes: Vec::new(),
             end: FIRST_BLOCK,
-            kept: Mutex::new(vec![None; usize::try_from(slots).unwrap_or(1)]),
+            kept: BlockCache::new(slots),
             large: Mutex::new(()),
             source,
         };
@@ -242,23 +246,22 @@ impl Blocks {
     }
 
     /// Block `number`.
-    fn block(&self, number: u64) -> Result<Decoded, DecodeError> {
-        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots = lock().len().max(1) as u64;
-        let slot = usize::try_from(number.checked_rem(slots).unwrap_or(0)).unwrap_or(0);
-        let kept = || {
-            let kept = lock().get(slot).cloned().flatten();
-            kept.filter(|decoded| decoded.0 == number)
-        };
-        if let Some(decoded) = kept() {
+    fn block(&self, number: u64) -> Result<Arc<Decoded>, DecodeError> {
+        let is_wanted = |decoded: &Decoded| decoded.number == number;
+        if let Some(decoded) = self.kept.find(number, is_wanted) {
             return Ok(decoded);
         }
         let large = || self.large.lock().unwrap_or_else(PoisonError::into_inner);
         let _alone = (self.block_size > LARGE).then(large);
         // Another thread may have made it in the meantime.
-        if let Some(decoded) = kept() {
-            return Ok(decoded);
-        }
+        self.kept.find_or_make(number, is_wanted, || {
+            let bytes = self.decode_block(self.place(number)?)?;
+            Ok(Decoded { number, bytes })
+        })
+    }
+
+    /// Where block `number` is in the file.
+    fn place(&self, number: u64) -> Result<u64, DecodeError> {
         let note = usize::try_from(number / EVERY).ok();
         let note = note.and_then(|note| self.notes.get(note));
         let mut at = *note
@@ -267,11 +270,7 @@ impl Blocks {
         for _ in 0..number % EVERY {
             at = at.saturating_add(HEADER).saturating_add(self.found(at)?.0);
         }
-        let decoded = Arc::new((number, self.decode_block(at)?));
-        if let Some(entry) = lock().get_mut(slot) {
-            *entry = Some(Arc::clone(&decoded));
-        }
-        Ok(decoded)
+        Ok(at)
     }
 
     fn found(&self, at: u64) -> Result<(u64, u32), DecodeError> {
@@ -314,7 +313,7 @@ impl Blocks {
         };
         let block = self.block(offset.checked_div(self.block_size).unwrap_or(0))?;
         let inside = usize::try_from(offset.checked_rem(self.block_size).unwrap_or(0)).unwrap_or(0);
-        let bytes = block.1.get(inside..).unwrap_or_default();
+        let bytes = block.bytes.get(inside..).unwrap_or_default();
         for (to, from) in buf.iter_mut().zip(bytes) {
             *to = *from;
         }

@@ -51,6 +51,8 @@ pub const MM_SYSTEM_RANGE_START: usize = 0x1d0;
 pub const OFFSET_KTHREAD_TEB: usize = 0x29a;
 /// u16, in a KTHREAD: the pointer to its process.
 pub const OFFSET_KTHREAD_APC_PROCESS: usize = 0x2a0;
+/// u16, in an EPROCESS: the pointer to its user-mode environment block.
+pub const OFFSET_EPROCESS_PEB: usize = 0x2aa;
 /// u16, in an EPROCESS.
 pub const OFFSET_EPROCESS_DIRECTORY_TABLE_BASE: usize = 0x2ae;
 /// u16, bytes of a PRCB.

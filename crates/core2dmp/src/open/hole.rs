@@ -9,7 +9,7 @@
 use super::OpenOptions;
 use super::set::Set;
 use crate::address::{PAGE_SIZE, Pfn};
-use crate::container::{self, Guest, raw};
+use crate::container::{Guest, raw};
 use crate::error::Result;
 use crate::memory::Frames;
 use crate::windows::{self, Windows};
@@ -49,10 +49,7 @@ pub(super) fn opened(set: &Set, options: &OpenOptions) -> Result<WithHole> {
         Err(_) => usual(&guest),
     };
     for hole in holes {
-        let again = container::OpenOptions {
-            holes: vec![hole],
-            ..options.container.clone()
-        };
+        let again = options.container.clone().holes(vec![hole]);
         let Ok(mut other) = set.guest(&again) else {
             continue;
         };

@@ -44,6 +44,7 @@ pub enum ContextSource {
 
 /// The registers that were chosen for a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProcessorContext {
     /// The processor's number.
     pub number: u32,
@@ -70,8 +71,11 @@ impl ProcessorContext {
 }
 
 /// Chooses for every processor.
-#[must_use]
-pub fn contexts(guest: &Guest, windows: &Windows, policy: ContextPolicy) -> Vec<ProcessorContext> {
+pub(super) fn contexts(
+    guest: &Guest,
+    windows: &Windows,
+    policy: ContextPolicy,
+) -> Vec<ProcessorContext> {
     let space = windows.space(&guest.memory);
     windows
         .processors
@@ -111,14 +115,15 @@ impl Chooser<'_, '_> {
         };
         match (policy, self.crashed, unsound) {
             (ContextPolicy::Memory, ..) => self.saved(memory, "asked for"),
-            (ContextPolicy::Vcpu, ..) => self.live(vcpu, "asked for"),
+            (ContextPolicy::Vcpu, ..) => self.live(vcpu, &memory, "asked for"),
             (ContextPolicy::Auto, true, None) => {
                 self.saved(memory, "saved at the bug check; the vCPU has moved on")
             }
             (ContextPolicy::Auto, true, Some(why)) => {
-                self.live(vcpu, &format!("what Windows saved is not sound: {why}"))
+                let why = format!("what Windows saved is not sound: {why}");
+                self.live(vcpu, &memory, &why)
             }
-            (ContextPolicy::Auto, false, _) => self.live(vcpu, "the guest was running"),
+            (ContextPolicy::Auto, false, _) => self.live(vcpu, &memory, "the guest was running"),
         }
     }
 
@@ -135,13 +140,13 @@ impl Chooser<'_, '_> {
         }
     }
 
-    fn live(&self, vcpu: &CpuState, why: &str) -> ProcessorContext {
+    fn live(&self, vcpu: &CpuState, stored: &[u8], why: &str) -> ProcessorContext {
         let (rip, rsp) = vcpu.registers.pointers();
         ProcessorContext {
             number: self.processor.number,
             source: ContextSource::Vcpu(vcpu.index),
             why: why.to_owned(),
-            context: context_of(&vcpu.registers, self.space.mode()),
+            context: context_of(&vcpu.registers, self.space.mode(), stored),
             special: self.special(Some(vcpu)),
             rip: Gva::new(rip),
             rsp: Gva::new(rsp),

@@ -5,11 +5,13 @@
 //!                 -> version, lists, runs, processors, stop code, times
 //! ```
 
+use super::dtb::Rival;
 use super::fact::{Fact, Source};
 use super::headers::{self, GivenHeader, GuestHeader, HeaderSearch};
 use super::kdbg::{self, DebuggerData};
 use super::kernel::KernelImage;
 use super::kuser::Kuser;
+use super::modules::Module;
 use super::processes::{Process, SYSTEM_PID};
 use super::{Windows, bugcheck, dtb, modules, processes, processors, rebuild, runs, version};
 use crate::address::{Gpa, Gva};
@@ -21,11 +23,30 @@ use crate::paging::AddressSpace;
 
 /// What the caller adds to the search.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct IdentifyOptions {
     /// Headers to weigh besides those in memory.
     pub headers: Vec<GivenHeader>,
     /// Where headers are searched in memory.
     pub header_search: HeaderSearch,
+    /// Which kernel is meant where there are several: its base, or the root of its page tables.
+    pub kernel: Option<u64>,
+}
+
+impl IdentifyOptions {
+    /// Sets [`headers`](Self#structfield.headers).
+    #[must_use]
+    pub fn headers(mut self, headers: Vec<GivenHeader>) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets [`header_search`](Self#structfield.header_search).
+    #[must_use]
+    pub fn header_search(mut self, header_search: HeaderSearch) -> Self {
+        self.header_search = header_search;
+        self
+    }
 }
 
 /// Finds Windows in a guest's memory.
@@ -42,14 +63,10 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let root = dtb::find(guest).map_err(|tried| Error::NoWindows { tried })?;
+    let found = dtb::find(guest, options.kernel).map_err(|tried| Error::NoWindows { tried })?;
+    let root = found.root;
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
-    let kuser = Kuser::read(&space).map_err(|why| Error::NoWindows {
-        tried: vec![Attempt {
-            way: root.source.to_string(),
-            outcome: why,
-        }],
-    })?;
+    let kuser = Kuser::read(&space);
     let search = Search {
         guest,
         space: &space,
@@ -57,11 +74,14 @@ pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows
         kuser: &kuser,
     };
     let (kdbg, headers) = search.debugger_data(options)?;
+    let mut warnings = guest.container.warnings.clone();
+    warnings.extend(search.troubles());
     Collector {
         search,
         kdbg,
         headers,
-        warnings: guest.container.warnings.clone(),
+        rivals: found.rivals,
+        warnings,
     }
     .collect(root.gpa, &root.source)
 }
@@ -75,6 +95,20 @@ struct Search<'a, 'm> {
 }
 
 impl Search<'_, '_> {
+    /// What is missing of what usually proves a system.
+    fn troubles(&self) -> Vec<String> {
+        let kuser = self.kuser.verify().err();
+        let kuser = kuser.map(|why| format!("{why}: clock, uptime and product are not known"));
+        let image = &self.kernel.image;
+        let header = image.is_without_header().then(|| {
+            format!(
+                "the kernel's header page at {} is missing or zeros: its time stamp is not known",
+                image.base
+            )
+        });
+        kuser.into_iter().chain(header).collect()
+    }
+
     fn headers(&self, options: &IdentifyOptions, search: HeaderSearch) -> Vec<GuestHeader> {
         let up_time = self.kuser.interrupt_time().map(|fact| fact.value);
         let mut given = options.headers.clone();
@@ -121,6 +155,7 @@ struct Collector<'a, 'm> {
     search: Search<'a, 'm>,
     kdbg: Fact<DebuggerData>,
     headers: Vec<GuestHeader>,
+    rivals: Vec<Rival>,
     warnings: Vec<String>,
 }
 
@@ -148,9 +183,9 @@ impl Collector<'_, '_> {
         Ok(Windows {
             mode: space.mode(),
             root_source: source.clone(),
-            dtb: system_root(space, &processes, root, source),
+            dtb: system_root(space, kernel.image.base, &processes, root, source),
             pfn_database: self.pfn_database(),
-            kernel: kernel.clone(),
+            kernel: whole(kernel, &modules),
             version: version::read(space, kernel, Some(&self.kdbg.value), kuser),
             module_list,
             process_list,
@@ -162,10 +197,11 @@ impl Collector<'_, '_> {
             product_type: kuser
                 .product_type()
                 .or_else(|| self.header_field(FieldId::ProductType, "ProductType")),
-            suite_mask: Some(kuser.suite_mask()),
+            suite_mask: kuser.suite_mask(),
             modules,
             processes,
             headers: self.headers,
+            rivals: self.rivals,
             warnings: self.warnings,
             kdbg: self.kdbg,
         })
@@ -224,9 +260,22 @@ impl Collector<'_, '_> {
     }
 }
 
+/// The kernel with the size that the module list has, where its own header is missing.
+fn whole(kernel: &KernelImage, modules: &[Module]) -> KernelImage {
+    let mut kernel = kernel.clone();
+    let listed = modules
+        .first()
+        .filter(|module| module.base == kernel.image.base);
+    if let Some(module) = listed.filter(|_| kernel.image.is_without_header()) {
+        kernel.image.size = module.size.min(kernel.image.size);
+    }
+    kernel
+}
+
 /// System's own page tables rather than those of the process that a vCPU happened to run.
 fn system_root(
     space: &AddressSpace<'_>,
+    kernel: Gva,
     processes: &[Process],
     found: Gpa,
     source: &Source,
@@ -239,6 +288,14 @@ fn system_root(
     let fact = Fact::new(dtb, Source::SystemProcess(system.eprocess));
     if dtb == found {
         return fact;
+    }
+    let own = AddressSpace::new(space.memory(), space.mode(), dtb);
+    if own.translate(kernel).is_err() {
+        return Fact::new(found, source.clone()).against(
+            dtb,
+            fact.source,
+            "its page is missing, or does not map the kernel",
+        );
     }
     let owner = processes
         .iter()

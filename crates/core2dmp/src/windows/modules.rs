@@ -29,6 +29,21 @@ pub struct Module {
     pub pdb: Option<PdbId>,
 }
 
+impl Module {
+    /// A module of which nothing is known except its name and its place.
+    #[must_use]
+    pub const fn new(name: String, base: Gva, size: u32) -> Self {
+        Self {
+            name,
+            path: String::new(),
+            base,
+            size,
+            timestamp: None,
+            pdb: None,
+        }
+    }
+}
+
 /// The modules, and why the list ended early.
 pub(super) fn read(space: &AddressSpace<'_>, head: &Fact<Gva>) -> (Vec<Module>, Option<String>) {
     let layout = layout(space);

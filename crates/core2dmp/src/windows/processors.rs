@@ -37,6 +37,7 @@ mod xp {
 
 /// A processor that Windows started.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Processor {
     /// Windows' number.
     pub number: u32,

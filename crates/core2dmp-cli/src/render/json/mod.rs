@@ -113,7 +113,7 @@ impl Info {
         };
         match found {
             Ok(found) => Self {
-                windows: Some(Windows::new(guest, &found.windows, &found.contexts)),
+                windows: Some(Windows::new(guest, &found.windows, &found.crash)),
                 header: found.plan.as_ref().map(|plan| fields(&found.windows, plan)),
                 warnings: found.windows.warnings.clone(),
                 ..document
@@ -199,8 +199,8 @@ impl Convert {
             checksums: sums.iter().cloned().collect(),
             container: guest.map(Container::new),
             windows: guest.zip(found).map(|(guest, found)| match plan {
-                Some(plan) => Windows::new(guest, found, &plan.contexts),
-                None => Windows::new(guest, found, &request.contexts(guest, found)),
+                Some(plan) => Windows::new(guest, found, &plan.crash),
+                None => Windows::new(guest, found, &found.crash_state(guest, request.contexts)),
             }),
             header: found.zip(plan).map(|(found, plan)| fields(found, plan)),
             dump: plan.map(Dump::new),

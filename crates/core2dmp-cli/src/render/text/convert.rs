@@ -77,9 +77,9 @@ fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan: &Plan) ->
     let mut out = String::new();
     if written.verbose {
         container::container(&mut out, written.source, guest);
-        windows::facts(&mut out, guest, found, &plan.contexts);
+        windows::facts(&mut out, found, &plan.crash);
         windows::memory(&mut out, guest, found, true);
-        windows::processors(&mut out, found, &plan.contexts, true);
+        windows::processors(&mut out, found, &plan.crash.contexts, true);
     } else {
         source(&mut out, written, guest, found);
     }
@@ -135,7 +135,7 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
             format!("{parts}, numbered from .001; `cat` puts them together"),
         );
     }
-    table.row("size", windows::exact_size(plan.size));
+    table.row("size", windows::exact_size(plan.image.size()));
     let name = dump_type_name(plan.dump_type).unwrap_or("unknown");
     table.row("type", format!("{name}, {}", plan.dump_type));
     let runs = count(plan.runs.len() as u64, "run");
@@ -156,9 +156,9 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         table.row("copied", windows::exact_size(bytes.copied));
         table.row("changed", windows::exact_size(bytes.patched));
         table.row("zeros", windows::exact_size(bytes.zeros));
-        table.row("segments", plan.segments.len().to_string());
+        table.row("segments", plan.image.segments().len().to_string());
     }
-    for context in &plan.contexts {
+    for context in &plan.crash.contexts {
         let key = format!("processor {}", context.number);
         table.row(&key, windows::chosen(context));
         table.row("", format!("rip {}  rsp {}", context.rip, context.rsp));

@@ -67,7 +67,7 @@ fn info(request: &Info, guest: &Guest, dump: Option<&DumpFile>, found: &Found) -
     let name = &request.source.given;
     let Found {
         windows: found,
-        contexts,
+        crash,
         plan,
     } = found;
     let mut out = String::new();
@@ -75,11 +75,11 @@ fn info(request: &Info, guest: &Guest, dump: Option<&DumpFile>, found: &Found) -
         Some(dump) => dump_file::dump_file(&mut out, name, dump, request.report.verbose),
         None => container::container(&mut out, name, guest),
     }
-    windows::facts(&mut out, guest, found, contexts);
+    windows::facts(&mut out, found, crash);
     header::rebuilt(&mut out, found);
     header::found(&mut out, found);
     windows::memory(&mut out, guest, found, request.report.verbose);
-    windows::processors(&mut out, found, contexts, request.report.verbose);
+    windows::processors(&mut out, found, &crash.contexts, request.report.verbose);
     windows::modules(&mut out, &found.modules, request.modules);
     windows::processes(&mut out, &found.processes, request.processes);
     if let Some(plan) = plan.as_ref().filter(|_| request.facts) {

@@ -63,6 +63,7 @@ pub enum Mend {
 
 /// Something about a dump that the debugger, or its user, would stumble over.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -82,6 +83,7 @@ pub struct Finding {
 
 /// What a dump was found to be.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// The findings, the worst first.
     pub findings: Vec<Finding>,

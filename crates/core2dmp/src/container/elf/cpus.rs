@@ -11,9 +11,6 @@ use super::notes::Notes;
 use crate::container::{CpuState, Registers, TableRegister, X86Registers};
 use crate::format::{bytes_at, qemu, u64_at, vbox};
 
-/// Bytes of an FXSAVE image.
-const FXSAVE: usize = 512;
-
 /// The vCPUs, in the order of their notes, and what wrote them.
 pub(super) fn read(notes: &Notes, warnings: &mut Vec<String>) -> (Vec<CpuState>, Option<String>) {
     let qemu = notes
@@ -48,6 +45,12 @@ pub(super) fn read(notes: &Notes, warnings: &mut Vec<String>) -> (Vec<CpuState>,
             core.magic
         ));
         return (Vec::new(), Some(writer));
+    }
+    if minor > vbox::FORMAT_MINOR_NEWEST {
+        warnings.push(format!(
+            "VBCORE has format {major}.{minor}; the newest known is {major}.{}, and the vCPUs are read as of that",
+            vbox::FORMAT_MINOR_NEWEST
+        ));
     }
     let cpus = notes
         .named(vbox::CPU_NOTE_NAME)
@@ -138,8 +141,8 @@ fn from_qemu(desc: &[u8]) -> Result<X86Registers, String> {
         cr2,
         cr3,
         cr4,
-        dr: [0; 6],
-        fxsave: [0; FXSAVE],
+        dr: None,
+        fxsave: None,
         gdtr: table(&note.gdt),
         idtr: table(&note.idt),
         tr: Some(low(note.tr.selector.get())).filter(|tr| *tr != 0),
@@ -147,8 +150,14 @@ fn from_qemu(desc: &[u8]) -> Result<X86Registers, String> {
     })
 }
 
+/// The FXSAVE image that begins the XSAVE area, which is the end of the note whatever stands before it.
+fn fxsave_of(desc: &[u8]) -> Option<[u8; 512]> {
+    let start = desc.len().checked_sub(vbox::XSAVE_AREA_BYTES)?;
+    (start >= size_of::<vbox::CpuNote>()).then(|| bytes_at(desc, start))?
+}
+
 fn from_vbox(desc: &[u8]) -> Result<X86Registers, String> {
-    let Ok((note, extension)) = vbox::CpuNote::ref_from_prefix(desc) else {
+    let Ok((note, _)) = vbox::CpuNote::ref_from_prefix(desc) else {
         return Err(format!("{} bytes, too short for a vCPU", desc.len()));
     };
     let table = |table: &vbox::Table| TableRegister {
@@ -184,8 +193,8 @@ fn from_vbox(desc: &[u8]) -> Result<X86Registers, String> {
         cr2: note.cr2.get(),
         cr3: note.cr3.get(),
         cr4: note.cr4.get(),
-        dr: [dr0, dr1, dr2, dr3, dr6, dr7],
-        fxsave: bytes_at(extension, 0).unwrap_or([0; FXSAVE]),
+        dr: Some([dr0, dr1, dr2, dr3, dr6, dr7]),
+        fxsave: fxsave_of(desc),
         gdtr: Some(table(&note.gdtr)),
         idtr: Some(table(&note.idtr)),
         tr: Some(note.tr.selector.get()),

@@ -78,6 +78,11 @@ fn region(space: &AddressSpace<'_>, pcr: Gva) -> Option<Region> {
     own.then_some(Region { pcr, prcb })
 }
 
+/// The control region around the control block at `prcb`, if one stands there.
+pub(super) fn region_of(space: &AddressSpace<'_>, prcb: Gva) -> Option<Region> {
+    region(space, prcb.checked_sub(layout(space).pcr_prcb as u64)?)
+}
+
 /// Offsets at which systems of this width keep the processor's number.
 fn numbers(space: &AddressSpace<'_>) -> &'static [u16] {
     if space.mode().is_64bit() {

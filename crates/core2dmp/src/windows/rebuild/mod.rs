@@ -10,7 +10,7 @@
 //!
 //! A block may be paged out, overwritten, encoded beyond recognition, or never have been there (`ReactOS` has
 //! none). A debugger opens nothing without one. The new block is placed in the tail of the kernel's header
-//! page, which the loader leaves zero, and it is announced field by field.
+//! page, which the loader leaves zero, or of another page of its image, and it is announced field by field.
 
 mod data;
 mod layout;
@@ -38,6 +38,8 @@ use crate::paging::{AddressSpace, PagingMode};
 
 /// Bytes of a rebuilt block: as Windows 7 has it, which every debugger since knows.
 const BLOCK_BYTES: usize = 0x340;
+/// Pages of the kernel's image that are asked for room for it.
+const MOST_PAGES: u64 = 0x1000;
 
 /// Offsets in a rebuilt block: where, name, and what proves them.
 const OFFSETS: [(usize, &str, &str); 11] = [
@@ -168,8 +170,7 @@ impl Proof {
         guest: &Guest,
         headers: &[GuestHeader],
     ) -> Result<Self, &'static str> {
-        let place = place(space, kernel.image.base)
-            .ok_or("the kernel's header page has no room for a block")?;
+        let place = place(space, kernel).ok_or("the kernel's image has no room for a block")?;
         let lists = data::search(space, kernel);
         let confirmed = |id| {
             headers
@@ -185,12 +186,7 @@ impl Proof {
             .process_list
             .or_else(|| confirmed(FieldId::PsActiveProcessHead))
             .ok_or("no list of processes that holds System")?;
-        let regions = layout::regions(space, &guest.cpus);
-        if regions.is_empty() {
-            return Err("no vCPU leads to a processor's control region");
-        }
-        let layout = layout::read(space, &regions, processes)
-            .ok_or("the control block's layout was not recognised")?;
+        let (regions, layout) = regions(space, kernel, guest, processes)?;
         let processors = data::processor_block(space, kernel, &regions, &layout)
             .ok_or("no array of the processors' control blocks")?;
         Ok(Self {
@@ -298,10 +294,47 @@ impl Block {
     }
 }
 
-/// The end of the kernel's header page, if nothing stands there.
-fn place(space: &AddressSpace<'_>, base: Gva) -> Option<Gva> {
-    let page = space.bytes(base, PAGE_BYTES).ok()?;
-    let start = PAGE_BYTES.checked_sub(BLOCK_BYTES)?;
-    let free = page.get(start..)?.iter().all(|byte| *byte == 0);
-    free.then(|| base.saturating_add(PAGE_SIZE.saturating_sub(BLOCK_BYTES as u64)))
+/// The control regions that vCPUs lead to, else those that the kernel's data leads to, and how they are laid out.
+fn regions(
+    space: &AddressSpace<'_>,
+    kernel: &KernelImage,
+    guest: &Guest,
+    processes: Gva,
+) -> Result<(Vec<layout::Region>, layout::PrcbLayout), &'static str> {
+    let led = layout::regions(space, &guest.cpus);
+    if let Some(layout) = layout::read(space, &led, processes) {
+        return Ok((led, layout));
+    }
+    let searched = data::regions(space, kernel);
+    if searched.is_empty() && led.is_empty() {
+        return Err("neither a vCPU nor the kernel's data leads to a processor's control region");
+    }
+    let layout = layout::read(space, &searched, processes)
+        .ok_or("the control block's layout was not recognised")?;
+    Ok((searched, layout))
+}
+
+/// The end of the kernel's header page, if nothing stands there; else of another page of its image that ends in zeros.
+fn place(space: &AddressSpace<'_>, kernel: &KernelImage) -> Option<Gva> {
+    let base = kernel.image.base;
+    if let Some(place) = tail(space, base) {
+        return Some(place);
+    }
+    let pages = u64::from(kernel.image.size) / PAGE_SIZE;
+    (1..pages.min(MOST_PAGES)).find_map(|page| {
+        let gva = base.checked_add(page.saturating_mul(PAGE_SIZE))?;
+        let start = space
+            .bytes(gva, PAGE_BYTES.checked_sub(BLOCK_BYTES)?)
+            .ok()?;
+        // A page of zeros may be variables that are zero.
+        let is_used = start.iter().any(|byte| *byte != 0);
+        tail(space, gva).filter(|_| is_used)
+    })
+}
+
+/// The place for a block at the end of a page, if nothing stands there.
+fn tail(space: &AddressSpace<'_>, page: Gva) -> Option<Gva> {
+    let place = page.checked_add(PAGE_SIZE.checked_sub(BLOCK_BYTES as u64)?)?;
+    let bytes = space.bytes(place, BLOCK_BYTES).ok()?;
+    bytes.iter().all(|byte| *byte == 0).then_some(place)
 }

@@ -87,7 +87,7 @@ fn converted(guest: &Guest) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("converted.dmp");
     let options = WriteOptions::default();
-    write::to_file(&plan, &opened.memory, &path, options, &Silent).unwrap();
+    write::to_file(&plan.image, &opened.memory, &path, options, &Silent).unwrap();
     std::fs::read(path).unwrap()
 }
 

@@ -105,7 +105,7 @@ fn assert_registers(opened: &Guest, guest: &synth::Guest) {
     );
     assert_eq!((got.cs, got.ss, got.fs), (wanted.cs, wanted.ss, wanted.fs));
     assert_eq!(got.rflags, wanted.rflags);
-    assert_eq!(got.fxsave, wanted.fxsave);
+    assert_eq!(got.fxsave, Some(wanted.fxsave));
     let gdtr = got.gdtr.unwrap();
     assert_eq!((gdtr.base, gdtr.limit), vcpu.gdt);
     if guest.expected.arch.is_64() {
@@ -185,10 +185,7 @@ fn since_windows_8_a_wiped_header_is_told_and_salvaged() {
             "this hibernation file holds no memory: its header is zeros, as Windows 8 and later leave it when they resume; what was its memory stands from 0x7000 on"
         );
         assert!(error.remedy() == Some(Remedy::TakeWhileHibernated));
-        let salvage = OpenOptions {
-            salvage: true,
-            ..OpenOptions::default()
-        };
+        let salvage = OpenOptions::default().salvage(true);
         let opened = container::open(Arc::new(file), salvage).unwrap();
         assert_memory(&opened, &guest);
         assert!(

@@ -63,7 +63,7 @@ fn memory_beside_the_state_in_either_order() {
         assert_eq!(info.warnings, Vec::<String>::new());
         // What debug registers the state tells.
         let registers = opened.cpus[0].registers.x86().unwrap();
-        assert_eq!(registers.dr, [0, 0, 0, 0, 0xffff_0ff0, 0x400]);
+        assert_eq!(registers.dr, Some([0, 0, 0, 0, 0xffff_0ff0, 0x400]));
     }
 }
 
@@ -227,10 +227,8 @@ fn a_vmem_alone_is_raw_memory_with_a_hole() {
         low: low.to_vec(),
         high: high.to_vec(),
     };
-    let options = OpenOptions {
-        holes: vec![Frames::new(Pfn::new(0xc_0000), 0x4_0000)],
-        ..OpenOptions::default()
-    };
+    let hole = Frames::new(Pfn::new(0xc_0000), 0x4_0000);
+    let options = OpenOptions::default().holes(vec![hole]);
     let opened = container::open(Arc::new(file), options).unwrap();
     assert_memory(&opened, &HIGH);
     let found = windows::identify(&opened).unwrap();

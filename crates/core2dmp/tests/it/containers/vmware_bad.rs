@@ -103,10 +103,7 @@ fn cut_at_every_border() {
                 vmem.len()
             )
         );
-        let options = OpenOptions {
-            salvage: true,
-            ..OpenOptions::default()
-        };
+        let options = OpenOptions::default().salvage(true);
         let opened = open_set_with(short(), &options).unwrap();
         assert_eq!(opened.memory.frame_count(), bytes as u64 / 4096);
     }

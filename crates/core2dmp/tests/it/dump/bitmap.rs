@@ -30,15 +30,12 @@ struct Converted {
 
 fn convert(opened: &container::Guest, kind: DumpKind) -> Result<Converted, Error> {
     let found = windows::identify(opened).unwrap();
-    let options = PlanOptions {
-        kind,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().kind(kind);
     let plan = dump::plan(opened, &found, &options)?;
     let mut bytes = Vec::new();
-    let written = write::to_stream(&plan, &opened.memory, &mut bytes, &Silent)?;
+    let written = write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent)?;
     assert_eq!(written.corrupt, 0);
-    assert_eq!(bytes.len() as u64, plan.size);
+    assert_eq!(bytes.len() as u64, plan.image.size());
     Ok(Converted {
         bytes,
         warnings: plan.warnings,

@@ -1,5 +1,6 @@
 //! Finding Windows in memory.
 
+mod absent;
 mod contexts;
 mod crash;
 mod crash_frames;
@@ -7,3 +8,4 @@ mod identify;
 mod ram_header_search;
 mod ram_headers;
 mod rebuild;
+mod unwind;

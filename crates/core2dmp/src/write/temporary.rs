@@ -1,4 +1,4 @@
-//! A file that does not have its name yet.
+//! Files that do not have their names yet: images on their way, and what belongs to a dump.
 //!
 //! ```text
 //! .NAME.xxxxxx.core2dmp-part   created anew (O_EXCL), mode 0600, locked while its writer lives
@@ -14,13 +14,15 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use super::cache::{CacheUse, WriteBack};
 use super::file::FileWriter;
-use super::room::Room;
-use super::{Progress, WriteOptions, Written, decode, leaves_holes, leftover, size_of, verify};
+use super::free_space::FreeSpace;
+use super::job::{WriteOptions, Written};
+use super::page_cache::{CacheUse, WriteBack};
+use super::{decoded, leftover, verify};
 use crate::error::{Error, Result};
-use crate::image::Segment;
+use crate::image::{Image, SegmentData};
 use crate::memory::PhysicalMemory;
+use crate::progress::Progress;
 
 /// What its name ends with.
 pub(super) const SUFFIX: &str = ".core2dmp-part";
@@ -29,65 +31,65 @@ const MAX_PREFIX: usize = 200;
 /// How often somebody who cleans up may take a new file away before it is locked.
 const ATTEMPTS: usize = 8;
 
-/// The file, and what it will be called.
-pub(super) struct Part<'p> {
+/// An image's file, whole, and what it will be called.
+pub(super) struct Unnamed<'p> {
     temporary: NamedTempFile,
     path: &'p Path,
     /// The name, for messages.
     name: String,
 }
 
-impl<'p> Part<'p> {
+impl<'p> Unnamed<'p> {
     pub(super) fn write(
-        segments: &[Segment],
+        image: &Image,
         memory: &PhysicalMemory,
-        damage: decode::Damage<'_>,
         path: &'p Path,
         options: WriteOptions,
-        room: &Room<'_>,
+        space: &FreeSpace<'_>,
     ) -> Result<(Self, Written)> {
         let name = path.display().to_string().escape_debug().to_string();
         let failed = |what: &str, e| Error::io(format!("cannot {what} {name}"), e);
         check_target(path, &name, options.force)?;
         let temporary = create(path, folder(path)).map_err(|e| failed("create", e))?;
         let file = temporary.as_file();
-        if leaves_holes(segments, options) {
+        if leaves_holes(image, options) {
             // A write behind the end lets XFS reserve room in front of it, and that fills the holes.
-            file.set_len(size_of(segments))
+            file.set_len(image.size())
                 .map_err(|e| failed("extend", e))?;
         }
         let mut writer = FileWriter {
             memory,
             file,
             at: 0,
-            progress: room,
+            progress: space,
             buffer: Vec::new(),
-            damage,
+            damage: decoded::Damage::new(memory, image.salvage()),
             sparse: options.sparse,
-            cache: CacheUse::begin(&**memory.source(), size_of(segments)),
+            cache: CacheUse::begin(&**memory.source(), image.size()),
             write_back: WriteBack::new(options.sync || options.verify),
         };
-        for segment in segments {
+        for segment in image.segments() {
             let written = writer.segment(segment);
             let told = written
                 .map_err(|failure| failure.tell(&format!("{name} at offset {:#x}", writer.at)));
-            told.map_err(|error| room.explain(error, &name, writer.at))?;
+            told.map_err(|error| space.explain(error, &name, writer.at))?;
         }
-        let (written, size) = (writer.damage.written, writer.at);
-        file.set_len(size).map_err(|e| failed("extend", e))?;
+        let written = writer.damage.written;
+        file.set_len(image.size())
+            .map_err(|e| failed("extend", e))?;
         if options.sync || options.verify {
             // What is not on the disk cannot be read again from there.
             file.sync_all().map_err(|e| failed("flush", e))?;
         }
         if options.verify {
-            verify::file(file, segments, memory, size, &name, room)?;
+            verify::file(file, image, memory, &name, space)?;
         }
-        let part = Self {
+        let unnamed = Self {
             temporary,
             path,
             name,
         };
-        Ok((part, written))
+        Ok((unnamed, written))
     }
 
     /// Gives it its name.
@@ -117,6 +119,49 @@ impl<'p> Part<'p> {
             let _ = File::open(folder(self.path)).and_then(|folder| folder.sync_all());
         }
         Ok(())
+    }
+}
+
+/// Whether pages of zeros are left out of the file.
+fn leaves_holes(image: &Image, options: WriteOptions) -> bool {
+    let is_encoded = |data: &SegmentData| matches!(data, SegmentData::Encoded { .. });
+    options.sparse
+        || image
+            .segments()
+            .iter()
+            .any(|segment| is_encoded(&segment.data))
+}
+
+/// A new file beside a dump for something that belongs to it, such as its checksums: private to its owner, and named so
+/// that [`leftovers`](super::leftovers) finds it if it is left behind. Dropped without a name, it is removed.
+#[derive(Debug)]
+pub struct Temporary(NamedTempFile);
+
+impl Temporary {
+    /// Creates one in the folder of the dump at `dump`.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    pub fn beside(dump: &Path) -> io::Result<Self> {
+        create(dump, folder(dump)).map(Self)
+    }
+
+    /// Gives it a name, in the place of a file that has it.
+    ///
+    /// # Errors
+    /// What the operating system reports; the file is then removed.
+    pub fn persist(self, path: &Path) -> io::Result<()> {
+        self.0.persist(path).map(drop).map_err(|error| error.error)
+    }
+}
+
+impl io::Write for Temporary {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

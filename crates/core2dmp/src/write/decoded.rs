@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::{CorruptPage, Failure, MAX_CORRUPT_PAGES, Written};
+use super::job::{CorruptPage, Failure, MAX_CORRUPT_PAGES, Written};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::memory::{DecodeError, PageDecoder, PhysicalMemory};
 

@@ -1,7 +1,7 @@
 //! Stops before the file system is full: others write there, too, and a host without room for its logs is worse off
 //! than one without a dump.
 //!
-//! A container can name the same bytes many times, so its size says nothing about that of its dump. The room is looked at
+//! A container can name the same bytes many times, so its size says nothing about that of its dump. The free space is looked at
 //! while the file grows; a file system that shares extents loses none.
 
 use std::cell::Cell;
@@ -9,8 +9,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{Progress, STEP};
+use super::job::STEP;
 use crate::error::Error;
+use crate::progress::Progress;
 
 /// Bytes that are left to others.
 const RESERVE: u64 = 64 << 20;
@@ -26,8 +27,8 @@ struct Space {
     all: u64,
 }
 
-/// Watches the room of the folder in which a file, or all parts of one, are written.
-pub(super) struct Room<'a> {
+/// Watches the free space of the folder in which a file, or all parts of one, are written.
+pub(super) struct FreeSpace<'a> {
     inner: &'a dyn Progress,
     folder: PathBuf,
     at_start: Option<Space>,
@@ -35,7 +36,7 @@ pub(super) struct Room<'a> {
     is_full: Cell<bool>,
 }
 
-impl<'a> Room<'a> {
+impl<'a> FreeSpace<'a> {
     pub(super) fn new(inner: &'a dyn Progress, folder: &Path) -> Self {
         Self {
             inner,
@@ -66,7 +67,7 @@ impl<'a> Room<'a> {
     }
 }
 
-impl Progress for Room<'_> {
+impl Progress for FreeSpace<'_> {
     fn advance(&self, bytes: u64) -> ControlFlow<()> {
         self.unchecked
             .set(self.unchecked.get().saturating_add(bytes));
