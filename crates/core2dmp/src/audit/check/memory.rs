@@ -74,7 +74,7 @@ pub(super) fn nothing_found(dump: &DumpFile, guest: &Guest, error: &Error) -> Op
         } else {
             words::PARTIALLY
         }),
-        Mend::No("a Windows kernel in the memory; --from the original core"),
+        Mend::FromCore("a Windows kernel in the memory"),
     ))
 }
 

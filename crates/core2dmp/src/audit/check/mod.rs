@@ -58,6 +58,8 @@ pub enum Mend {
     Yes,
     /// What is missing for it.
     No(&'static str),
+    /// What is missing for it, which the core that the dump was made of has: `repair_from`.
+    FromCore(&'static str),
 }
 
 /// Something about a dump that the debugger, or its user, would stumble over.

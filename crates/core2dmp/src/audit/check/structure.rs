@@ -248,7 +248,7 @@ impl Checker<'_> {
             | ProblemKind::Overlap => (
                 Severity::Broken,
                 Some(words::PARTIALLY),
-                Mend::No("which frame each page is; --from the original core"),
+                Mend::FromCore("which frame each page is"),
             ),
             ProblemKind::TriagePart => (
                 Severity::Broken,

@@ -275,7 +275,7 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
                     LeftOut::Some => (DUMP_TYPE_BITMAP_FULL, "some of the memory"),
                 };
                 let why = format!(
-                    "the source holds {what}: a bitmap dump, in which the rest is absent; --type full writes zeros for it"
+                    "the source holds {what}: a bitmap dump, in which the rest is absent; a full dump would hold zeros for it"
                 );
                 return (kind, Some(why));
             }

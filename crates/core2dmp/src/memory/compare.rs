@@ -1,4 +1,4 @@
-//! Two memories page by page.
+//! Compares two memories page by page.
 //!
 //! ```text
 //! old  |---------------|      |-----------|
@@ -6,16 +6,15 @@
 //!      old  alike | different new  ...     old
 //! ```
 //!
-//! Both are read in blocks, once; pages are compared, ranges of one class are merged, and only the first of them
-//! are kept.
+//! Both are read once, in blocks. Ranges of one class are merged, and only the first ranges of each class are kept.
 
 use std::collections::BTreeSet;
 
-use core2dmp::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
-use core2dmp::memory::{Backing, Frames, PhysicalMemory};
-use core2dmp::write::Progress;
-
-use crate::map;
+use super::coverage::{self, Side};
+use super::{Backing, Frames, PhysicalMemory};
+use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::error::{Error, Result};
+use crate::progress::{Progress, Work};
 
 /// Ranges of a class that are kept.
 const MAX_RANGES: usize = 64;
@@ -24,13 +23,14 @@ const BLOCK_PAGES: u64 = 256;
 
 /// Pages of one class.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Class {
+#[non_exhaustive]
+pub struct Class {
     /// How many.
-    pub(crate) pages: u64,
+    pub pages: u64,
     /// How many ranges they form.
-    pub(crate) range_count: u64,
+    pub range_count: u64,
     /// The first of those.
-    pub(crate) ranges: Vec<Frames>,
+    pub ranges: Vec<Frames>,
     /// The last one, still growing.
     last: Option<Frames>,
 }
@@ -58,28 +58,28 @@ impl Class {
     }
 }
 
-/// What two memories have in common, and what not.
+/// What two memories have in common, and what differs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct MemoryDiff {
+#[non_exhaustive]
+pub struct MemoryDiff {
     /// Pages with the same contents.
-    pub(crate) alike: u64,
+    pub alike: u64,
     /// Pages whose other contents were expected.
-    pub(crate) expected: u64,
+    pub expected: u64,
     /// Pages with other contents.
-    pub(crate) different: Class,
+    pub different: Class,
     /// Pages that only the first has.
-    pub(crate) only_old: Class,
+    pub only_old: Class,
     /// Pages that only the second has.
-    pub(crate) only_new: Class,
+    pub only_new: Class,
     /// Pages that could not be read in one of them.
-    pub(crate) unreadable: Class,
-    /// Whether somebody asked to stop.
-    pub(crate) is_interrupted: bool,
+    pub unreadable: Class,
 }
 
 impl MemoryDiff {
     /// Whether both are the same.
-    pub(crate) fn is_alike(&self) -> bool {
+    #[must_use]
+    pub fn is_alike(&self) -> bool {
         let classes = [
             &self.different,
             &self.only_old,
@@ -91,7 +91,7 @@ impl MemoryDiff {
 }
 
 /// Bytes that a comparison reads.
-pub(crate) fn bytes(old: &PhysicalMemory, new: &PhysicalMemory) -> u64 {
+fn bytes(old: &PhysicalMemory, new: &PhysicalMemory) -> u64 {
     let both: u64 = shared(old, new).fold(0, |sum, frames| sum.saturating_add(frames.count));
     both.saturating_mul(PAGE_SIZE)
 }
@@ -103,55 +103,72 @@ fn frames(memory: &PhysicalMemory) -> Vec<Frames> {
 /// Ranges that both have.
 fn shared(old: &PhysicalMemory, new: &PhysicalMemory) -> impl Iterator<Item = Frames> {
     let windows = frames(new);
-    let shared: Vec<Frames> = map::ranges(old, &windows)
-        .filter(|(_, kind)| *kind == map::Kind::Both)
+    let shared: Vec<Frames> = coverage::ranges(old, &windows)
+        .filter(|(_, kind)| *kind == Side::Both)
         .map(|(frames, _)| frames)
         .collect();
     shared.into_iter()
 }
 
 /// Compares every page that one of them has.
-pub(crate) fn compare(
+///
+/// # Errors
+/// [`Error::Interrupted`] if `progress` stops it.
+pub fn compare(
     old: &PhysicalMemory,
     new: &PhysicalMemory,
     progress: &dyn Progress,
-) -> MemoryDiff {
-    compare_but(old, new, &BTreeSet::new(), progress)
+) -> Result<MemoryDiff> {
+    compare_expecting(old, new, &BTreeSet::new(), progress)
 }
 
-/// The same, where some pages are expected to differ.
-pub(crate) fn compare_but(
+/// As [`compare`]; pages of the `expected` frames that differ are counted apart.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_expecting(
     old: &PhysicalMemory,
     new: &PhysicalMemory,
     expected: &BTreeSet<Pfn>,
     progress: &dyn Progress,
-) -> MemoryDiff {
+) -> Result<MemoryDiff> {
+    progress.begin(Work::Compare, bytes(old, new));
+    let diff = blocks(old, new, expected, progress);
+    progress.end();
+    diff
+}
+
+fn blocks(
+    old: &PhysicalMemory,
+    new: &PhysicalMemory,
+    expected: &BTreeSet<Pfn>,
+    progress: &dyn Progress,
+) -> Result<MemoryDiff> {
     let mut diff = MemoryDiff::default();
     let mut blocks = Blocks {
         expected,
         old: Vec::new(),
         new: Vec::new(),
     };
-    for (range, kind) in map::ranges(old, &frames(new)) {
+    for (range, kind) in coverage::ranges(old, &frames(new)) {
         match kind {
-            map::Kind::Container => diff.only_old.add(range),
-            map::Kind::Missing => diff.only_new.add(range),
-            map::Kind::Both => {
+            Side::Container => diff.only_old.add(range),
+            Side::Missing => diff.only_new.add(range),
+            Side::Both => {
                 let mut at = range.first;
                 while at < range.end() {
                     let end = at.saturating_add(BLOCK_PAGES).min(range.end());
                     let block = Frames::between(at, end);
                     blocks.compare(old, new, block, &mut diff);
                     if progress.advance(block.bytes()).is_break() {
-                        diff.is_interrupted = true;
-                        return diff;
+                        return Err(Error::Interrupted);
                     }
                     at = end;
                 }
             }
         }
     }
-    diff
+    Ok(diff)
 }
 
 /// Buffers of both sides.
@@ -239,8 +256,8 @@ fn is_zero(memory: &PhysicalMemory, block: Frames) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use core2dmp::memory::RunBuilder;
-    use core2dmp::write::Silent;
+    use crate::memory::RunBuilder;
+    use crate::progress::Silent;
 
     use super::*;
 
@@ -266,7 +283,7 @@ mod tests {
     fn every_page_has_its_class() {
         let old = memory(1, &[Some(1), Some(2), Some(3), Some(4), None, Some(6)]);
         let new = memory(3, &[Some(3), Some(9), Some(5), Some(6), Some(7)]);
-        let diff = compare(&old, &new, &Silent);
+        let diff = compare(&old, &new, &Silent).unwrap();
         assert_eq!(bytes(&old, &new), 4 * PAGE_SIZE);
         assert_eq!(diff.alike, 2);
         assert_eq!(diff.different.ranges, [range(4, 1)]);
@@ -274,7 +291,7 @@ mod tests {
         assert_eq!(diff.only_new.ranges, [range(7, 1)]);
         assert_eq!(diff.unreadable.ranges, [range(5, 1)]);
         assert!(!diff.is_alike());
-        assert!(compare(&new, &new, &Silent).is_alike());
+        assert!(compare(&new, &new, &Silent).unwrap().is_alike());
     }
 
     #[test]

@@ -5,19 +5,18 @@
 //! core                              the header that `convert` would write
 //! ```
 
-use std::path::Path;
-
+use core2dmp::OpenOptions;
 use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::{self, PlanOptions};
 
-use super::{open_core, open_if_dump};
-use crate::interrupt::Interrupt;
 use crate::message::Failure;
+use crate::progress::Bar;
+use crate::request::Source;
 
-/// A file.
+/// A file that is compared.
 #[derive(Debug)]
-pub(super) struct Side {
+pub(super) struct Compared {
     /// As it was given.
     pub(super) name: String,
     /// What was compared, in words.
@@ -32,23 +31,24 @@ pub(super) struct Side {
     pub(super) guest: Guest,
 }
 
-impl Side {
+impl Compared {
     /// Reads what there is to compare.
-    pub(super) fn open(path: &Path, interrupt: &Interrupt) -> Result<Self, Failure> {
-        let name = path.to_string_lossy().into_owned();
-        if let Some(dump) = open_if_dump(path)? {
+    pub(super) fn open(source: &Source, bar: &Bar) -> Result<Self, Failure> {
+        let name = source.given.clone();
+        let mut opened = source.files.clone().open(&OpenOptions::default(), bar)?;
+        if let Some(dump) = opened.dump {
             return Ok(Self {
                 name,
                 what: "its header",
                 body: body(&dump),
                 type_fits: dump.body_agrees(),
                 dump_type: dump.dump_type(),
-                guest: dump.guest(),
+                guest: opened.guest,
                 header: dump.header,
             });
         }
-        let (guest, windows) = open_core(path, interrupt)?;
-        let plan = dump::plan(&guest, &windows, &PlanOptions::default())?;
+        let windows = opened.identify()?;
+        let plan = dump::plan(&opened.guest, &windows, &PlanOptions::default())?;
         Ok(Self {
             name,
             what: "the header that convert would write",
@@ -56,7 +56,7 @@ impl Side {
             type_fits: true,
             dump_type: Some(plan.dump_type.into()),
             header: plan.header().to_vec(),
-            guest,
+            guest: opened.guest,
         })
     }
 }

@@ -10,14 +10,13 @@
 
 use std::path::{Path, PathBuf};
 
-use core2dmp::container;
-use core2dmp::error::Error;
-use core2dmp::source::FileSource;
-
-use super::find::{self, extension};
+use super::belong::{self, extension};
+use super::set::found;
 use super::{Files, is_dump, own_name};
-use crate::escape;
-use crate::message::Failure;
+use crate::container;
+use crate::error::{Error, Result};
+use crate::source::FileSource;
+use crate::text;
 
 /// Files of a folder that are looked at.
 const MAX_FILES: usize = 4096;
@@ -55,10 +54,10 @@ enum Kind {
 }
 
 /// The guest in a folder.
-pub(super) fn find(folder: &Path) -> Result<Files, Failure> {
+pub(super) fn find(folder: &Path) -> Result<Files> {
     folder
         .read_dir()
-        .map_err(|e| Error::io(format!("cannot read {}", escape::path(folder)), e))?;
+        .map_err(|e| Error::io(format!("cannot read {}", text::path(folder)), e))?;
     let known: Vec<(Kind, PathBuf)> = files(folder)
         .into_iter()
         .filter_map(|path| Some((kind_of(&path)?, path)))
@@ -69,9 +68,8 @@ pub(super) fn find(folder: &Path) -> Result<Files, Failure> {
         Kind::Dump => 2,
     };
     let Some(best) = known.iter().map(|(kind, _)| rank(*kind)).min() else {
-        return Err(Failure::Refused {
-            message: format!("no guest's memory in {}", folder.display()),
-            hint: "name the file; of files without a format those are found that end in .vmem, .raw, .mem or .dd",
+        return Err(Error::NoGuestInFolder {
+            folder: text::path(folder),
         });
     };
     // Each with what belongs to it; what is a part of another's is no guest of its own.
@@ -79,25 +77,21 @@ pub(super) fn find(folder: &Path) -> Result<Files, Failure> {
     for (kind, path) in known.iter().filter(|(kind, _)| rank(*kind) == best) {
         let taken = |files: &Files| files.paths.contains(path);
         if !guests.iter().any(|(_, files)| taken(files)) {
-            guests.push((*kind, find::find(std::slice::from_ref(path))?));
+            guests.push((*kind, belong::find(std::slice::from_ref(path))?));
         }
     }
     match guests.as_mut_slice() {
         [(_, files)] => {
-            let name = files
-                .paths
-                .first()
-                .map_or_else(String::new, |p| own_name(p));
-            files
-                .found
-                .insert(0, format!("{name}, the one guest in the folder"));
+            let first = files.paths.first().map_or(folder, |path| path);
+            let how = found(first, "the one guest in the folder");
+            files.found.insert(0, how);
             Ok(std::mem::take(files))
         }
         several => Err(ambiguous(folder, several)),
     }
 }
 
-fn ambiguous(folder: &Path, guests: &[(Kind, Files)]) -> Failure {
+fn ambiguous(folder: &Path, guests: &[(Kind, Files)]) -> Error {
     let title = |kind: &Kind| match kind {
         Kind::Core(title) => *title,
         Kind::Raw => "raw memory",
@@ -118,17 +112,11 @@ fn ambiguous(folder: &Path, guests: &[(Kind, Files)]) -> Failure {
         String::new()
     };
     let first = guests.first().and_then(|(_, files)| files.paths.first());
-    Failure::Advised {
-        message: format!(
-            "{} guests in {}: {}{more}",
-            guests.len(),
-            folder.display(),
-            list.join("; ")
-        ),
-        hint: format!(
-            "name one of them, such as {}",
-            first.map_or_else(String::new, |path| escape::path(path))
-        ),
+    Error::SeveralGuests {
+        folder: text::path(folder),
+        count: guests.len(),
+        list: list.join("; ") + &more,
+        first: first.map_or_else(String::new, |path| text::path(path)),
     }
 }
 
@@ -137,7 +125,7 @@ fn kind_of(path: &Path) -> Option<Kind> {
     let source = FileSource::open(path).ok()?;
     let extension = extension(path);
     match container::recognise(&source).ok()? {
-        Some(_) if is_dump(&source, "").ok()? => Some(Kind::Dump),
+        Some(_) if is_dump(&source, path).ok()? => Some(Kind::Dump),
         Some(title) => Some(Kind::Core(title)),
         None if MEMORY.contains(&extension.as_str()) => Some(Kind::Raw),
         // Hyper-V's memory has an extension that everybody's files have.

@@ -1,4 +1,4 @@
-//! What belongs to a name: the companion beside it, the other parts, what a folder holds.
+//! Which files belong to a name: the companion beside it, the other parts, what a folder holds.
 //!
 //! ```text
 //! win.vmem        win.vmss or win.vmsn beside it, and the other way round     VMware
@@ -12,30 +12,30 @@
 
 use std::path::{Path, PathBuf};
 
-use core2dmp::container::{self, SplitPart};
-use core2dmp::source::FileSource;
-
+use super::set::found;
 use super::{Files, folder, own_name};
-use crate::escape;
-use crate::message::Failure;
+use crate::container::{self, SplitPart};
+use crate::error::{Error, Result};
+use crate::source::FileSource;
+use crate::text;
 
 /// Memory, and the extensions of the state that may stand beside it.
 pub(super) const PAIRS: [(&str, &[&str]); 2] = [("vmem", &["vmss", "vmsn"]), ("bin", &["vsv"])];
 
 /// The files that the names mean.
-pub(crate) fn find(names: &[PathBuf]) -> Result<Files, Failure> {
+pub(super) fn find<P: AsRef<Path>>(names: &[P]) -> Result<Files> {
     match names {
-        [one] if one.is_dir() => folder::find(one),
-        [one] => beside(one),
+        [one] if one.as_ref().is_dir() => folder::find(one.as_ref()),
+        [one] => beside(one.as_ref()),
         several => {
-            if let Some(folder) = several.iter().find(|name| name.is_dir()) {
-                return Err(Failure::Refused {
-                    message: format!("{} is a folder, and not the only source", folder.display()),
-                    hint: "give one folder, or the files of one guest",
+            let mut paths = several.iter().map(AsRef::as_ref);
+            if let Some(folder) = paths.clone().find(|name| name.is_dir()) {
+                return Err(Error::FolderAmongFiles {
+                    folder: text::path(folder),
                 });
             }
             Ok(Files {
-                paths: several.to_vec(),
+                paths: paths.by_ref().map(Path::to_path_buf).collect(),
                 ..Files::default()
             })
         }
@@ -51,7 +51,7 @@ pub(super) fn extension(path: &Path) -> String {
 }
 
 /// A file, and what belongs to it.
-fn beside(path: &Path) -> Result<Files, Failure> {
+fn beside(path: &Path) -> Result<Files> {
     let mut files = Files {
         paths: vec![path.to_path_buf()],
         ..Files::default()
@@ -66,19 +66,9 @@ fn beside(path: &Path) -> Result<Files, Failure> {
         [] => {}
         [companion] => take(companion, &mut files),
         several => {
-            return Err(Failure::Advised {
-                message: format!(
-                    "{} could belong to more than one file beside it: {}",
-                    escape::path(path),
-                    super::names(several)
-                ),
-                hint: format!(
-                    "name both: {} {}",
-                    escape::path(path),
-                    several
-                        .first()
-                        .map_or_else(String::new, |p| escape::path(p))
-                ),
+            return Err(Error::SeveralCompanions {
+                path: text::path(path),
+                others: several.iter().map(|other| text::path(other)).collect(),
             });
         }
     }
@@ -117,17 +107,16 @@ fn take(companion: &Path, files: &mut Files) {
         companion.to_path_buf()
     };
     if !is_known(&state) {
-        let companion = escape::path(companion);
+        let companion = text::path(companion);
         files.warnings.push(format!(
-            "{companion} stands beside it, but the state in {} is of no known format: left out",
+            "{companion} is beside it, but the state in {} is of no known format: left out",
             own_name(&state)
         ));
         return;
     }
-    files.found.push(format!(
-        "{}, found beside it by its name",
-        own_name(companion)
-    ));
+    files
+        .found
+        .push(found(companion, "found beside it by its name"));
     let at = if is_memory { 0 } else { files.paths.len() };
     files.paths.insert(at, companion.to_path_buf());
 }
@@ -147,11 +136,11 @@ fn parts(path: &Path, part: SplitPart, files: &mut Files) {
         if other.canonicalize().ok() == own {
             continue;
         }
-        let found = FileSource::open(&other)
+        let its_part = FileSource::open(&other)
             .ok()
             .and_then(|source| container::split_part(&source));
-        if let Some(found) = found.filter(|found| found.of == part.of) {
-            all.push((found, other));
+        if let Some(its_part) = its_part.filter(|other| other.of == part.of) {
+            all.push((its_part, other));
         }
     }
     all.sort_by_key(|(part, path)| (part.first, path.clone()));
@@ -165,13 +154,14 @@ fn parts(path: &Path, part: SplitPart, files: &mut Files) {
     }
     let others = all.iter().filter(|(_, other)| other != path);
     files.found = others
-        .map(|(_, other)| format!("{}, a part of the same split dump", own_name(other)))
+        .map(|(_, other)| found(other, "a part of the same split dump"))
         .collect();
     files.paths = all.into_iter().map(|(_, path)| path).collect();
 }
 
-/// The folder that a file stands in.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+/// The folder that a file is in; `.` for a bare name.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -181,6 +171,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Remedy;
 
     /// What a format claims.
     const STATE: &[u8] = b"KDUMP   ";
@@ -213,10 +204,9 @@ mod tests {
             assert!(files.found[0].contains("beside it"), "{:?}", files.found);
         }
         std::fs::write(path("win.vmsn"), STATE).unwrap();
-        let Err(Failure::Advised { message, hint }) = find(&[path("win.vmem")]) else {
-            panic!("two states");
-        };
+        let error = find(&[path("win.vmem")]).unwrap_err();
+        let message = error.to_string();
         assert!(message.contains("win.VMSS") && message.contains("win.vmsn"));
-        assert!(hint.starts_with("name both: "));
+        assert!(matches!(error.remedy(), Some(Remedy::NameBoth { .. })));
     }
 }

@@ -12,24 +12,29 @@ use std::path::{Path, PathBuf};
 
 use core2dmp::error::Error;
 
-use crate::args::{ConvertArgs, RepairArgs};
+use crate::args::ConvertArgs;
 use crate::escape;
 use crate::message::Failure;
-use crate::sources::{self, Files};
+use core2dmp::open;
+
+use super::Source;
 
 /// Where the dump goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Output {
+pub(crate) enum Output {
     Stream,
     File(PathBuf),
 }
 
 impl Output {
     /// What the arguments ask for.
-    pub(super) fn of(args: &ConvertArgs, files: &Files) -> Result<Self, Failure> {
-        let source = files.paths.first().map(PathBuf::as_path);
-        let default = || default_name(source.unwrap_or(Path::new("")), args.to.ending());
-        let path = match args.sources_and_output().1 {
+    pub(super) fn of(
+        args: &ConvertArgs,
+        output: Option<&Path>,
+        source: &Source,
+    ) -> Result<Self, Failure> {
+        let default = || default_name(source.first(), args.to.ending());
+        let path = match output {
             Some(path) if path.as_os_str() == "-" => {
                 if io::stdout().is_terminal() && !args.dry_run {
                     return Err(Failure::Refused {
@@ -58,7 +63,8 @@ impl Output {
             Some(path) => path.to_path_buf(),
             None => default()?,
         };
-        if files.paths.iter().any(|source| is_same(source, &path)) {
+        let mut sources = source.files.paths.iter();
+        if sources.any(|source| is_same(source, &path)) {
             return Err(Failure::Refused {
                 message: format!("{} is the source itself", path.display()),
                 hint: "give another name for the dump",
@@ -71,16 +77,8 @@ impl Output {
         Ok(Self::File(path))
     }
 
-    /// Where temporary files of this output go.
-    pub(super) fn folder(&self, is_dry_run: bool) -> PathBuf {
-        match self {
-            Self::File(path) if !is_dry_run => sources::folder_of(path).to_path_buf(),
-            _ => std::env::temp_dir(),
-        }
-    }
-
     /// As it is reported.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Stream => "-".to_owned(),
             Self::File(path) => path.to_string_lossy().into_owned(),
@@ -89,21 +87,24 @@ impl Output {
 }
 
 /// Where a repaired dump goes: `a/guest.dmp` becomes `a/guest.repaired.dmp`.
-pub(super) fn repaired(args: &RepairArgs) -> Result<PathBuf, Failure> {
-    let default = args.file.with_extension("repaired.dmp");
-    let path = match &args.output {
+pub(super) fn repaired(dump: &Path, output: Option<&Path>) -> PathBuf {
+    let default = dump.with_extension("repaired.dmp");
+    match output {
         Some(folder) if folder.is_dir() => folder.join(default.file_name().unwrap_or_default()),
-        Some(path) => path.clone(),
+        Some(path) => path.to_path_buf(),
         None => default,
-    };
-    if is_same(&args.file, &path) {
+    }
+}
+
+/// Refuses a name that a repaired dump cannot have; only a dump that is changed needs one.
+pub(crate) fn check_repaired(dump: &Path, path: &Path, force: bool) -> Result<(), Failure> {
+    if is_same(dump, path) {
         return Err(Failure::Refused {
             message: format!("{} is the dump itself", path.display()),
             hint: "give another name, or --in-place to change the dump itself",
         });
     }
-    check(&path, args.force)?;
-    Ok(path)
+    check(path, force)
 }
 
 /// The source's name with another extension, in the same folder.
@@ -117,7 +118,7 @@ fn default_name(source: &Path, ending: &str) -> Result<PathBuf, Failure> {
             hint: "give the name of the dump: core2dmp convert SOURCE OUT.dmp",
         });
     }
-    Ok(sources::unwrapped(source).with_extension(ending))
+    Ok(open::without_ending(source).with_extension(ending))
 }
 
 /// Whether both names mean one file, which `--force` would destroy.

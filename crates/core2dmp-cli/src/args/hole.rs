@@ -1,19 +1,10 @@
-//! Holes of raw memory: as the user gives them, as VMware makes them, or as the memory tells (`core2dmp::measure`).
+//! A hole of raw memory, as it is written on the command line.
 
 use core2dmp::address::{PAGE_SIZE, Pfn};
-use core2dmp::container::{Guest, OpenOptions};
-use core2dmp::measure::measured;
 use core2dmp::memory::Frames;
-use core2dmp::windows::Windows;
 
-use crate::message::Failure;
-
-/// Where RAM continues that has no place below 4 GiB.
-const FOUR_GIB: u64 = 0x10_0000;
-/// VMware's hole starts at 3 GiB.
-const VMWARE: u64 = 0xc_0000;
 /// `START-END`, the end exclusive: hex, or a number with K, M or G behind it; `none`: the file is read by address.
-pub(crate) fn parse(text: &str) -> Result<Frames, String> {
+pub(super) fn parse(text: &str) -> Result<Frames, String> {
     if text == "none" {
         return Ok(Frames::new(Pfn::new(0), 0));
     }
@@ -60,35 +51,6 @@ fn address(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is no address: hex, or a number with K, M or G"))
 }
 
-/// The hole of a `.vmem` of this size.
-pub(super) fn vmware(size: u64) -> Option<Frames> {
-    (size > VMWARE.saturating_mul(PAGE_SIZE)).then(|| below_4g(VMWARE))
-}
-
-fn below_4g(start: u64) -> Frames {
-    Frames::between(Pfn::new(start), Pfn::new(FOUR_GIB))
-}
-
-/// A guest, and Windows in it.
-pub(crate) struct Identified {
-    pub(crate) guest: Guest,
-    pub(crate) found: Result<Windows, Failure>,
-}
-
-/// Finds Windows in `guest`; raw memory whose holes are not given measures itself.
-pub(crate) fn identified(
-    options: &OpenOptions,
-    guest: Guest,
-    identify: &dyn Fn(&Guest) -> Result<Windows, Failure>,
-) -> Identified {
-    let found = identify(&guest);
-    if !options.holes.is_empty() {
-        return Identified { guest, found };
-    }
-    let (guest, found) = measured(guest, found, identify);
-    Identified { guest, found }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,12 +80,5 @@ mod tests {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert!(parse("0-99999999999999999G").is_err());
-    }
-
-    #[test]
-    fn a_vmem_has_a_hole_only_where_it_is_larger() {
-        assert_eq!(vmware(3 << 30), None);
-        let hole = vmware((3 << 30) + 1).map(|hole| hole.count);
-        assert_eq!(hole, Some(0x4_0000));
     }
 }

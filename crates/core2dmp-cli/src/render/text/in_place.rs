@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::{Table, count, size};
-use crate::commands::consume::InPlace;
 use crate::escape;
+use crate::outcome::InPlace;
 
 /// The part of the report on a conversion in place.
-pub(crate) fn in_place(out: &mut String, source: &Path, in_place: &InPlace) {
+pub(super) fn in_place(out: &mut String, source: &Path, in_place: &InPlace) {
     let mut table = Table::default();
     let shifts = count(in_place.cost.shifts as u64, "range");
     table.row(

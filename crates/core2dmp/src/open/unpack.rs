@@ -10,20 +10,17 @@
 //! disk is full, where the size is known before anything is written.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use core2dmp::error::Error;
-use core2dmp::write::Progress;
-
-use super::wrapper::{Wrapper, zip_member};
-use crate::escape;
-use crate::interrupt::Interrupt;
-use crate::message::Failure;
-use crate::progress::Bar;
-use crate::render::text::size as in_words;
+use super::compression::Compression;
+use super::decoder::{decoder, zip_member};
+use crate::error::{Error, Result};
+use crate::progress::{Progress, Work};
+use crate::text::{self, size};
 
 /// Bytes that are decoded at a time.
 const BLOCK: usize = 1 << 20;
@@ -34,126 +31,126 @@ const MAX_BYTES: u64 = 64 << 40;
 /// Of a file system's bytes this part stays free, but no more than the second number.
 const RESERVE: (u64, u64) = (20, 1 << 30);
 
-/// How to unpack.
-#[derive(Debug)]
-pub(crate) struct Unpack {
-    /// Where the temporary file goes.
-    pub(crate) folder: PathBuf,
-    /// Keep what can be decoded of a damaged file.
-    pub(crate) salvage: bool,
-    /// Nobody wants to see a bar.
-    pub(crate) quiet: bool,
-    /// Whether a signal came.
-    pub(crate) interrupt: Interrupt,
+/// A file that was unpacked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Unpacked {
+    /// The compressed file.
+    pub path: PathBuf,
+    /// How it is compressed, such as "Zstandard".
+    pub compression: &'static str,
+    /// Bytes of it.
+    pub compressed: u64,
+    /// Bytes that came out.
+    pub bytes: u64,
+    /// What is missing or damaged.
+    pub damage: Option<String>,
 }
 
-/// What was unpacked.
-#[derive(Debug)]
-pub(super) struct Unpacked {
-    pub(super) file: File,
-    /// How it was compressed, and what it was.
-    pub(super) what: String,
-    /// What is missing.
-    pub(super) warning: Option<String>,
+impl fmt::Display for Unpacked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (compressed, bytes) = (size(self.compressed), size(self.bytes));
+        write!(f, "{}, {compressed} of {bytes}", self.compression)
+    }
 }
 
-impl Unpack {
-    /// In the folder for temporary files.
-    pub(crate) fn temporary(salvage: bool, quiet: bool, interrupt: Interrupt) -> Self {
-        Self {
-            folder: std::env::temp_dir(),
-            salvage,
-            quiet,
-            interrupt,
-        }
-    }
+/// Unpacks a file into `folder`, if it is compressed; of a damaged one what can be decoded, if `salvage` says so.
+pub(super) fn file(
+    path: &Path,
+    folder: &Path,
+    salvage: bool,
+    progress: &dyn Progress,
+) -> Result<Option<(File, Unpacked)>> {
+    let name = text::path(path);
+    let failed = |e| Error::io(format!("cannot read {name}"), e);
+    // Whoever opens it next says what is wrong.
+    let Some(mut input) = regular(path) else {
+        return Ok(None);
+    };
+    let Some(compression) = kind_of(&mut input).map_err(failed)? else {
+        return Ok(None);
+    };
+    let compressed = input.seek(SeekFrom::End(0)).map_err(failed)?;
+    // A file that is cut short may have no size, or a wrong one: decoding finds out.
+    let expected = compression.size(&mut input).unwrap_or_default();
+    input.rewind().map_err(failed)?;
+    let mut output = tempfile::tempfile_in(folder)
+        .map_err(|e| Error::io(format!("cannot create a file in {}", text::path(folder)), e))?;
+    let job = Job {
+        name: &name,
+        compression,
+        folder,
+        input: Counted {
+            input,
+            progress,
+            stopped: &Cell::new(false),
+            ended: &Cell::new(false),
+        },
+        output: &output,
+    };
+    progress.begin(Work::Unpack, compressed);
+    let result = job.run(expected);
+    progress.end();
+    let (bytes, damage) = result?;
+    let damage = damage.map(|damage| Error::NotUnpacked {
+        path: name.clone(),
+        compression: compression.name(),
+        damage,
+        bytes,
+    });
+    let damage = match damage {
+        Some(error) if !salvage => return Err(error),
+        damage => damage.map(|error| error.to_string()),
+    };
+    refuse_inner(&mut output, &name, compression)?;
+    Ok(Some((
+        output,
+        Unpacked {
+            path: path.to_path_buf(),
+            compression: compression.name(),
+            compressed,
+            bytes,
+            damage,
+        },
+    )))
+}
 
-    /// Unpacks a file, if it is compressed.
-    pub(super) fn file(&self, path: &Path) -> Result<Option<Unpacked>, Failure> {
-        let name = escape::path(path);
-        let failed = |e| Error::io(format!("cannot read {name}"), e);
-        // Whoever opens it next says what is wrong.
-        let Some(mut input) = regular(path) else {
-            return Ok(None);
-        };
-        let Some(wrapper) = kind_of(&mut input).map_err(failed)? else {
-            return Ok(None);
-        };
-        let compressed = input.seek(SeekFrom::End(0)).map_err(failed)?;
-        // A file that is cut short may tell nothing, or nonsense: decoding finds out.
-        let told = wrapper.size(&mut input).unwrap_or_default();
-        input.rewind().map_err(failed)?;
-        let output = tempfile::tempfile_in(&self.folder).map_err(|e| {
-            let folder = escape::path(&self.folder);
-            Error::io(format!("cannot create a file in {folder}"), e)
-        })?;
-        let bar = Bar::new(compressed, self.quiet, self.interrupt.clone());
-        let job = Job {
-            name,
-            wrapper,
-            folder: &self.folder,
-            input: Counted {
-                input,
-                bar: &bar,
-                stopped: &Cell::new(false),
-                ended: &Cell::new(false),
-            },
-            output: &output,
-        };
-        let result = job.run(told);
-        bar.clear();
-        let (bytes, damage) = result?;
-        if let Some(damage) = damage.as_ref().filter(|_| !self.salvage) {
-            return Err(Failure::Refused {
-                message: damage.clone(),
-                hint: "copy the file again; --salvage reads what could be unpacked",
-            });
-        }
-        let mut output = output;
-        if let Some(inner) =
-            kind_of(&mut output).map_err(|e| Error::io("cannot read a temporary file", e))?
-        {
-            return Err(Failure::Refused {
-                message: format!(
-                    "{} is compressed twice: {}, and in it {}",
-                    escape::path(path),
-                    wrapper.name(),
-                    inner.name()
-                ),
-                hint: "unpack it once by hand",
-            });
-        }
-        Ok(Some(Unpacked {
-            file: output,
-            what: format!(
-                "{}, {} of {}",
-                wrapper.name(),
-                in_words(compressed),
-                in_words(bytes)
-            ),
-            warning: damage.map(|damage| format!("{damage}; what was unpacked is read")),
-        }))
+/// Refuses what is compressed again.
+fn refuse_inner(output: &mut File, name: &str, outer: Compression) -> Result<()> {
+    match kind_of(output).map_err(|e| Error::io("cannot read a temporary file", e))? {
+        None => Ok(()),
+        Some(inner) => Err(Error::CompressedTwice {
+            path: name.to_owned(),
+            outer: outer.name(),
+            inner: inner.name(),
+        }),
     }
+}
+
+/// Whether a file has to be unpacked first.
+#[must_use]
+pub fn is_compressed(path: &Path) -> bool {
+    regular(path).is_some_and(|mut file| kind_of(&mut file).is_ok_and(|kind| kind.is_some()))
 }
 
 /// A regular file, open: opening a pipe would wait for who writes it.
-pub(super) fn regular(path: &Path) -> Option<File> {
+fn regular(path: &Path) -> Option<File> {
     path.is_file().then(|| File::open(path).ok())?
 }
 
 /// How a file is compressed, by its first bytes.
-pub(super) fn kind_of(file: &mut File) -> io::Result<Option<Wrapper>> {
+fn kind_of(file: &mut File) -> io::Result<Option<Compression>> {
     let mut head = Vec::new();
     file.rewind()?;
-    file.take(Wrapper::HEAD as u64).read_to_end(&mut head)?;
+    file.take(Compression::HEAD as u64).read_to_end(&mut head)?;
     file.rewind()?;
-    Ok(Wrapper::of(&head))
+    Ok(Compression::of(&head))
 }
 
 /// One file that is unpacked.
 struct Job<'a> {
-    name: String,
-    wrapper: Wrapper,
+    name: &'a str,
+    compression: Compression,
     folder: &'a Path,
     input: Counted<'a>,
     output: &'a File,
@@ -163,47 +160,48 @@ struct Job<'a> {
 type Decoded = (u64, Option<String>);
 
 impl Job<'_> {
-    fn run(self, told: Option<u64>) -> Result<Decoded, Failure> {
+    fn run(self, expected: Option<u64>) -> Result<Decoded> {
         let Job {
             name,
-            wrapper,
+            compression,
             folder,
             input,
             output,
         } = self;
         let (stopped, ended) = (input.stopped, input.ended);
-        let room = Room {
-            name: &name,
-            folder,
-        };
-        let decode = |decoder: &mut dyn Read, told: Option<u64>| {
-            room.check(output, told.unwrap_or(0))?;
+        let room = Room { name, folder };
+        let decode = |decoder: &mut dyn Read, expected: Option<u64>| {
+            room.check(output, expected)?;
             copy(decoder, output, &room)
         };
-        let result = if wrapper == Wrapper::Zip {
-            let told = |decoder: &mut dyn Read, size| decode(decoder, Some(size));
-            zip_member(BufReader::with_capacity(BLOCK, input), told)
-                .unwrap_or_else(|error| Ok((0, Some(error))))
+        let not_built_in = |feature| Error::NotBuiltIn {
+            path: name.to_owned(),
+            compression: compression.name(),
+            feature,
+        };
+        let input = BufReader::with_capacity(BLOCK, input);
+        let result = if compression == Compression::Zip {
+            if cfg!(not(feature = "zip")) {
+                return Err(not_built_in("zip"));
+            }
+            let member = |decoder: &mut dyn Read, size| decode(decoder, Some(size));
+            zip_member(input, member).unwrap_or_else(|error| Ok((0, Some(error))))
         } else {
-            let mut decoder = wrapper.decoder(BufReader::with_capacity(BLOCK, input));
-            decode(&mut *decoder, told)
+            let mut decoder = decoder(compression, input).map_err(not_built_in)?;
+            decode(&mut *decoder, expected)
         };
         let (bytes, error) = result?;
         if stopped.get() {
-            return Err(Error::Interrupted.into());
+            return Err(Error::Interrupted);
         }
         let damage = error.map(|error| {
             // Not every decoder says so, and a zip file is read from its end.
-            let is_short = ended.get() && wrapper != Wrapper::Zip;
-            let what = if is_short || error.kind() == io::ErrorKind::UnexpectedEof {
+            let is_short = ended.get() && compression != Compression::Zip;
+            if is_short || error.kind() == io::ErrorKind::UnexpectedEof {
                 "is cut short".to_owned()
             } else {
                 format!("is damaged ({error})")
-            };
-            format!(
-                "the {} file {name} {what}: {bytes:#x} bytes could be unpacked",
-                wrapper.name()
-            )
+            }
         });
         Ok((bytes, damage))
     }
@@ -214,12 +212,10 @@ fn copy(
     decoder: &mut dyn Read,
     output: &File,
     room: &Room<'_>,
-) -> Result<(u64, Option<io::Error>), Failure> {
+) -> Result<(u64, Option<io::Error>)> {
     let failed = |e| {
-        Error::io(
-            format!("cannot write a temporary file in {}", room.folder()),
-            e,
-        )
+        let folder = text::path(room.folder);
+        Error::io(format!("cannot write a temporary file in {folder}"), e)
     };
     let mut block = vec![0; BLOCK];
     let mut at = 0_u64;
@@ -234,12 +230,12 @@ fn copy(
         }
         at = at.saturating_add(filled as u64);
         if at > MAX_BYTES {
-            return Err(Failure::Refused {
-                message: format!("{} unpacks to more than {}", room.name, in_words(MAX_BYTES)),
-                hint: "no guest is so large: is this the right file?",
+            return Err(Error::UnpacksTooLarge {
+                path: room.name.to_owned(),
+                limit: MAX_BYTES,
             });
         }
-        room.check(output, 0)?;
+        room.check(output, None)?;
         if filled < BLOCK {
             output.set_len(at).map_err(failed)?;
             return Ok((at, error));
@@ -286,10 +282,10 @@ fn is_zero(page: &[u8]) -> bool {
     words.iter().all(|word| *word == [0; 16]) && rest.iter().all(|byte| *byte == 0)
 }
 
-/// The compressed file; the bar counts what is read of it.
+/// The compressed file; what is read of it is reported.
 struct Counted<'a> {
     input: File,
-    bar: &'a Bar,
+    progress: &'a dyn Progress,
     stopped: &'a Cell<bool>,
     /// Whether more was wanted than there is.
     ended: &'a Cell<bool>,
@@ -301,7 +297,7 @@ impl Read for Counted<'_> {
         if read == 0 && !buf.is_empty() {
             self.ended.set(true);
         }
-        match self.bar.advance(read as u64) {
+        match self.progress.advance(read as u64) {
             ControlFlow::Continue(()) => Ok(read),
             ControlFlow::Break(()) => {
                 self.stopped.set(true);
@@ -324,34 +320,22 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
-    fn folder(&self) -> String {
-        escape::path(self.folder)
-    }
-
     /// Whether `wanted` more bytes leave the reserve free.
-    fn check(&self, output: &File, wanted: u64) -> Result<(), Failure> {
+    fn check(&self, output: &File, wanted: Option<u64>) -> Result<()> {
         let Some((free, all)) = space(output) else {
             return Ok(());
         };
         let (part, most) = RESERVE;
         let reserve = all.checked_div(part).unwrap_or(0).min(most);
         let room = free.saturating_sub(reserve);
-        if room > 0 && wanted <= room {
+        if room > 0 && wanted.unwrap_or(0) <= room {
             return Ok(());
         }
-        let wants = match wanted {
-            0 => "more".to_owned(),
-            wanted => in_words(wanted),
-        };
-        Err(Failure::Advised {
-            message: format!(
-                "no room to unpack {}: it wants {wants}, in {} there is room for {}",
-                self.name,
-                self.folder(),
-                in_words(room)
-            ),
-            hint: "write the output to a larger file system, or set TMPDIR for `info`; nothing was left behind"
-                .to_owned(),
+        Err(Error::NoRoomToUnpack {
+            path: self.name.to_owned(),
+            wanted: wanted.filter(|bytes| *bytes > 0),
+            folder: text::path(self.folder),
+            room,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::consume;
+use crate::outcome;
 
 /// What it took.
 #[derive(Debug, Serialize)]
@@ -14,7 +14,7 @@ pub(crate) struct InPlace {
 }
 
 impl InPlace {
-    pub(crate) fn new(in_place: &consume::InPlace) -> Self {
+    pub(crate) fn new(in_place: &outcome::InPlace) -> Self {
         let done = in_place.done.as_ref();
         Self {
             shifts: in_place.cost.shifts,

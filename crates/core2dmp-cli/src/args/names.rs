@@ -13,10 +13,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::find::extension;
-
 /// Sources, and the output if there is one among the names. `ending` is what the output's name ends in.
-pub(crate) fn split<'a>(
+pub(super) fn split<'a>(
     names: &'a [PathBuf],
     output: Option<&'a Path>,
     ending: &str,
@@ -27,6 +25,12 @@ pub(crate) fn split<'a>(
         }
         _ => (names, output),
     }
+}
+
+/// A name's extension in small letters.
+fn extension(path: &Path) -> String {
+    let extension = path.extension().unwrap_or_default();
+    extension.to_string_lossy().to_ascii_lowercase()
 }
 
 fn is_output(last: &Path, sources: &[PathBuf], ending: &str) -> bool {
@@ -72,7 +76,8 @@ mod tests {
         let output = |names: &[&str], ending: &str| {
             let names: Vec<PathBuf> = names.iter().map(|name| path(name)).collect();
             let (sources, output) = split(&names, None, ending);
-            let output = output.map(super::super::own_name);
+            let output =
+                output.map(|path: &Path| path.file_name().unwrap().to_string_lossy().into_owned());
             (sources.len(), output)
         };
         let some = |name: &str| Some(name.to_owned());

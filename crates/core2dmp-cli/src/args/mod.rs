@@ -1,5 +1,7 @@
 //! The command line.
 
+mod hole;
+mod names;
 mod target;
 
 use std::path::{Path, PathBuf};
@@ -9,8 +11,6 @@ use clap::{Parser, Subcommand, ValueEnum};
 use core2dmp::dump::{DumpKind, Keep};
 use core2dmp::memory::Frames;
 use core2dmp::windows::ContextPolicy;
-
-use crate::sources;
 
 pub(crate) use target::Target;
 
@@ -141,7 +141,7 @@ pub(crate) struct ConvertArgs {
     pub(crate) salvage: bool,
     /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
     /// given several times; `none`: the file is read as it stands [default: what the memory tells]
-    #[arg(long, value_name = "START-END", value_parser = sources::parse_hole)]
+    #[arg(long, value_name = "START-END", value_parser = hole::parse)]
     pub(crate) hole: Vec<Frames>,
     /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
@@ -184,7 +184,7 @@ pub(crate) struct InfoArgs {
     pub(crate) salvage: bool,
     /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
     /// given several times; `none`: the file is read as it stands [default: what the memory tells]
-    #[arg(long, value_name = "START-END", value_parser = sources::parse_hole)]
+    #[arg(long, value_name = "START-END", value_parser = hole::parse)]
     pub(crate) hole: Vec<Frames>,
     /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
@@ -401,7 +401,7 @@ impl From<Kind> for DumpKind {
 impl ConvertArgs {
     /// Sources, and the output if it was named.
     pub(crate) fn sources_and_output(&self) -> (&[PathBuf], Option<&Path>) {
-        sources::split(&self.names, self.output.as_deref(), self.to.ending())
+        names::split(&self.names, self.output.as_deref(), self.to.ending())
     }
 
     /// The sources as they were given.

@@ -1,4 +1,4 @@
-//! Windows' memory over the container's: what both have, what only one has.
+//! Windows' memory over a container's: what both have, and what only one of them has.
 //!
 //! ```text
 //! Windows       |-----------|      |--------------------|
@@ -6,38 +6,40 @@
 //!            only  both   missing  missing    both        only
 //! ```
 
-use core2dmp::address::Pfn;
-use core2dmp::memory::{Frames, PhysicalMemory};
+use super::{Frames, PhysicalMemory};
+use crate::address::Pfn;
 
 /// Ranges of missing frames that are listed.
-pub(crate) const MAX_RANGES: usize = 64;
+const MAX_MISSING: usize = 64;
 
-/// Who knows of frames.
+/// Which of the two has a range of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Side {
     /// Windows counts them and the container has them.
     Both,
-    /// The container has them, Windows does not count them: frame 0, ROM, video memory.
+    /// The container has them and Windows does not count them, such as frame 0, ROM and video memory.
     Container,
-    /// Windows counts them, the container lacks them.
+    /// Windows counts them and the container lacks them.
     Missing,
 }
 
-/// How many frames are of which kind.
+/// How many frames each of the two has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Summary {
+#[non_exhaustive]
+pub struct Coverage {
     /// Frames that Windows counts.
-    pub(crate) windows: u64,
+    pub windows: u64,
     /// Of those, how many the container lacks.
-    pub(crate) missing: u64,
+    pub missing: u64,
     /// The first ranges of them.
-    pub(crate) missing_ranges: Vec<Frames>,
+    pub missing_ranges: Vec<Frames>,
     /// Frames that only the container has.
-    pub(crate) container_only: u64,
+    pub container_only: u64,
 }
 
-/// Counts.
-pub(crate) fn summary(memory: &PhysicalMemory, windows: &[Frames]) -> Summary {
+/// Counts the frames of a container, and those that Windows counts, by which of the two has them.
+#[must_use]
+pub fn coverage(memory: &PhysicalMemory, windows: &[Frames]) -> Coverage {
     let counted = windows
         .iter()
         .fold(0_u64, |sum, run| sum.saturating_add(run.count));
@@ -47,14 +49,14 @@ pub(crate) fn summary(memory: &PhysicalMemory, windows: &[Frames]) -> Summary {
         for (piece, backing) in memory.pieces(*run) {
             if backing.is_none() {
                 missing = missing.saturating_add(piece.count);
-                if missing_ranges.len() < MAX_RANGES {
+                if missing_ranges.len() < MAX_MISSING {
                     missing_ranges.push(piece);
                 }
             }
         }
     }
     let both = counted.saturating_sub(missing);
-    Summary {
+    Coverage {
         windows: counted,
         missing,
         missing_ranges,
@@ -62,11 +64,11 @@ pub(crate) fn summary(memory: &PhysicalMemory, windows: &[Frames]) -> Summary {
     }
 }
 
-/// The map from the lowest frame to the highest; frames that nobody has are left out. Both inputs ascend.
-pub(crate) fn ranges<'a>(
+/// The map from the lowest frame to the highest; frames that neither has are left out. Both inputs ascend.
+pub fn ranges<'a>(
     memory: &'a PhysicalMemory,
     windows: &'a [Frames],
-) -> impl Iterator<Item = (Frames, Kind)> + 'a {
+) -> impl Iterator<Item = (Frames, Side)> + 'a {
     let mut at = Pfn::new(0);
     let mut pieces = std::iter::from_fn(move || {
         loop {
@@ -80,9 +82,9 @@ pub(crate) fn ranges<'a>(
             };
             let frames = Frames::between(start, at);
             match (in_windows, in_container) {
-                (true, true) => return Some((frames, Kind::Both)),
-                (true, false) => return Some((frames, Kind::Missing)),
-                (false, true) => return Some((frames, Kind::Container)),
+                (true, true) => return Some((frames, Side::Both)),
+                (true, false) => return Some((frames, Side::Missing)),
+                (false, true) => return Some((frames, Side::Container)),
                 (false, false) => {}
             }
         }
@@ -113,7 +115,7 @@ fn look<T>(runs: &[T], frames: impl Fn(&T) -> Frames, at: Pfn) -> (bool, Option<
 mod tests {
     use std::sync::Arc;
 
-    use core2dmp::memory::{Backing, RunBuilder};
+    use crate::memory::{Backing, RunBuilder};
 
     use super::*;
 
@@ -131,19 +133,19 @@ mod tests {
         let memory = PhysicalMemory::new(Arc::new(Vec::new()), runs.finish().unwrap());
         let windows = [frames(1, 9), frames(11, 8)];
         let expected = [
-            (frames(0, 1), Kind::Container),
-            (frames(1, 7), Kind::Both),
-            (frames(8, 2), Kind::Missing),
-            (frames(11, 1), Kind::Missing),
-            (frames(12, 7), Kind::Both),
-            (frames(19, 3), Kind::Container),
+            (frames(0, 1), Side::Container),
+            (frames(1, 7), Side::Both),
+            (frames(8, 2), Side::Missing),
+            (frames(11, 1), Side::Missing),
+            (frames(12, 7), Side::Both),
+            (frames(19, 3), Side::Container),
         ];
         assert_eq!(ranges(&memory, &windows).collect::<Vec<_>>(), expected);
-        let summary = summary(&memory, &windows);
+        let coverage = coverage(&memory, &windows);
         assert_eq!(
-            (summary.windows, summary.missing, summary.container_only),
+            (coverage.windows, coverage.missing, coverage.container_only),
             (17, 3, 4)
         );
-        assert_eq!(summary.missing_ranges, [frames(8, 2), frames(11, 1)]);
+        assert_eq!(coverage.missing_ranges, [frames(8, 2), frames(11, 1)]);
     }
 }

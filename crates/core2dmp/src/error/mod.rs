@@ -1,11 +1,16 @@
 //! What went wrong: what, where, what was expected, what was found, and what the user can do.
 //!
-//! One error is one line; [`Error::hint`] is the second line. Missing, zero, unreadable and corrupt are
+//! One error is one line; [`Error::remedy`] is what a second line is made of. Missing, zero, unreadable and corrupt are
 //! four different things, and the variants keep them apart.
+
+mod remedy;
 
 use std::{fmt, io};
 
 use crate::address::{Gpa, Gva, Pfn};
+use crate::text::size;
+
+pub use remedy::Remedy;
 
 /// The result of everything in this library that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -108,8 +113,8 @@ pub enum Error {
         what: &'static str,
         /// What stands there instead.
         found: String,
-        /// What the user can do: the second line.
-        advice: &'static str,
+        /// What the user can do.
+        remedy: Remedy<'static>,
     },
     /// A core that was cut short while it was written.
     #[error(
@@ -231,6 +236,115 @@ pub enum Error {
         /// In the file.
         offset: u64,
     },
+    /// A folder among several names.
+    #[error("{folder} is a folder, and not the only source")]
+    FolderAmongFiles {
+        /// The folder, escaped.
+        folder: String,
+    },
+    /// A file to which more than one other could belong.
+    #[error("{path} could belong to more than one file beside it: {}", others.join(", "))]
+    SeveralCompanions {
+        /// The file, escaped.
+        path: String,
+        /// The others, escaped.
+        others: Vec<String>,
+    },
+    /// A folder without memory of a guest.
+    #[error("no guest's memory in {folder}")]
+    NoGuestInFolder {
+        /// The folder, escaped.
+        folder: String,
+    },
+    /// A folder with the memory of several guests.
+    #[error("{count} guests in {folder}: {list}")]
+    SeveralGuests {
+        /// The folder, escaped.
+        folder: String,
+        /// How many there are.
+        count: usize,
+        /// The first of them, each with its format.
+        list: String,
+        /// The first file of the first one, escaped.
+        first: String,
+    },
+    /// Files that do not belong together.
+    #[error("these are not the files of one guest: {}", files.join(", "))]
+    NotOneGuest {
+        /// Their names, escaped.
+        files: Vec<String>,
+    },
+    /// Holes were given for a container that says itself where memory is.
+    #[error("holes are for raw memory; this file says itself where memory is")]
+    HolesNotRaw,
+    /// A compressed file that cannot be unpacked to its end.
+    #[error("the {compression} file {path} {damage}: {bytes:#x} bytes could be unpacked")]
+    NotUnpacked {
+        /// The file, escaped.
+        path: String,
+        /// How it is compressed.
+        compression: &'static str,
+        /// What is wrong with it.
+        damage: String,
+        /// Bytes that came out.
+        bytes: u64,
+    },
+    /// A compressed file in a compressed file.
+    #[error("{path} is compressed twice: {outer}, and in it {inner}")]
+    CompressedTwice {
+        /// The file, escaped.
+        path: String,
+        /// How it is compressed.
+        outer: &'static str,
+        /// How what is in it is compressed.
+        inner: &'static str,
+    },
+    /// A compressed file that unpacks to more than any guest has.
+    #[error("{path} unpacks to more than {}", size(*limit))]
+    UnpacksTooLarge {
+        /// The file, escaped.
+        path: String,
+        /// Bytes that are accepted.
+        limit: u64,
+    },
+    /// There is no room for the unpacked file.
+    #[error(
+        "no room to unpack {path}: it wants {}, in {folder} there is room for {}",
+        wanted.map_or_else(|| "more".to_owned(), size),
+        size(*room)
+    )]
+    NoRoomToUnpack {
+        /// The file, escaped.
+        path: String,
+        /// Bytes that it wants, where that is known.
+        wanted: Option<u64>,
+        /// Where it is unpacked, escaped.
+        folder: String,
+        /// Bytes that may be used there.
+        room: u64,
+    },
+    /// A way to compress that this build does not read.
+    #[error("{path} is compressed with {compression}, which this build does not read")]
+    NotBuiltIn {
+        /// The file, escaped.
+        path: String,
+        /// How it is compressed.
+        compression: &'static str,
+        /// The feature of this crate that reads it.
+        feature: &'static str,
+    },
+    /// A file that was given for a dump's header.
+    #[error("{path} does not begin with the header of a dump")]
+    NotAHeader {
+        /// The file, escaped.
+        path: String,
+    },
+    /// A file that was given for a dump.
+    #[error("{path} is not a Windows crash dump")]
+    NotADump {
+        /// The file, escaped.
+        path: String,
+    },
     /// The user, or a signal, asked to stop.
     #[error("interrupted; no output was left behind")]
     Interrupted,
@@ -263,62 +377,6 @@ impl Error {
             expected: expected.into(),
             found: found.into(),
         }
-    }
-
-    /// What the user can do about it: the second line of a message.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space or write to another file system; nothing was left behind"
-                }
-                io::ErrorKind::PermissionDenied => {
-                    "a core holds all the guest's secrets and is readable by its owner: run as that user"
-                }
-                io::ErrorKind::NotFound => "check the name",
-                _ => return None,
-            },
-            Self::Malformed { .. } | Self::TooMany { .. } => {
-                "the file is damaged or of a kind that core2dmp has not met; take the core again if you can"
-            }
-            Self::Truncated { .. } => "the file is damaged; take the core again if you can",
-            Self::UnknownContainer { .. } => {
-                "take the memory with `xl dump-core DOMAIN FILE`, or see README for what can be read"
-            }
-            Self::NoMemory { advice, .. } => advice,
-            Self::CutShort { .. } => {
-                "the disk was full while it was written: take it again, or rebuild the map by rule with --salvage"
-            }
-            Self::MissingFile { .. } => {
-                "name both files, or keep them in one folder under one name"
-            }
-            Self::NoWindows { .. } => {
-                "is the guest Windows, and was it up? --verbose lists what was tried"
-            }
-            Self::NoDebuggerData { .. } => "--verbose lists what was tried",
-            Self::TooManyRuns { .. } => "--type bitmap writes a dump that names any number of runs",
-            Self::ImplausibleMemory { .. } => {
-                "--type bitmap leaves out what the container lacks; the container is cut, or the guest lies"
-            }
-            Self::NoSuchProcess { .. } => "`core2dmp info --processes` lists them",
-            Self::FramesMissing { .. } => "without --strict they are written as zeros and reported",
-            Self::CorruptPage { .. } => {
-                "the file is damaged; --salvage writes zeros for such pages and lists them"
-            }
-            Self::CannotRepair { .. } => "convert the original core again, if there is one",
-            Self::CannotConsume { .. } => {
-                "nothing was changed; without --in-place the dump is written beside the core"
-            }
-            Self::HalfConsumed { .. } => {
-                "keep the file and its journal, mend what is wrong, and run `core2dmp convert --undo CORE` again"
-            }
-            Self::OutputExists { .. } => "give another name, or --force to replace it",
-            Self::ReadBack { .. } => {
-                "a fault of this host's disk or memory, or the source changed meanwhile; nothing was left behind"
-            }
-            Self::Interrupted => return None,
-        })
     }
 
     /// What was tried, for the errors that tried several ways.

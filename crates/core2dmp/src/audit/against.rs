@@ -1,72 +1,66 @@
-//! `check --deep`: every page of a dump against the core that it was made of.
+//! Every page of a dump against the core that it was made of.
 //!
 //! ```text
 //! dump --its header and body--> memory --+-- page by page, by frame number
-//! core --its container--------> memory --+      but for the pages that `convert` changes in the dump
+//! core --its container--------> memory --+      except the pages that a conversion changes in the dump
 //! ```
 //!
 //! The dump is read as a debugger reads it, not by the plan that it was written from.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use core2dmp::address::{Gva, PAGE_SIZE, Pfn};
-use core2dmp::container::Guest;
-use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::{self, DumpKind, Patch, PlanOptions};
-use core2dmp::error::Error;
-use core2dmp::memory::{Backing, PhysicalMemory};
-use core2dmp::paging::AddressSpace;
-use core2dmp::windows::{ContextPolicy, Windows};
+use crate::address::{Gva, PAGE_SIZE, Pfn};
+use crate::container::Guest;
+use crate::container::dmp::DumpFile;
+use crate::dump::{self, DumpKind, Patch, PlanOptions};
+use crate::error::Result;
+use crate::memory::compare::{self, MemoryDiff};
+use crate::memory::{Backing, PhysicalMemory};
+use crate::paging::AddressSpace;
+use crate::progress::Progress;
+use crate::windows::{ContextPolicy, Windows};
 
-use super::open_core;
-use crate::interrupt::Interrupt;
-use crate::memory_diff::{self, MemoryDiff};
-use crate::message::Failure;
-use crate::progress::Bar;
-
-/// What came of it.
+/// How the pages of a dump differ from those of its core.
 #[derive(Debug)]
-pub(crate) struct Deep {
-    /// The core, as it was given.
-    pub(crate) core: String,
+#[non_exhaustive]
+pub struct AgainstCore {
     /// Page by page; the old side is the core's.
-    pub(crate) memory: MemoryDiff,
-    /// The first page that should be alike and is not, and where it stands in the dump.
-    pub(crate) first: Option<(Pfn, Option<u64>)>,
+    pub memory: MemoryDiff,
+    /// The first page that should be alike and is not, and its offset in the dump.
+    pub first: Option<(Pfn, Option<u64>)>,
 }
 
-impl Deep {
+impl AgainstCore {
     /// Whether every page of the dump that the core has is the core's, or is changed on purpose.
-    pub(crate) fn is_clean(&self) -> bool {
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
         self.memory.different.pages == 0 && self.memory.unreadable.pages == 0
     }
 }
 
-/// Compares them.
-pub(super) fn compare(dump: &DumpFile, core: &Path) -> Result<Deep, Failure> {
-    let interrupt = Interrupt::install()?;
-    let (guest, found) = open_core(core, &interrupt)?;
-    let changed = changed(&guest, &found)?;
+/// Compares every page of `dump` with the core's `guest`, in which `found` is Windows.
+///
+/// # Errors
+/// What a plan of the core's dump may fail with, and [`Error::Interrupted`](crate::error::Error::Interrupted).
+pub fn against_core(
+    dump: &DumpFile,
+    guest: &Guest,
+    found: &Windows,
+    progress: &dyn Progress,
+) -> Result<AgainstCore> {
+    let changed = changed(guest, found)?;
     let body = dump.memory();
-    let bytes = memory_diff::bytes(&guest.memory, &body);
-    let bar = Bar::new(bytes, false, interrupt);
-    let memory = memory_diff::compare_but(&guest.memory, &body, &changed, &bar);
-    bar.clear();
-    if memory.is_interrupted {
-        return Err(Error::Interrupted.into());
-    }
+    let memory = compare::compare_expecting(&guest.memory, &body, &changed, progress)?;
     let ranges = memory.different.ranges.first();
     let first = ranges.or_else(|| memory.unreadable.ranges.first());
-    Ok(Deep {
-        core: core.to_string_lossy().into_owned(),
+    Ok(AgainstCore {
         first: first.map(|range| (range.first, offset(&body, range.first))),
         memory,
     })
 }
 
-/// The frames that `convert` changes, whichever registers it was asked for.
-fn changed(guest: &Guest, found: &Windows) -> Result<BTreeSet<Pfn>, Failure> {
+/// The frames that a conversion changes, whichever registers it was asked for.
+fn changed(guest: &Guest, found: &Windows) -> Result<BTreeSet<Pfn>> {
     let space = AddressSpace::new(&guest.memory, found.mode, found.dtb.value);
     let mut changed = BTreeSet::new();
     for contexts in [
@@ -97,7 +91,7 @@ fn frames(space: &AddressSpace<'_>, patches: &[Patch]) -> BTreeSet<Pfn> {
         .collect()
 }
 
-/// Where a frame stands in the dump.
+/// The offset of a frame in the dump.
 fn offset(memory: &PhysicalMemory, pfn: Pfn) -> Option<u64> {
     memory.runs().iter().find_map(|run| {
         let skipped = pfn.get().checked_sub(run.frames.first.get())?;
