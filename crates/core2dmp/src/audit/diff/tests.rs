@@ -100,7 +100,11 @@ fn what_is_no_header_is_told() {
 #[test]
 fn a_frame_database_by_value_or_by_address_is_cosmetic() {
     let mut value = header();
-    put(&mut value, FieldId::KdDebuggerDataBlock, 0xffff_f804_7c60_0b20);
+    put(
+        &mut value,
+        FieldId::KdDebuggerDataBlock,
+        0xffff_f804_7c60_0b20,
+    );
     let mut variable = value.clone();
     put(&mut variable, FieldId::PfnDataBase, 0xffff_f804_7c6f_c500);
     let diff = diff_headers(&value, &variable).unwrap();
