@@ -183,11 +183,12 @@ impl Collector<'_, '_> {
         let (processes, processes_broken) =
             processes::read(space, &kernel.image, process_list.value);
         let (runs, no_runs) = runs::read(space, Some(block), guest);
-        let (processors, odd) = processors::read(space, block, &guest.cpus);
+        let counted = processors::counted(space, &kernel.image, kuser);
+        let started = processors::read(space, block, &guest.cpus, counted);
         let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block);
         let troubles = [modules_broken, processes_broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
-        self.warnings.extend(odd);
+        self.warnings.extend(started.warnings);
         Ok(Windows {
             mode: space.mode(),
             root_source: source.clone(),
@@ -198,7 +199,8 @@ impl Collector<'_, '_> {
             module_list,
             process_list,
             runs,
-            processors,
+            processors: started.processors,
+            processor_count: started.count,
             bugcheck,
             system_time: kuser.system_time(),
             up_time: kuser.interrupt_time(),

@@ -58,9 +58,27 @@ pub(super) struct Found {
     offset: Option<String>,
     expected: String,
     found: String,
-    debugger: Option<&'static str>,
+    debugger: Option<String>,
+    follow_ups: Vec<&'static str>,
+    debugger_of_2015: Option<Older>,
     mendable: bool,
     needs: Option<String>,
+}
+
+/// What the engine of 2015 does, where it differs.
+#[derive(Debug, Serialize)]
+struct Older {
+    severity: &'static str,
+    debugger: &'static str,
+}
+
+/// The name of a severity.
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Refused => "refused",
+        Severity::Broken => "opens_broken",
+        Severity::Cosmetic => "cosmetic",
+    }
 }
 
 impl Check {
@@ -93,16 +111,22 @@ pub(super) fn found(findings: &[Finding]) -> Vec<Found> {
     findings
         .iter()
         .map(|finding| Found {
-            severity: match finding.severity {
-                Severity::Refused => "refused",
-                Severity::Broken => "opens_broken",
-                Severity::Cosmetic => "cosmetic",
-            },
+            severity: severity(finding.severity),
             field: finding.field,
             offset: finding.offset.map(hex),
             expected: finding.expected.clone(),
             found: finding.found.clone(),
-            debugger: finding.debugger,
+            debugger: finding.debugger.as_ref().map(|said| said.today.to_string()),
+            follow_ups: finding
+                .debugger
+                .as_ref()
+                .map_or_else(Vec::new, |said| said.follow_ups.to_vec()),
+            debugger_of_2015: finding.debugger.as_ref().and_then(|said| said.of_2015).map(
+                |older| Older {
+                    severity: severity(older.severity),
+                    debugger: older.words,
+                },
+            ),
             mendable: finding.mend == Mend::Yes,
             needs: match finding.mend {
                 Mend::Yes => None,

@@ -1,6 +1,6 @@
 //! What a debugger would stumble over.
 
-use core2dmp::audit::check::{Finding, Mend, Severity};
+use core2dmp::audit::check::{CheckReport, Finding, Mend, Older, Severity};
 use core2dmp::container::dmp::{Body, DumpFile};
 use core2dmp::error::Error;
 
@@ -97,12 +97,29 @@ pub(super) fn findings(out: &mut String, heading: &str, findings: &[&Finding]) {
         let mut table = Table::default();
         table.row(&indented("expected"), &finding.expected);
         table.row(&indented("found"), &finding.found);
-        if let Some(words) = finding.debugger {
-            table.row(&indented("WinDbg"), words);
+        if let Some(said) = &finding.debugger {
+            table.row(&indented("WinDbg"), &said.today);
+            if !said.follow_ups.is_empty() {
+                table.row(&indented("and then"), said.follow_ups.join("; "));
+            }
+            if let Some(older) = said.of_2015 {
+                table.row(&indented("of 2015"), of_2015(finding.severity, older));
+            }
         }
         table.row(&indented("repair"), mended(finding));
         table.write(out, "");
     }
+}
+
+/// What WinDbg of 2015 does.
+fn of_2015(today: Severity, older: Older) -> String {
+    let what = match older.severity {
+        _ if older.severity == today => return older.words.to_owned(),
+        Severity::Refused => "refuses it",
+        Severity::Broken => "opens it broken",
+        Severity::Cosmetic => "opens it",
+    };
+    format!("WinDbg of 2015: {what} ({})", older.words)
 }
 
 fn indented(key: &str) -> String {

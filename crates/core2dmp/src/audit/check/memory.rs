@@ -1,7 +1,7 @@
 //! The header against the memory behind it.
 
 use super::structure::{field_finding, other_machine, show};
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
@@ -92,7 +92,7 @@ impl Judge<'_> {
         id: FieldId,
         severity: Severity,
         expected: impl Into<String>,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
     ) -> Finding {
         field_finding(self.dump, id, severity, expected, debugger, Mend::Yes)
     }

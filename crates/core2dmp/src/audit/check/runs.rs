@@ -55,6 +55,7 @@ impl Checker<'_> {
             // Without a bitmap, a table or a block.
             Some(2 | 4..=6) => (Severity::Refused, words::CORRUPT_FILE),
             Some(1) | None => (Severity::Broken, words::TRUNCATED),
+            Some(8..=10) => (Severity::Refused, words::NO_RANGES),
             _ => (Severity::Refused, words::SIGNATURE),
         };
         alone.then(|| Finding {
