@@ -201,14 +201,7 @@ impl Scene {
         let mut modules = Vec::new();
         for (name, base) in images {
             let size = memory.image(*base, &std::fs::read(dlls.join(name))?);
-            modules.push(Module {
-                name: name.clone(),
-                path: String::new(),
-                base: Gva::new(*base),
-                size,
-                timestamp: None,
-                pdb: None,
-            });
+            modules.push(Module::new(name.clone(), Gva::new(*base), size));
         }
         memory.write(STACK, &vec![0; STACK_BYTES as usize]);
         let mut physical = memory.build(Tables::X64);

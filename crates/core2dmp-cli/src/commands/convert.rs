@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use core2dmp::container::{Guest, OpenOptions};
 use core2dmp::dump::{self, Plan, PlanOptions};
-use core2dmp::windows::{self, HeaderSearch, Windows};
+use core2dmp::windows::{HeaderSearch, Windows};
 use core2dmp::write::{self, WriteOptions};
 
 use super::around;
@@ -133,18 +133,17 @@ fn read(
         document.warnings.clone_from(&guest.container.warnings);
     }
     let found = found?;
+    let crash = found.crash_state(&guest, args.context.into());
     if let Some(document) = document {
-        let contexts = windows::contexts(&guest, &found, args.context.into());
-        document.windows = Some(json::Windows::new(&guest, &found, &contexts));
+        document.windows = Some(json::Windows::new(&guest, &found, &crash));
         document.warnings.clone_from(&found.warnings);
     }
     let options = PlanOptions::default()
         .kind(args.kind.into())
         .keep(args.keep_user.clone())
         .strict(args.strict)
-        .contexts(args.context.into())
         .salvage(args.salvage);
-    let mut plan = dump::plan(&guest, &found, &options)?;
+    let mut plan = dump::plan_with(&guest, &found, crash, &options)?;
     if let Some(document) = document {
         document.header = Some(json::fields(&found, &plan));
         document.dump = Some(json::Dump::new(&plan));

@@ -10,11 +10,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use core2dmp::audit::diff::{
-    self, ByteDifference, DiffError, Difference, HeaderDiff, ListingError, Weight,
-};
+use core2dmp::audit::diff::{self, ByteDifference, DiffError, HeaderDiff, ListingError};
 use core2dmp::error::Error;
-use core2dmp::format::header_fields::FieldId;
 
 use super::open_if_dump;
 use super::side::Side;
@@ -91,7 +88,7 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
         diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
     let has_bodies = old.body.is_some() && new.body.is_some();
     if has_bodies && old.type_fits && new.type_fits {
-        types_fit(&mut fields);
+        fields.weigh_by_bodies(old.dump_type, new.dump_type);
     }
     let memory = args.memory.then(|| {
         let (a, b) = (&old.guest.memory, &new.guest.memory);
@@ -112,17 +109,6 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
         memory,
         behind: 0,
     })
-}
-
-/// Two dumps of different types, each of which is what it says: neither type is wrong.
-fn types_fit(fields: &mut HeaderDiff) {
-    let mut types = fields.differences.iter_mut();
-    if let Some(difference) = types.find(|d| d.field.id == FieldId::DumpType) {
-        difference.weight = Weight::Cosmetic;
-        difference.meaning = "each is the type of what stands behind its header".to_owned();
-    }
-    let order = |difference: &Difference| (difference.weight, difference.field.offset);
-    fields.differences.sort_by_key(order);
 }
 
 /// The fields behind a listing of bytes.

@@ -6,7 +6,7 @@
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::container::{Guest, OpenOptions};
 use core2dmp::dump::{self, Plan, PlanOptions};
-use core2dmp::windows::{self, HeaderSearch, Windows};
+use core2dmp::windows::{CrashState, HeaderSearch, Windows};
 
 use super::identify;
 use crate::args::InfoArgs;
@@ -36,14 +36,17 @@ pub(crate) fn run(args: &InfoArgs) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    let contexts = windows::contexts(&guest, &found, args.context.into());
-    let plan = args.facts.then(|| plan(args, &guest, &mut found)).flatten();
+    let crash = found.crash_state(&guest, args.context.into());
+    let plan = args
+        .facts
+        .then(|| plan(&guest, &mut found, crash.clone()))
+        .flatten();
     let file = text::File {
         args,
         guest: &guest,
         dump: dump.as_ref(),
     };
-    to_stdout(&text::info(file, &found, &contexts, plan.as_ref()))
+    to_stdout(&text::info(file, &found, &crash, plan.as_ref()))
 }
 
 fn opened(args: &InfoArgs) -> Result<Opened, Failure> {
@@ -92,9 +95,8 @@ fn not_understood(failure: &Failure) -> String {
 }
 
 /// The dump that would be written, for its header; if there can be none that is a warning.
-fn plan(args: &InfoArgs, guest: &Guest, found: &mut Windows) -> Option<Plan> {
-    let options = PlanOptions::default().contexts(args.context.into());
-    match dump::plan(guest, found, &options) {
+fn plan(guest: &Guest, found: &mut Windows, crash: CrashState) -> Option<Plan> {
+    match dump::plan_with(guest, found, crash, &PlanOptions::default()) {
         Ok(plan) => Some(plan),
         Err(error) => {
             found
@@ -128,9 +130,9 @@ fn fill(args: &InfoArgs, document: &mut json::Info) -> Result<(), Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    let contexts = windows::contexts(&guest, &found, args.context.into());
-    document.windows = Some(json::Windows::new(&guest, &found, &contexts));
-    let plan = plan(args, &guest, &mut found);
+    let crash = found.crash_state(&guest, args.context.into());
+    document.windows = Some(json::Windows::new(&guest, &found, &crash));
+    let plan = plan(&guest, &mut found, crash);
     document.header = plan.map(|plan| json::fields(&found, &plan));
     document.warnings = found.warnings;
     Ok(())

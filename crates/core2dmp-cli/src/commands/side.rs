@@ -26,6 +26,8 @@ pub(super) struct Side {
     pub(super) body: Option<String>,
     /// Whether the type is that of the body.
     pub(super) type_fits: bool,
+    /// `DumpType`, if it was set.
+    pub(super) dump_type: Option<u64>,
     pub(super) header: Vec<u8>,
     pub(super) guest: Guest,
 }
@@ -40,6 +42,7 @@ impl Side {
                 what: "its header",
                 body: body(&dump),
                 type_fits: dump.body_agrees(),
+                dump_type: dump.dump_type(),
                 guest: dump.guest(),
                 header: dump.header,
             });
@@ -51,6 +54,7 @@ impl Side {
             what: "the header that convert would write",
             body: None,
             type_fits: true,
+            dump_type: Some(plan.dump_type.into()),
             header: plan.header().to_vec(),
             guest,
         })

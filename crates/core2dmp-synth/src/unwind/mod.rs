@@ -12,7 +12,10 @@
 //! References: Microsoft "PE Format", "x64 exception handling", "ARM64 exception handling".
 
 pub mod arm64;
+mod plant;
 pub mod x64;
+
+pub use plant::{Planted, plant};
 
 use crate::bare::VirtualMemory;
 use crate::bytes::{put_bytes, put_u16, put_u32};

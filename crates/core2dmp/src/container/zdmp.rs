@@ -19,6 +19,7 @@ use super::{ContainerInfo, Guest, OpenOptions, Probe};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
 use crate::codec::block_cache::BlockCache;
 use crate::codec::lznt1;
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Place, Result};
 use crate::format::zdmp::{
     BLOCK_SIGNATURE, BlockHeader, COMPRESSED, FIRST_BLOCK, Header, LZNT1, PLAIN, SIGNATURE, VERSION,
@@ -43,14 +44,17 @@ const PAGE_BITS: u32 = 40;
 const HEADER: u64 = size_of::<BlockHeader>() as u64;
 const WHAT: &str = "block of the compressed dump";
 
+pub(super) const MAGICS: &[&[u8]] = &[SIGNATURE];
+
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    probe.head.starts_with(SIGNATURE)
+    probe.begins_with(MAGICS)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
     let header = read_header(&*source)?;
     let blocks = Arc::new(Blocks::read(source, &header)?);
-    let salvaged = blocks.check_end(options)?;
+    let mut salvage = Salvage::new(options);
+    blocks.check_end(&mut salvage)?;
     let file_size = blocks.source.size();
     let view: Arc<dyn ReadAt> = Arc::clone(&blocks) as Arc<dyn ReadAt>;
     let guest = DumpFile::open(Arc::clone(&view))?.guest();
@@ -69,7 +73,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             title: TITLE,
             size: file_size,
             details,
-            salvaged,
+            salvaged: salvage.done("file"),
             ..guest.container
         },
         ..guest
@@ -197,26 +201,18 @@ impl Blocks {
         self.count.saturating_mul(self.block_size)
     }
 
-    /// Whether blocks are missing, and what was done about it.
-    fn check_end(&self, options: &OpenOptions) -> Result<Option<String>> {
+    /// Fails, or notes what is missing, if there are fewer blocks than the dump takes.
+    fn check_end(&self, salvage: &mut Salvage) -> Result<()> {
         let lost = self.dump_size.saturating_sub(self.bytes());
         if lost == 0 {
-            return Ok(None);
+            return Ok(());
         }
         let missing = format!(
             "the last {lost:#x} of {:#x} bytes of the dump",
             self.dump_size
         );
-        if !options.salvage {
-            return Err(Error::CutShort {
-                expected: self.end.saturating_add(HEADER),
-                found: self.source.size(),
-                missing,
-            });
-        }
-        Ok(Some(format!(
-            "the file was cut short (missing: {missing}); what is there was taken"
-        )))
+        let expected = self.end.saturating_add(HEADER);
+        salvage.accept(expected, self.source.size(), missing)
     }
 
     /// Size and CRC of the block at `at`; `None` where the file ends.

@@ -184,9 +184,7 @@ impl Facts<'_> {
 
     /// The registers of the processor that crashed.
     fn put_context(&self, record: &mut [u8]) {
-        let number = self.plan.crashed_processor.value;
-        let mut contexts = self.plan.contexts.iter();
-        if let Some(crashed) = contexts.find(|context| context.number == number) {
+        if let Some(crashed) = self.plan.crash.crashed() {
             let fits = put_at(record, 0, &crashed.context);
             debug_assert!(
                 fits,
@@ -196,7 +194,7 @@ impl Facts<'_> {
     }
 
     fn exception64(&self) -> ExceptionRecord64 {
-        let exception = &self.plan.exception.value;
+        let exception = &self.plan.crash.exception.value;
         let mut record = ExceptionRecord64::new_zeroed();
         record.code.set(exception.code);
         record.flags.set(exception.flags);
@@ -211,7 +209,7 @@ impl Facts<'_> {
     }
 
     fn exception32(&self) -> ExceptionRecord32 {
-        let exception = &self.plan.exception.value;
+        let exception = &self.plan.crash.exception.value;
         let mut record = ExceptionRecord32::new_zeroed();
         record.code.set(exception.code);
         record.flags.set(exception.flags);

@@ -108,6 +108,14 @@ pub struct Layout {
     pub prcb_current_thread: usize,
 }
 
+impl Layout {
+    /// That of a system whose pointers have 64 bits, or 32.
+    #[must_use]
+    pub const fn of(is_64bit: bool) -> &'static Self {
+        if is_64bit { &LAYOUT64 } else { &LAYOUT32 }
+    }
+}
+
 /// x64: ntddk.h, amd64 part.
 pub const LAYOUT64: Layout = Layout {
     pointer: 8,

@@ -10,7 +10,6 @@
 //! The order of vCPUs in a container says nothing: they are matched by what their segment bases point to.
 
 use super::kdbg::DebuggerData;
-use super::modules::layout;
 use crate::address::Gva;
 use crate::container::{CpuState, Registers};
 use crate::format::kdbg::{
@@ -18,6 +17,7 @@ use crate::format::kdbg::{
     OFFSET_PRCB_CONTEXT, OFFSET_PRCB_CURRENT_THREAD, OFFSET_PRCB_NUMBER,
     OFFSET_PRCB_PROC_STATE_CONTEXT, OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
 };
+use crate::format::nt::Layout;
 use crate::paging::{AddressSpace, PagingMode};
 
 /// Processors of a 64-bit system at most (Windows Server 2022), and of a 32-bit one.
@@ -79,7 +79,7 @@ enum ContextPlace {
 impl Offsets {
     fn of(space: &AddressSpace<'_>, kdbg: &DebuggerData) -> Option<Self> {
         let offset = |field| kdbg.offset(field).map(u64::from);
-        let layout = layout(space);
+        let layout = Layout::of(space.mode().is_64bit());
         let is_xp = !space.mode().is_64bit() && kdbg.bytes.len() <= OFFSET_PRCB_PROC_STATE_CONTEXT;
         let or_xp = |field, old: u64| offset(field).or_else(|| is_xp.then_some(old));
         let inline = or_xp(OFFSET_PRCB_PROC_STATE_CONTEXT, xp::CONTEXT);
@@ -197,7 +197,9 @@ fn claim(
             .thread
             .zip(offsets.thread_teb)
             .and_then(|(thread, offset)| space.pointer(thread.checked_add(offset)?).ok());
-        let gdt = processor.pcr.checked_add(layout(space).pcr_gdt as u64);
+        let gdt = processor
+            .pcr
+            .checked_add(Layout::of(space.mode().is_64bit()).pcr_gdt as u64);
         let gdt = gdt.and_then(|gdt| space.pointer(gdt).ok());
         processor.vcpu = cpus
             .iter()

@@ -7,7 +7,7 @@ use serde::Serialize;
 use core2dmp::container::Guest;
 use core2dmp::format::kdbg::MM_PFN_DATABASE;
 use core2dmp::windows::{
-    self, ContextSource, DebuggerData, Fact, KernelImage, PdbId, ProcessorContext,
+    self, ContextSource, CrashState, DebuggerData, Fact, KernelImage, PdbId, ProcessorContext,
 };
 
 use super::crash::{Crash, StopCode};
@@ -145,11 +145,7 @@ struct Process {
 }
 
 impl Windows {
-    pub(crate) fn new(
-        guest: &Guest,
-        windows: &windows::Windows,
-        contexts: &[ProcessorContext],
-    ) -> Self {
+    pub(crate) fn new(guest: &Guest, windows: &windows::Windows, crash: &CrashState) -> Self {
         let version = &windows.version;
         let (major, minor) = version.nt;
         let summary = map::summary(&guest.memory, &windows.runs.value);
@@ -183,7 +179,7 @@ impl Windows {
             container_only_frames: summary.container_only,
             crashed: windows.bugcheck.value.crashed,
             bugcheck: FactOf::new(&windows.bugcheck, |bugcheck| bugcheck.into()),
-            crash: Crash::new(guest, windows, contexts),
+            crash: Crash::new(crash),
             headers: windows.headers.iter().map(Into::into).collect(),
             system_time: time(&windows.system_time),
             system_time_utc: windows
@@ -197,7 +193,7 @@ impl Windows {
                 .map(|fact| time::seconds(fact.value)),
             product_type: number_fact(windows.product_type.as_ref()),
             suite_mask: windows.suite_mask.as_ref().map(hex_fact),
-            processors: processors(windows, contexts),
+            processors: processors(windows, &crash.contexts),
             modules: windows.modules.iter().map(module).collect(),
             processes: windows.processes.iter().map(process).collect(),
         }

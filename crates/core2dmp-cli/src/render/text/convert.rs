@@ -40,9 +40,9 @@ pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan
     let mut out = String::new();
     if written.verbose {
         container::container(&mut out, written.source, guest);
-        windows::facts(&mut out, guest, found, &plan.contexts);
+        windows::facts(&mut out, found, &plan.crash);
         windows::memory(&mut out, guest, found, true);
-        windows::processors(&mut out, found, &plan.contexts, true);
+        windows::processors(&mut out, found, &plan.crash.contexts, true);
     } else {
         source(&mut out, written, guest, found);
     }
@@ -114,7 +114,7 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         table.row("zeros", windows::exact_size(bytes.zeros));
         table.row("segments", plan.image.segments().len().to_string());
     }
-    for context in &plan.contexts {
+    for context in &plan.crash.contexts {
         let key = format!("processor {}", context.number);
         table.row(&key, windows::chosen(context));
         table.row("", format!("rip {}  rsp {}", context.rip, context.rsp));

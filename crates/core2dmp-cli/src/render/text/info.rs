@@ -3,7 +3,7 @@
 use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::Plan;
-use core2dmp::windows::{ProcessorContext, Windows};
+use core2dmp::windows::{CrashState, Windows};
 
 use super::{container, dump_file, header, sandbox, warnings, windows};
 use crate::args::InfoArgs;
@@ -51,7 +51,7 @@ pub(crate) struct File<'a> {
 pub(crate) fn info(
     file: File<'_>,
     found: &Windows,
-    contexts: &[ProcessorContext],
+    crash: &CrashState,
     plan: Option<&Plan>,
 ) -> String {
     let File { args, guest, dump } = file;
@@ -61,11 +61,11 @@ pub(crate) fn info(
         Some(dump) => dump_file::dump_file(&mut out, &name, dump, args.verbose),
         None => container::container(&mut out, &name, guest),
     }
-    windows::facts(&mut out, guest, found, contexts);
+    windows::facts(&mut out, found, crash);
     header::rebuilt(&mut out, found);
     header::found(&mut out, found);
     windows::memory(&mut out, guest, found, args.verbose);
-    windows::processors(&mut out, found, contexts, args.verbose);
+    windows::processors(&mut out, found, &crash.contexts, args.verbose);
     windows::modules(&mut out, &found.modules, args.modules);
     windows::processes(&mut out, &found.processes, args.processes);
     if let Some(plan) = plan {

@@ -2,7 +2,9 @@
 
 use core2dmp::container::Guest;
 use core2dmp::memory::Frames;
-use core2dmp::windows::{ContextSource, KernelImage, Module, Process, ProcessorContext, Windows};
+use core2dmp::windows::{
+    ContextSource, CrashState, KernelImage, Module, Process, ProcessorContext, Windows,
+};
 
 use super::{Table, count, crash, size};
 use crate::map::{self, Kind};
@@ -29,12 +31,7 @@ pub(super) fn title(windows: &Windows) -> String {
 }
 
 /// The facts that a dump's header is made of.
-pub(super) fn facts(
-    out: &mut String,
-    guest: &Guest,
-    windows: &Windows,
-    contexts: &[ProcessorContext],
-) {
+pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
     let mut table = Table::default();
     let version = &windows.version;
     table.row("version", title(windows));
@@ -50,7 +47,7 @@ pub(super) fn facts(
     });
     table.fact("state", &windows.bugcheck, crash::state);
     crash::parameters(&mut table, &windows.bugcheck.value);
-    crash::exception(&mut table, guest, windows, contexts);
+    crash::exception(&mut table, windows, crash);
     if let Some(fact) = &windows.system_time {
         table.fact("time", fact, |time| {
             time::utc(*time).unwrap_or_else(|| format!("{time:#x}, which is no date"))

@@ -14,6 +14,7 @@ mod kdbg;
 mod memory;
 mod processors;
 mod proof;
+mod ranges;
 mod runs;
 mod structure;
 
@@ -122,15 +123,18 @@ pub fn check(dump: &DumpFile) -> CheckReport {
             .collect(),
     };
     findings.extend(structure::findings(dump));
-    let changes = block
+    let ranges = ranges::damage(dump);
+    let changes = ranges
         .iter()
+        .chain(&block)
         .filter_map(|damage| damage.change.clone())
         .collect();
     if !block.is_empty() {
         // What the header and the block disagree on is the block's fault.
         findings.retain(|finding| !BLAMED_ON_THE_BLOCK.contains(&finding.field));
     }
-    findings.extend(block.into_iter().map(|damage| damage.finding));
+    let damages = ranges.into_iter().chain(block);
+    findings.extend(damages.map(|damage| damage.finding));
     if windows.is_err() {
         findings.iter_mut().for_each(needs_memory);
     }
@@ -149,7 +153,7 @@ pub fn check(dump: &DumpFile) -> CheckReport {
 }
 
 /// Fields that the body alone tells; every other one needs the memory to be understood.
-const FROM_THE_BODY: [&str; 7] = [
+const FROM_THE_BODY: [&str; 12] = [
     "Signature",
     "ValidDump",
     "DumpType",
@@ -157,6 +161,11 @@ const FROM_THE_BODY: [&str; 7] = [
     "PhysicalMemoryBlock.NumberOfRuns",
     "PhysicalMemoryBlock.NumberOfPages",
     "bitmap",
+    "tags of the ranges",
+    "metadata of the ranges",
+    "offset of the first page",
+    "number of ranges",
+    "pages of the ranges",
 ];
 
 fn needs_memory(finding: &mut Finding) {

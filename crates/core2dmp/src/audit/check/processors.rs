@@ -6,7 +6,6 @@ use super::{Finding, Mend, Severity, words};
 use crate::format::context::{REGISTERS_AMD64, REGISTERS_X86};
 use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
 use crate::paging::PagingMode;
-use crate::windows::{ContextPolicy, contexts};
 
 /// More processors than the debugger can think of.
 const TOO_MANY: u64 = MAX_PROCESSORS + 1;
@@ -37,7 +36,6 @@ impl Judge<'_> {
     /// The registers that the debugger reads: in the processors' control blocks.
     pub(super) fn contexts(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let chosen = contexts(self.guest, self.windows, ContextPolicy::Memory);
         let finding = |what, found: String, expected: &str, words, mend| Finding {
             severity: Severity::Broken,
             field: what,
@@ -48,7 +46,7 @@ impl Judge<'_> {
             mend,
         };
 
-        for (processor, context) in self.windows.processors.iter().zip(chosen) {
+        for (processor, context) in self.windows.processors.iter().zip(&self.crash.contexts) {
             let number = processor.number;
             if processor.null_context_pointer.is_some() {
                 findings.push(finding(
@@ -127,8 +125,7 @@ impl Judge<'_> {
 
     /// The exception of a header that was made at another moment.
     pub(super) fn stale_exception(&self) -> Option<Finding> {
-        let chosen = contexts(self.guest, self.windows, ContextPolicy::Memory);
-        let (_, exception) = self.windows.crash(&self.guest.memory, &chosen);
+        let exception = &self.crash.exception;
         let truth = exception.value.address.get();
         let found = self.dump.number(FieldId::ExceptionAddress)?;
         let narrow = match self.dump.width {

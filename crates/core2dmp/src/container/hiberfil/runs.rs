@@ -6,9 +6,9 @@
 //!
 //! Windows' loader restores the first set, the kernel itself the second.
 
-use super::Salvage;
 use super::blocks::{Block, Codec, Index, Kind, decode};
 use crate::address::{PAGE_SIZE, Pfn};
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Place, Result};
 use crate::format::hiberfil::{MAX_PAGES, NewHeader, RunHeader, frames_of};
 use crate::format::{u32_at, u64_at};
@@ -198,7 +198,7 @@ impl Set {
     /// The file ends before `end`, where the set goes on.
     fn cut(&self, end: u64, done: u64, source: &dyn ReadAt, salvage: &mut Salvage) -> Result<()> {
         let missing = format!("pages of the {} set after the first {done}", self.name);
-        salvage.accept(end, source.size(), &missing)
+        salvage.accept(end, source.size(), missing)
     }
 }
 

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::FromBytes;
 
-use super::Salvage;
 use super::decompress::{Codec, Decompressor};
 use super::header::Header;
 use crate::address::PAGE_BYTES;
 use crate::codec::block_cache::BlockCache;
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Result};
 use crate::format::kdump::PageDescriptor;
 use crate::memory::{DecodeError, PageDecoder};
@@ -71,7 +71,7 @@ impl Part {
                 "the data of all pages and {lost} of {} descriptors",
                 self.pages
             );
-            return salvage.accept(end, size, &missing);
+            return salvage.accept(end, size, missing);
         }
         let last = self.pages.saturating_sub(1) / BLOCK;
         let block = self

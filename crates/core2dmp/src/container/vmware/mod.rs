@@ -18,13 +18,15 @@ use std::sync::Arc;
 
 use self::memory::MemoryTags;
 use self::tags::{State, is_state};
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, elf};
+use super::salvage::Salvage;
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::address::{PAGE_SIZE, Pfn};
 use crate::error::{Error, Place, Result};
 use crate::memory::{Frames, PhysicalMemory};
 use crate::source::{ReadAt, fill_at};
 
 pub(super) const TITLE: &str = "VMware saved state or snapshot";
+pub(super) const MAGICS: &[&[u8]] = crate::format::vmware::MAGICS;
 
 /// Frames below 4 GiB that VMware gives no RAM: 3 GiB to 4 GiB, in every state with regions that was described.
 pub const USUAL_HOLE: Frames = Frames::between(Pfn::new(0xc_0000), Pfn::new(0x10_0000));
@@ -43,7 +45,7 @@ pub const HOLE_WARNING: &str = "a .vmem without its .vmss or .vmsn: what stands 
                                 memory at 4 GiB and above, as VMware usually has it";
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    is_state(probe.head)
+    probe.begins_with(MAGICS)
 }
 
 pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<Guest> {
@@ -59,7 +61,10 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
     let present = memory.size().saturating_sub(start).min(bytes);
     let placed = map.place(start, present)?;
     let expected = placed.cut.unwrap_or(0).max(bytes).saturating_add(start);
-    let salvaged = cut_short(expected, memory.size(), options)?;
+    let mut salvage = Salvage::new(options);
+    if memory.size() < expected {
+        salvage.accept(expected, memory.size(), "the end of memory")?;
+    }
     let cpus = if map.is_arm64 {
         warnings.push("registers of ARM64 are not read from a saved state".to_owned());
         Vec::new()
@@ -77,7 +82,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
         memory: PhysicalMemory::new(memory, placed.runs),
         cpus,
         hints: Hints {
-            not_ram: elf::not_ram(),
+            not_ram: pc::not_ram(),
             ..Hints::default()
         },
         container: ContainerInfo {
@@ -90,7 +95,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
                 ("regions", placed.regions.to_string()),
             ],
             padding: 0,
-            salvaged,
+            salvaged: salvage.done("file"),
             warnings,
         },
     })
@@ -111,24 +116,6 @@ fn read_map(tags: &State<'_>, size: u64, warnings: &mut Vec<String>) -> Result<M
         }
     }
     Ok(map)
-}
-
-/// That memory ends too soon, in words, if that is accepted.
-fn cut_short(expected: u64, found: u64, options: &OpenOptions) -> Result<Option<String>> {
-    let missing = "the end of memory";
-    if expected <= found {
-        return Ok(None);
-    }
-    if options.salvage {
-        return Ok(Some(format!(
-            "the file was cut short (missing: {missing}); what is there was taken"
-        )));
-    }
-    Err(Error::CutShort {
-        expected,
-        found,
-        missing: missing.to_owned(),
-    })
 }
 
 /// The files by what they are.

@@ -22,7 +22,7 @@ use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL,
 use crate::format::{dump32, dump64};
 use crate::image::{Image, Segment, SegmentData};
 use crate::memory::Frames;
-use crate::windows::{ContextPolicy, Exception, Fact, ProcessorContext, Windows, contexts};
+use crate::windows::{ContextPolicy, CrashState, Windows};
 
 pub(crate) use pages::PatchedPages;
 
@@ -141,12 +141,8 @@ pub struct Plan {
     pub left_out: u64,
     /// Where the dump differs from the guest's memory.
     pub patches: Vec<Patch>,
-    /// The registers of each processor, and whose they are.
-    pub contexts: Vec<ProcessorContext>,
-    /// The processor that crashed: the header's context is its.
-    pub crashed_processor: Fact<u32>,
-    /// The exception in the header.
-    pub exception: Fact<Exception>,
+    /// Where each processor stood, which of them crashed, and by which exception.
+    pub crash: CrashState,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -202,12 +198,26 @@ impl Plan {
 /// be zeros, [`Error::FramesMissing`] if `strict` and the container lacks some, [`Error::TooMany`] if a bitmap would be
 /// too long.
 pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<Plan> {
+    let crash = windows.crash_state(guest, options.contexts);
+    plan_with(guest, windows, crash, options)
+}
+
+/// Plans a dump whose processors stood so, as [`Windows::crash_state`] found before; `options.contexts` has no say.
+///
+/// # Errors
+/// As of [`plan`].
+pub fn plan_with(
+    guest: &Guest,
+    windows: &Windows,
+    crash: CrashState,
+    options: &PlanOptions,
+) -> Result<Plan> {
     let (dump_type, why) = choose(guest, windows, options.kind);
     let runs = &windows.runs.value;
     if dump_type == DUMP_TYPE_FULL {
         plausible(guest, runs)?;
     }
-    let (mut plan, patches) = start(guest, windows, dump_type, runs, options);
+    let (mut plan, patches) = start(guest, windows, crash, (dump_type, runs), options);
     plan.warnings.extend(why);
     if dump_type == DUMP_TYPE_FULL {
         let limit = most_runs(windows);
@@ -313,7 +323,8 @@ pub(crate) fn describe(
     size: u64,
 ) -> (Plan, PatchedPages) {
     let options = PlanOptions::default();
-    let (mut plan, patches) = start(guest, windows, DUMP_TYPE_FULL, runs, &options);
+    let crash = windows.crash_state(guest, options.contexts);
+    let (mut plan, patches) = start(guest, windows, crash, (DUMP_TYPE_FULL, runs), &options);
     plan.image
         .push_zeros(size.saturating_sub(plan.header_bytes));
     plan.set_header(&header::build(guest, windows, &plan));
@@ -324,8 +335,8 @@ pub(crate) fn describe(
 fn start(
     guest: &Guest,
     windows: &Windows,
-    dump_type: u32,
-    runs: &[Frames],
+    crash: CrashState,
+    (dump_type, runs): (u32, &[Frames]),
     options: &PlanOptions,
 ) -> (Plan, PatchSet) {
     let header_bytes = if windows.mode.is_64bit() {
@@ -334,9 +345,7 @@ fn start(
         dump32::SIZE as u64
     };
     let mut warnings = Vec::new();
-    let contexts = contexts(guest, windows, options.contexts);
-    let patches = pages::patches(guest, windows, &contexts, &mut warnings);
-    let (crashed_processor, exception) = windows.crash(&guest.memory, &contexts);
+    let patches = pages::patches(guest, windows, &crash.contexts, &mut warnings);
     let mut plan = Plan {
         image: Image::new(),
         header_bytes,
@@ -346,9 +355,7 @@ fn start(
         missing: Missing::default(),
         left_out: 0,
         patches: patches.list.clone(),
-        contexts,
-        crashed_processor,
-        exception,
+        crash,
         warnings,
     };
     plan.image.set_salvage(options.salvage);

@@ -18,7 +18,6 @@ use std::ops::ControlFlow;
 
 use super::fact::{Fact, Source};
 use super::headers::GuestHeader;
-use super::modules::layout;
 use super::pe::{PeImage, Section};
 use super::rebuild::RebuiltField;
 use crate::address::Gva;
@@ -28,6 +27,7 @@ use crate::format::kdbg::{
     KERN_BASE, LIST, MAX_SIZE, MIN_SIZE, OWNER_TAG, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST,
     SIZE, TAG,
 };
+use crate::format::nt::Layout;
 use crate::format::{u16_at, u32_at, u64_at};
 use crate::paging::{AddressSpace, PagingMode};
 
@@ -287,7 +287,7 @@ fn weigh(
 /// How many of the two lists are what they have to be: one that begins with this kernel, and one that leads back.
 fn proven_lists(space: &AddressSpace<'_>, image: &PeImage, block: &DebuggerData) -> usize {
     let word = space.mode().pointer_bytes() as u64;
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let first = |field| space.pointer(block.pointer(field)?).ok();
     let modules = first(PS_LOADED_MODULE_LIST)
         .and_then(|entry| {

@@ -55,6 +55,11 @@ pub enum Ended {
         /// The caller's.
         after: Gva,
     },
+    /// The return address is in the other half of memory: the kernel is entered and left by machine frames alone.
+    OtherHalf {
+        /// It.
+        ip: Gva,
+    },
     /// No word of the stack from here on follows a call.
     NoReturnAddress {
         /// Where the search began.
@@ -96,6 +101,9 @@ impl fmt::Display for Ended {
                     f,
                     "the caller's stack pointer {after} is not above {before}"
                 )
+            }
+            Self::OtherHalf { ip } => {
+                write!(f, "the return address {ip} is in the other half of memory")
             }
             Self::NoReturnAddress { from, bytes } => {
                 write!(

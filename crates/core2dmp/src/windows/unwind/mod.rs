@@ -192,6 +192,9 @@ impl<'a, 'm> Unwinder<'a, 'm> {
         if caller.ip().get() == 0 {
             return Err(Ended::Bottom);
         }
+        if next != How::MachineFrame && !self.is_same_half(registers, caller.ip()) {
+            return Err(Ended::OtherHalf { ip: caller.ip() });
+        }
         let (before, after) = (registers.sp(), caller.sp());
         // ARM64 leaves return through a register: once, from where execution stood, the stack stays as it is.
         let may_stay = how.is_exact() && caller.ip() != registers.ip();
@@ -200,6 +203,19 @@ impl<'a, 'm> Unwinder<'a, 'm> {
             return Err(Ended::NotGrowing { before, after });
         }
         Ok((caller, next))
+    }
+
+    /// Whether an address is in the half of memory that runs: that of the code, or of the stack where the instruction
+    /// pointer is wild.
+    fn is_same_half(&self, registers: &Registers, address: Gva) -> bool {
+        let mode = self.memory.space().mode();
+        let ip = registers.ip();
+        let runs = if self.image(ip).is_some() {
+            ip
+        } else {
+            registers.sp()
+        };
+        mode.is_kernel(address) == mode.is_kernel(runs)
     }
 
     fn frame(&self, registers: &Registers, how: How) -> Frame {

@@ -14,7 +14,7 @@
 
 use super::ended::Ended;
 use super::proof;
-use super::registers::X86;
+use super::registers::{Registers, X86};
 use super::{How, Unwinder};
 use crate::address::Gva;
 
@@ -64,8 +64,12 @@ impl Walk<'_, '_, '_> {
         self.unwinder.memory.stack32(at).ok()
     }
 
+    /// Whether a word is a return address of code in the same half of memory.
     fn is_return(&self, word: u32) -> bool {
-        proof::is_return(self.unwinder, u64::from(word))
+        let gva = Gva::new(u64::from(word));
+        self.unwinder
+            .is_same_half(&Registers::X86(self.registers), gva)
+            && proof::is_return(self.unwinder, u64::from(word))
     }
 
     /// Where a function has no frame yet, or no more.

@@ -44,6 +44,13 @@ fn rows_of_a_summary_dump() {
     assert_rows(Body::Summary32);
 }
 
+#[test]
+fn rows_of_dumps_with_ranges() {
+    assert_rows(Body::Ranges8);
+    assert_rows(Body::Ranges9);
+    assert_rows(Body::RangesA);
+}
+
 /// All types that a guest of this Windows can be dumped as.
 fn assert_all_types_clean(name: &str, guest: &Guest) {
     for (kind, dump) in [

@@ -221,8 +221,8 @@ fn exception_of_a_trap_that_only_its_fourth_parameter_places() {
         let spec = GuestSpec::windows10().crashed(0x7f, parameters);
         let plan = Case::new(spec).plan(&PlanOptions::default()).unwrap();
         (
-            plan.exception.value.code,
-            plan.exception.value.address.get(),
+            plan.crash.exception.value.code,
+            plan.crash.exception.value.address.get(),
         )
     };
     // STATUS_INTEGER_DIVIDE_BY_ZERO, STATUS_ILLEGAL_INSTRUCTION.
@@ -251,8 +251,8 @@ fn assert_exception(spec: GuestSpec, record: CrashRecord) {
     let stop = case.guest.expected.bugcheck.as_ref().unwrap();
     let wanted = stop.exception.as_ref().unwrap();
     let plan = case.plan(&PlanOptions::default()).unwrap();
-    let found = &plan.exception.value;
-    assert_eq!(plan.crashed_processor.value, 1, "{record:?}");
+    let found = &plan.crash.exception.value;
+    assert_eq!(plan.crash.processor.value, 1, "{record:?}");
     assert_eq!(found.address.get(), wanted.address, "{record:?}");
     assert!(
         wanted.code.is_none_or(|code| code == found.code),

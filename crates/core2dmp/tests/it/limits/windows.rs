@@ -163,9 +163,9 @@ fn an_exception_of_sixteen_parameters() {
         let opened = opened(&guest);
         let windows = identify(&opened).unwrap();
         let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
-        let found = plan.exception.source.to_string();
+        let found = plan.crash.exception.source.to_string();
         assert!(found.starts_with(source), "{found}");
-        let parameters = plan.exception.value.parameters.len();
+        let parameters = plan.crash.exception.value.parameters.len();
         assert_eq!(parameters, if count == 15 { 15 } else { 0 });
     }
 }

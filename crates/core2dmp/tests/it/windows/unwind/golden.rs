@@ -12,8 +12,8 @@ use super::{BASE, STACK, Scene};
 
 const FACTS: &str = include_str!("../../../data/unwind-x64.txt");
 /// What stands in the stack at an offset, and in a register.
-const ON_STACK: u64 = 0x5151_0000_0000_0000;
-const IN_REGISTER: u64 = 0x6161_0000_0000_0000;
+const ON_STACK: u64 = 0xffff_d151_0000_0000;
+const IN_REGISTER: u64 = 0xffff_d161_0000_0000;
 /// Bytes of the stack from RSP up.
 const BYTES: u64 = 0x2000;
 const KEPT: [usize; 8] = [3, 5, 6, 7, 12, 13, 14, 15];

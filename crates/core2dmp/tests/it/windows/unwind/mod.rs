@@ -4,6 +4,7 @@ mod arm64;
 mod bounds;
 mod epilogs;
 mod golden;
+mod guests;
 mod hostile;
 mod places;
 mod x64;
@@ -50,14 +51,8 @@ impl Scene {
     }
 
     fn module(&mut self, name: &str, base: u64, size: u32) {
-        self.modules.push(Module {
-            name: name.to_owned(),
-            path: String::new(),
-            base: Gva::new(base),
-            size,
-            timestamp: None,
-            pdb: None,
-        });
+        self.modules
+            .push(Module::new(name.to_owned(), Gva::new(base), size));
     }
 
     fn image(&mut self, name: &str, base: u64, image: &Image) {

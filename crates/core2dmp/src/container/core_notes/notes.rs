@@ -1,4 +1,4 @@
-//! Notes: name, type, contents; those of an ELF core, and those inside a kdump.
+//! Notes of a core: name, type, contents.
 
 use object::LittleEndian as LE;
 use object::elf::NoteHeader64;
@@ -17,11 +17,11 @@ const NT_PRSTATUS: u32 = 1;
 
 /// A note.
 #[derive(Debug)]
-pub(in crate::container) struct Note {
+pub(super) struct Note {
     /// Without the zero at its end.
     name: Vec<u8>,
     kind: u32,
-    pub(in crate::container) desc: Vec<u8>,
+    pub(super) desc: Vec<u8>,
 }
 
 /// All notes of a file.
@@ -73,10 +73,7 @@ impl Notes {
     }
 
     /// Those of this name.
-    pub(in crate::container) fn named<'n>(
-        &'n self,
-        name: &'n [u8],
-    ) -> impl Iterator<Item = &'n Note> {
+    pub(super) fn named<'n>(&'n self, name: &'n [u8]) -> impl Iterator<Item = &'n Note> {
         self.list.iter().filter(move |note| note.name == name)
     }
 
