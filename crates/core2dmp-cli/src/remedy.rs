@@ -42,6 +42,9 @@ fn plain(remedy: Remedy<'_>) -> &'static str {
             "the disk was full while it was written: take it again, or rebuild the map by rule with --salvage"
         }
         Remedy::GiveBothFiles => "name both files, or keep them in one folder under one name",
+        Remedy::TakeAllMemory => {
+            "the file is cut short or holds the low part of the memory alone: take all of it; raw memory may leave a hole out, --hole START-END"
+        }
         Remedy::IsItWindows => {
             "is the guest Windows, and was it up? --verbose lists what was tried"
         }

@@ -142,6 +142,18 @@ pub enum Error {
         /// Everything that was tried.
         tried: Vec<Attempt>,
     },
+    /// Page tables of Windows, or what looks like them, that lead to memory which the container lacks.
+    #[error(
+        "page tables lead to physical address {gpa}, but the memory in this file ends at {end}"
+    )]
+    BehindEnd {
+        /// Where they lead.
+        gpa: Gpa,
+        /// Where the memory ends.
+        end: Gpa,
+        /// Everything that was tried.
+        tried: Vec<Attempt>,
+    },
     /// A kernel, but nothing that tells where its data is.
     #[error(
         "a Windows kernel (base {base}, {}, time stamp {timestamp:#x}), but no debugger data block",
@@ -383,7 +395,9 @@ impl Error {
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         match self {
-            Self::NoWindows { tried } | Self::NoDebuggerData { tried, .. } => tried,
+            Self::NoWindows { tried }
+            | Self::BehindEnd { tried, .. }
+            | Self::NoDebuggerData { tried, .. } => tried,
             _ => &[],
         }
     }

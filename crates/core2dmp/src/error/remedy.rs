@@ -34,6 +34,8 @@ pub enum Remedy<'a> {
     GiveBothFiles,
     /// Find out whether the guest is Windows, from what was tried ([`Error::attempts`](super::Error::attempts)).
     IsItWindows,
+    /// Take all of the memory, or name the hole that raw memory leaves out.
+    TakeAllMemory,
     /// Look at what was tried ([`Error::attempts`](super::Error::attempts)).
     SeeAttempts,
     /// Make a bitmap dump, which names any number of runs.
@@ -116,6 +118,7 @@ impl Error {
             Self::CutShort { .. } => Remedy::SalvageOrTakeAgain,
             Self::MissingFile { .. } => Remedy::GiveBothFiles,
             Self::NoWindows { .. } => Remedy::IsItWindows,
+            Self::BehindEnd { .. } => Remedy::TakeAllMemory,
             Self::NoDebuggerData { .. } => Remedy::SeeAttempts,
             Self::TooManyRuns { .. } => Remedy::MakeBitmap,
             Self::ImplausibleMemory { .. } => Remedy::LeaveOutMissing,

@@ -59,7 +59,8 @@ impl IdentifyOptions {
 /// Finds Windows in a guest's memory.
 ///
 /// # Errors
-/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::NoDebuggerData`] if they do, but the
+/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::BehindEnd`] if they lead to memory that the
+/// container lacks, [`Error::NoDebuggerData`] if they do, but the
 /// kernel's debugger data block is not to be found and cannot be rebuilt.
 pub fn identify(guest: &Guest) -> Result<Windows> {
     identify_with(guest, &IdentifyOptions::default())
@@ -70,7 +71,20 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let found = dtb::find(guest, options.kernel).map_err(|tried| Error::NoWindows { tried })?;
+    let found = dtb::find(guest, options.kernel).map_err(|failed| match failed.beyond {
+        Some(gpa) => Error::BehindEnd {
+            gpa,
+            end: guest
+                .memory
+                .runs()
+                .last()
+                .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
+            tried: failed.tried,
+        },
+        None => Error::NoWindows {
+            tried: failed.tried,
+        },
+    })?;
     let root = found.root;
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
     let kuser = Kuser::read(&space);
