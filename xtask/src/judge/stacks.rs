@@ -39,7 +39,10 @@ pub fn task(judges: &Path, files: &[String]) -> Outcome {
             different += usize::from(what.is_err());
             let name = file.file_name().unwrap_or_default().display();
             let (Ok(verdict) | Err(verdict)) = what;
-            println!("{name}, processor {processor}: {verdict}; ours ends: {}", ours.ended);
+            println!(
+                "{name}, processor {processor}: {verdict}; ours ends: {}",
+                ours.ended
+            );
         }
     }
     if different == 0 {
@@ -59,7 +62,11 @@ fn planted() -> Outcome<Vec<PathBuf>> {
     ];
     let mut files = Vec::new();
     for (name, spec) in specs {
-        let mut guest = spec.memory_mib(20).processors(2).crashed(0xe2, [0; 4]).build();
+        let mut guest = spec
+            .memory_mib(20)
+            .processors(2)
+            .crashed(0xe2, [0; 4])
+            .build();
         for processor in 0..2 {
             plant(&mut guest, processor);
         }
