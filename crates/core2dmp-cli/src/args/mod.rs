@@ -3,16 +3,17 @@
 mod hole;
 mod names;
 mod target;
+mod values;
 
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand, ValueEnum};
-use core2dmp::dump::{DumpKind, Keep};
+use clap::{Parser, Subcommand};
+use core2dmp::dump::Keep;
 use core2dmp::memory::Frames;
-use core2dmp::windows::ContextPolicy;
 
 pub(crate) use target::Target;
+use values::{Context, Kind};
 
 /// Turn the memory of a virtual machine into a Windows crash dump that WinDbg opens.
 ///
@@ -89,7 +90,7 @@ pub(crate) struct ConvertArgs {
     )]
     pub(crate) kind: Kind,
     /// Keep the user memory of this process in a kernel dump: its number or its name; may be given several times
-    #[arg(long, value_name = "PID|NAME", value_parser = keep)]
+    #[arg(long, value_name = "PID|NAME", value_parser = values::keep)]
     pub(crate) keep_user: Vec<Keep>,
     /// What to write; anything but a dump works for every guest, and changes nothing in its memory
     #[arg(
@@ -110,7 +111,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     pub(crate) sparse: bool,
     /// Write parts of this size at most, OUT.dmp.001 and on, which `cat` puts together: bytes, or with K, M, G, T
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) split: Option<u64>,
     /// Write OUT.dmp.sha256 and OUT.dmp.b3 as well: what `sha256sum -c` and `b3sum -c` read
     #[arg(long)]
@@ -144,7 +145,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "START-END", value_parser = hole::parse)]
     pub(crate) hole: Vec<Frames>,
     /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     pub(crate) kernel: Option<u64>,
     /// The file's format, whatever it looks like
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(core2dmp::container::format_names()))]
@@ -187,7 +188,7 @@ pub(crate) struct InfoArgs {
     #[arg(long, value_name = "START-END", value_parser = hole::parse)]
     pub(crate) hole: Vec<Frames>,
     /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     pub(crate) kernel: Option<u64>,
     /// The file's format, whatever it looks like
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(core2dmp::container::format_names()))]
@@ -334,70 +335,6 @@ pub(crate) struct DemoArgs {
     pub(crate) dir: PathBuf,
 }
 
-/// Which dump.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Full, or a bitmap where a full dump cannot be or would invent what its source left out
-    #[default]
-    Auto,
-    /// Type 1: all memory; frames that the source lacks are zeros
-    Full,
-    /// Type 5: any number of runs; frames that the source lacks are absent
-    Bitmap,
-    /// Type 5, less free and zeroed pages
-    Active,
-    /// Type 6: what the kernel's half of the page tables reaches; no user memory
-    Kernel,
-}
-
-/// Bytes, with a unit of 1024 or none.
-fn size(text: &str) -> Result<u64, String> {
-    let wrong = || "expected a number of bytes, such as 4G, 700M or 1048576".to_owned();
-    let (digits, shift) = match text.char_indices().last() {
-        Some((at, unit)) if unit.is_ascii_alphabetic() => {
-            let shift = match unit.to_ascii_uppercase() {
-                'K' => 10,
-                'M' => 20,
-                'G' => 30,
-                'T' => 40,
-                _ => return Err(wrong()),
-            };
-            (text.get(..at).unwrap_or_default(), shift)
-        }
-        _ => (text, 0),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number
-        .checked_mul(1 << shift)
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(wrong)
-}
-
-/// A process by its number, in decimal or hexadecimal with 0x, or its name.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "clap's parsers may fail; this one takes every text"
-)]
-fn keep(text: &str) -> Result<Keep, String> {
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    Ok(number.map_or_else(|_| Keep::Name(text.to_owned()), Keep::Pid))
-}
-
-impl From<Kind> for DumpKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Auto => Self::Auto,
-            Kind::Full => Self::Full,
-            Kind::Bitmap => Self::Bitmap,
-            Kind::Active => Self::Active,
-            Kind::Kernel => Self::Kernel,
-        }
-    }
-}
-
 impl ConvertArgs {
     /// Sources, and the output if it was named.
     pub(crate) fn sources_and_output(&self) -> (&[PathBuf], Option<&Path>) {
@@ -423,36 +360,8 @@ impl InfoArgs {
     }
 }
 
-/// An address in hexadecimal, as WinDbg writes it.
-fn address(text: &str) -> Result<u64, String> {
-    let plain = text.replace('`', "");
-    let hex = plain.strip_prefix("0x").unwrap_or(&plain);
-    u64::from_str_radix(hex, 16).map_err(|_| "expected an address, in hexadecimal".to_owned())
-}
-
-fn given(names: &[PathBuf]) -> String {
+/// Names as they were given, for reports.
+pub(crate) fn given(names: &[PathBuf]) -> String {
     let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
     names.join(", ")
-}
-
-/// Whose registers each processor gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Context {
-    /// Windows' own after a crash, where they are sound; else the vCPU's
-    #[default]
-    Auto,
-    /// The vCPU's, where a processor has one
-    Vcpu,
-    /// What Windows last saved in memory
-    Memory,
-}
-
-impl From<Context> for ContextPolicy {
-    fn from(context: Context) -> Self {
-        match context {
-            Context::Auto => Self::Auto,
-            Context::Vcpu => Self::Vcpu,
-            Context::Memory => Self::Memory,
-        }
-    }
 }

@@ -150,11 +150,11 @@ impl Convert {
 
 impl Undo {
     pub(super) fn resolve(args: &ConvertArgs) -> Self {
-        let (names, dump) = args.sources_and_output();
+        let dump = args.sources_and_output().1;
         let core = args.core();
         let earlier = reshape::find(core).ok().flatten();
         Self {
-            given: super::source::given(names),
+            given: args.source(),
             core: core.to_path_buf(),
             dump: dump.map(Path::to_path_buf),
             journal: reshape::journal_path(core),

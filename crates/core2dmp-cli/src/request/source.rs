@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use core2dmp::open::{self, Files};
 
+use crate::args::given;
 use crate::message::Failure;
 
 /// The files of a guest.
@@ -37,10 +38,4 @@ impl Source {
     pub(crate) fn first(&self) -> &Path {
         self.files.paths.first().map_or(Path::new(""), |path| path)
     }
-}
-
-/// Names as they were given.
-pub(crate) fn given(names: &[PathBuf]) -> String {
-    let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
-    names.join(", ")
 }
