@@ -133,7 +133,7 @@ fn a_companion_of_no_known_format_is_left_out_and_named() {
     write(&folder, "win.vmss", b"nothing that anybody knows");
     let (dump, said) = converted(&[], &[&memory]);
     assert!(dump == wanted(&guest));
-    assert!(said.contains("win.vmss stands beside it, but"), "{said}");
+    assert!(said.contains("win.vmss is beside it, but"), "{said}");
 }
 
 #[test]
