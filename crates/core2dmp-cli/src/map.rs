@@ -38,9 +38,7 @@ pub(crate) struct Summary {
 
 /// Counts.
 pub(crate) fn summary(memory: &PhysicalMemory, windows: &[Frames]) -> Summary {
-    let counted = windows
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let counted = Frames::total(windows);
     let mut missing = 0_u64;
     let mut missing_ranges = Vec::new();
     for run in windows {
