@@ -52,7 +52,7 @@ static TASKS: &[Task] = &[
     Task {
         name: "judge",
         run: judge::task,
-        description: "[rows | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
+        description: "[rows | stacks | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
     },
     Task {
         name: "unwind",

@@ -225,7 +225,7 @@ impl Facts<'_> {
     }
 
     fn processors(&self) -> u32 {
-        low(self.windows.processors.len() as u64)
+        self.windows.processor_count.value
     }
 
     fn pages(&self) -> u64 {

@@ -28,6 +28,8 @@ pub mod kuser {
     pub const NT_MINOR_VERSION: usize = 0x270;
     /// u32.
     pub const SUITE_MASK: usize = 0x2d0;
+    /// u32 (Windows 7 and later).
+    pub const ACTIVE_PROCESSOR_COUNT: usize = 0x3c0;
 }
 
 /// `PROCESSOR_START_BLOCK`, in a page below 1 MiB, which Windows on x64 starts processors through.

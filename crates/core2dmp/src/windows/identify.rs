@@ -59,7 +59,8 @@ impl IdentifyOptions {
 /// Finds Windows in a guest's memory.
 ///
 /// # Errors
-/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::NoDebuggerData`] if they do, but the
+/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::BehindEnd`] if they lead to memory that the
+/// container lacks, [`Error::NoDebuggerData`] if they do, but the
 /// kernel's debugger data block is not to be found and cannot be rebuilt.
 pub fn identify(guest: &Guest) -> Result<Windows> {
     identify_with(guest, &IdentifyOptions::default())
@@ -70,7 +71,20 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let found = dtb::find(guest, options.kernel).map_err(|tried| Error::NoWindows { tried })?;
+    let found = dtb::find(guest, options.kernel).map_err(|failed| match failed.beyond {
+        Some(gpa) => Error::BehindEnd {
+            gpa,
+            end: guest
+                .memory
+                .runs()
+                .last()
+                .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
+            tried: failed.tried,
+        },
+        None => Error::NoWindows {
+            tried: failed.tried,
+        },
+    })?;
     let root = found.root;
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
     let kuser = Kuser::read(&space);
@@ -183,11 +197,12 @@ impl Collector<'_, '_> {
         let (processes, processes_broken) =
             processes::read(space, &kernel.image, process_list.value);
         let (runs, no_runs) = runs::read(space, Some(block), guest);
-        let (processors, odd) = processors::read(space, block, &guest.cpus);
+        let counted = processors::counted(space, &kernel.image, kuser);
+        let started = processors::read(space, block, &guest.cpus, counted);
         let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block);
         let troubles = [modules_broken, processes_broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
-        self.warnings.extend(odd);
+        self.warnings.extend(started.warnings);
         Ok(Windows {
             mode: space.mode(),
             root_source: source.clone(),
@@ -198,7 +213,8 @@ impl Collector<'_, '_> {
             module_list,
             process_list,
             runs,
-            processors,
+            processors: started.processors,
+            processor_count: started.count,
             bugcheck,
             system_time: kuser.system_time(),
             up_time: kuser.interrupt_time(),

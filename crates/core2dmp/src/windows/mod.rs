@@ -81,8 +81,10 @@ pub struct Windows {
     pub pfn_database: Option<Fact<Gva>>,
     /// The frames that Windows counts as memory, ascending.
     pub runs: Fact<Vec<Frames>>,
-    /// Started processors, by number.
+    /// Started processors whose control blocks are known, by number.
     pub processors: Vec<Processor>,
+    /// How many processors Windows started, those that nothing leads to included.
+    pub processor_count: Fact<u32>,
     /// The stop code.
     pub bugcheck: Fact<Bugcheck>,
     /// FILETIME when the memory was taken.

@@ -4,9 +4,11 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 18] = [
     "address",
+    "text",
     "error",
+    "progress",
     "format",
     "source",
     "codec",
@@ -16,6 +18,7 @@ const ORDER: [&str; 15] = [
     "paging",
     "windows",
     "measure",
+    "open",
     "dump",
     "export",
     "audit",

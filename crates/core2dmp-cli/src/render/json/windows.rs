@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use core2dmp::container::Guest;
 use core2dmp::format::kdbg::MM_PFN_DATABASE;
+use core2dmp::memory::coverage;
 use core2dmp::windows::{
     self, ContextSource, CrashState, DebuggerData, Fact, KernelImage, PdbId, ProcessorContext,
 };
@@ -13,7 +14,6 @@ use core2dmp::windows::{
 use super::crash::{Crash, StopCode};
 use super::header::Found;
 use super::{FactOf, Missing, Run, hex, runs};
-use crate::map;
 use crate::registers;
 use crate::render::architecture;
 use crate::time;
@@ -148,7 +148,7 @@ impl Windows {
     pub(crate) fn new(guest: &Guest, windows: &windows::Windows, crash: &CrashState) -> Self {
         let version = &windows.version;
         let (major, minor) = version.nt;
-        let summary = map::summary(&guest.memory, &windows.runs.value);
+        let summary = coverage::coverage(&guest.memory, &windows.runs.value);
         let gva = |fact: &Fact<_>| FactOf::new(fact, ToString::to_string);
         let time = |fact: &Option<Fact<u64>>| fact.as_ref().map(hex_fact);
         Self {

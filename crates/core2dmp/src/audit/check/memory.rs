@@ -1,7 +1,7 @@
 //! The header against the memory behind it.
 
 use super::structure::{field_finding, other_machine, show};
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
@@ -74,7 +74,7 @@ pub(super) fn nothing_found(dump: &DumpFile, guest: &Guest, error: &Error) -> Op
         } else {
             words::PARTIALLY
         }),
-        Mend::No("a Windows kernel in the memory; --from the original core"),
+        Mend::FromCore("a Windows kernel in the memory"),
     ))
 }
 
@@ -92,7 +92,7 @@ impl Judge<'_> {
         id: FieldId,
         severity: Severity,
         expected: impl Into<String>,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
     ) -> Finding {
         field_finding(self.dump, id, severity, expected, debugger, Mend::Yes)
     }

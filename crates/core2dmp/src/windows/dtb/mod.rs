@@ -22,12 +22,12 @@ mod sources;
 
 use super::fact::Source;
 use super::kernel::{self, KernelImage};
-use super::kuser::Kuser;
+use super::kuser::{self, Kuser};
 use crate::address::{Gpa, Gva};
 use crate::container::Guest;
 use crate::error::Attempt;
-use crate::memory::PhysicalMemory;
-use crate::paging::{AddressSpace, PagingMode, ScanBudget};
+use crate::memory::{MemoryError, PhysicalMemory};
+use crate::paging::{AddressSpace, PagingMode, ScanBudget, TranslateError};
 
 pub use rivals::Rival;
 
@@ -71,6 +71,15 @@ pub(super) struct Found {
     pub(super) rivals: Vec<Rival>,
 }
 
+/// That nothing was found.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// What was tried.
+    pub(super) tried: Vec<Attempt>,
+    /// A physical address behind all memory, to which page tables lead.
+    pub(super) beyond: Option<Gpa>,
+}
+
 /// What may be a root.
 #[derive(Debug, Clone)]
 struct Candidate {
@@ -89,7 +98,7 @@ impl Candidate {
 /// Finds the root and the kernel; `Err` lists what was tried.
 ///
 /// `wanted` is the base of a kernel, or its root: everything is searched for it.
-pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Vec<Attempt>> {
+pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Failed> {
     let mut search = Search::new(&guest.memory);
     search.vcpus(&guest.cpus);
     search.headers(&guest.hints.headers);
@@ -103,7 +112,10 @@ pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Vec<Atte
     if search.found.is_empty() {
         search.without_header();
     }
-    rivals::weigh(search.found, wanted).ok_or(search.tried)
+    rivals::weigh(search.found, wanted).ok_or(Failed {
+        tried: search.tried,
+        beyond: search.beyond,
+    })
 }
 
 /// What scans of address spaces may still cost, for one kind of candidates.
@@ -117,6 +129,7 @@ struct Search<'m> {
     tried: Vec<Attempt>,
     found: Vec<Root>,
     compared: usize,
+    beyond: Option<Gpa>,
     vcpus: Budget,
     others: Budget,
     /// They map no `KUSER_SHARED_DATA`.
@@ -136,6 +149,7 @@ impl<'m> Search<'m> {
             tried: Vec::new(),
             found: Vec::new(),
             compared: 0,
+            beyond: None,
             vcpus: budget(),
             others: budget(),
             without_kuser: Vec::new(),
@@ -161,6 +175,7 @@ impl<'m> Search<'m> {
                 space.root().get(),
                 &format!("{mode:?}: {why}"),
             );
+            self.beyond = self.beyond.or_else(|| beyond(&space));
             keep(&mut self.without_kuser, candidate);
             return false;
         }
@@ -304,6 +319,20 @@ fn keep(kept: &mut Vec<Candidate>, candidate: Candidate) {
     if kept.len() < MAX_KEPT {
         kept.push(candidate);
     }
+}
+
+/// Where the tables lead to behind the end of the memory, on the way to `KUSER_SHARED_DATA`.
+fn beyond(space: &AddressSpace<'_>) -> Option<Gpa> {
+    let end = space.memory().runs().last()?.frames.end();
+    let gpa = match space.translate(kuser::address(space.mode().is_64bit())) {
+        Ok(mapping) => mapping.gpa,
+        Err(TranslateError::Table {
+            source: MemoryError::Absent { gpa },
+            ..
+        }) if gpa.page_start() != space.root() => gpa,
+        Err(_) => return None,
+    };
+    (gpa.pfn() >= end).then_some(gpa)
 }
 
 fn system_time(space: &AddressSpace<'_>) -> Option<u64> {

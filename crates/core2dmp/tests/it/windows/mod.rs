@@ -5,6 +5,7 @@ mod contexts;
 mod crash;
 mod crash_frames;
 mod identify;
+mod lost_processors;
 mod ram_header_search;
 mod ram_headers;
 mod rebuild;
