@@ -40,9 +40,7 @@ pub struct Coverage {
 /// Counts the frames of a container, and those that Windows counts, by which of the two has them.
 #[must_use]
 pub fn coverage(memory: &PhysicalMemory, windows: &[Frames]) -> Coverage {
-    let counted = windows
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let counted = Frames::total(windows);
     let mut missing = 0_u64;
     let mut missing_ranges = Vec::new();
     for run in windows {

@@ -81,9 +81,7 @@ pub(super) fn read_descriptor(space: &AddressSpace<'_>, block: Gva) -> Result<Ve
         }
         runs.push(frames);
     }
-    let sum = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let sum = Frames::total(&runs);
     if sum != pages {
         return Err(format!("its runs have {sum} frames, its total is {pages}"));
     }

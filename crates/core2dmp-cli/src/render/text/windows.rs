@@ -121,11 +121,7 @@ pub(super) fn memory(out: &mut String, guest: &Guest, windows: &Windows, verbose
     let in_runs = |runs: &Vec<Frames>| {
         format!(
             "{} in {}",
-            count(
-                runs.iter()
-                    .fold(0, |sum, run| sum.saturating_add(run.count)),
-                "frame"
-            ),
+            count(Frames::total(runs), "frame"),
             count(runs.len() as u64, "run")
         )
     };

@@ -253,9 +253,7 @@ pub fn plan_with(
 
 /// Whether zeros for what is missing can be meant: a guest that counts 2^52 frames would fill any disk.
 fn plausible(guest: &Guest, runs: &[Frames]) -> Result<()> {
-    let counted = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let counted = Frames::total(runs);
     let held = guest.memory.frame_count();
     if counted.saturating_mul(PAGE_SIZE) > PLAUSIBLE_BYTES
         && counted > held.saturating_mul(PLAUSIBLE_TIMES)
@@ -367,10 +365,7 @@ fn start(
 fn missing_error(plan: &Plan) -> Error {
     Error::FramesMissing {
         missing: plan.missing.frames,
-        total: plan
-            .runs
-            .iter()
-            .fold(0, |sum, run| sum.saturating_add(run.count)),
+        total: Frames::total(&plan.runs),
         first: plan
             .missing
             .ranges
