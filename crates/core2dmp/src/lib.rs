@@ -53,6 +53,7 @@
 //! | plan a dump, or an ELF core, LiME or raw file | [`dump::plan()`], [`export::export()`] |
 //! | write it | [`write::to_file`], [`write::to_stream`], [`write::to_parts`] |
 //! | read a dump that is not a file yet | [`image::ImageReader`] |
+//! | read a dump's header, name a stop code | [`header`] |
 //! | check a dump, compare headers, repair one | [`audit::check`], [`audit::diff`], [`audit::repair`] |
 //!
 //! A dump that was planned but not written is a source like a file:
@@ -89,7 +90,7 @@
 //! - Files are read at positions and never mapped; the source is never written to.
 //!
 //! Modules import only those before them in this order, and a test keeps it:
-//! `address text error progress format source codec memory image | container paging windows measure open dump export
+//! `address text error progress format header source codec memory image | container paging windows measure open dump export
 //! audit write`.
 
 #![cfg_attr(
@@ -107,7 +108,8 @@ pub mod container;
 pub mod dump;
 pub mod error;
 pub mod export;
-pub mod format;
+mod format;
+pub mod header;
 pub mod image;
 pub mod measure;
 pub mod memory;

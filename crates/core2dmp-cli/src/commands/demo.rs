@@ -12,9 +12,7 @@ use std::path::Path;
 use core2dmp::audit::diff;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::error::Error;
-use core2dmp::format::dump_values::DUMP_TYPE_SUMMARY;
-use core2dmp::format::header_fields::FieldId;
-use core2dmp::format::put_at;
+use core2dmp::header::{DUMP_TYPE_SUMMARY, FieldId};
 use core2dmp::image::Image;
 use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
@@ -121,8 +119,11 @@ fn stale_header(dump: &DumpFile) -> Vec<u8> {
         };
         let bytes = change.to_le_bytes();
         let (value, _) = bytes.split_at(field.bytes.min(bytes.len()));
-        let fits = put_at(&mut header, field.offset, value);
-        debug_assert!(fits, "a header has all its fields");
+        let target = header.get_mut(field.offset..field.offset + value.len());
+        debug_assert!(target.is_some(), "a header has all its fields");
+        if let Some(target) = target {
+            target.copy_from_slice(value);
+        }
     }
     header
 }

@@ -40,6 +40,7 @@ use crate::container::Guest;
 use crate::memory::{Frames, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode};
 
+pub use crate::format::kdbg::MM_PFN_DATABASE;
 pub use bugcheck::Bugcheck;
 pub use contexts::{ContextPolicy, ContextSource, ProcessorContext};
 pub use crash::Exception;

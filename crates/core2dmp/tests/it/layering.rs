@@ -4,12 +4,13 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "address",
     "text",
     "error",
     "progress",
     "format",
+    "header",
     "source",
     "codec",
     "memory",

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use core2dmp::audit::{FieldFact, RejectedValue, field_facts};
 use core2dmp::dump::Plan;
-use core2dmp::format::header_fields::{FieldValue, HeaderWidth};
+use core2dmp::header::{FieldValue, HeaderWidth};
 use core2dmp::windows::{GuestHeader, Windows};
 
 use super::hex;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use core2dmp::container::Guest;
-use core2dmp::format::kdbg::MM_PFN_DATABASE;
 use core2dmp::memory::coverage;
+use core2dmp::windows::MM_PFN_DATABASE;
 use core2dmp::windows::{
     self, ContextSource, CrashState, DebuggerData, Fact, KernelImage, PdbId, ProcessorContext,
 };

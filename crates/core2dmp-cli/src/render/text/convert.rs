@@ -3,7 +3,7 @@
 use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::Guest;
 use core2dmp::dump::Plan;
-use core2dmp::format::dump_values::dump_type_name;
+use core2dmp::header::dump_type_name;
 use core2dmp::windows::Windows;
 
 use super::{

@@ -3,7 +3,7 @@
 use core2dmp::audit::diff::{
     ByteDifference, Difference, RegisterDifference, RunDifference, Weight,
 };
-use core2dmp::format::header_fields::{FieldId, FieldValue};
+use core2dmp::header::{FieldId, FieldValue};
 use core2dmp::memory::compare::{Class, MemoryDiff};
 
 use super::{Table, count, size};

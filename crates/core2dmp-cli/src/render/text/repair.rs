@@ -6,7 +6,7 @@ use core2dmp::audit::check::{Finding, Severity};
 use core2dmp::audit::diff;
 use core2dmp::audit::repair::{Change, Repair};
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::format::header_fields::{Field, FieldValue};
+use core2dmp::header::{Field, FieldValue};
 
 use super::{Table, check, count};
 use crate::escape;

@@ -6,7 +6,7 @@
 //! page number --> block of 16 pages --Xpress--> pages        when somebody wants one
 //! ```
 //!
-//! What was free is not in the file: it is absent. See docs/formats/hiberfil.md, and [`crate::format::hiberfil`] for the
+//! What was free is not in the file: it is absent. See docs/formats/hiberfil.md, and `format/hiberfil.rs` for the
 //! sources.
 
 mod blocks;

@@ -8,7 +8,7 @@
 //!
 //! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`crate::open`].
 //!
-//! See docs/formats/vmware.md, and [`crate::format::vmware`] for the sources.
+//! See docs/formats/vmware.md, and `format/vmware.rs` for the sources.
 
 mod cpus;
 mod memory;
