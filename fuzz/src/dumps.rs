@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
+use core2dmp::audit::check::check as check_dump;
+use core2dmp::audit::diff::diff_headers;
+use core2dmp::audit::repair::repair as repair_dump;
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::check::check as check_dump;
-use core2dmp::dump::diff::diff_headers;
-use core2dmp::dump::repair::repair as repair_dump;
 use core2dmp::source::{ReadAt, fill_at};
 use core2dmp_synth::broken::Body;
 
@@ -96,7 +96,7 @@ pub(crate) fn check(data: &[u8]) -> bool {
         return false;
     };
     let report = check_dump(&dump);
-    let told = |finding: &core2dmp::dump::check::Finding| !finding.field.is_empty();
+    let told = |finding: &core2dmp::audit::check::Finding| !finding.field.is_empty();
     assert!(report.findings.iter().all(told));
     true
 }

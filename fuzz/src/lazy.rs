@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use core2dmp::dump::{Plan, Segment, SegmentData};
+use core2dmp::dump::Plan;
+use core2dmp::image::{Segment, SegmentData};
 use core2dmp::memory::PhysicalMemory;
 
 /// A dump that was never written.

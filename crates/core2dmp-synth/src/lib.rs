@@ -19,66 +19,29 @@
 //! ```
 
 pub mod broken;
-mod build;
 mod bytes;
-mod code;
-mod core_notes;
-mod crash;
-mod drivers;
+mod containers;
 pub mod dump;
-mod expected;
-mod guest;
-mod header;
-mod hiberfil;
-mod hyperv;
-mod hyperv_state;
-mod kdbg;
-mod kdump;
-mod kernel;
-mod layout;
-mod lime;
-mod memory;
-mod mm;
-mod objects;
-mod paging;
-mod processor;
-mod qemu_devices;
-mod qemu_elf;
-mod qemu_stream;
-mod ram_header;
-mod ram_map;
-mod raw;
-mod registers;
-mod releases;
-mod spec;
-mod system;
-mod vcpu;
-mod vmware;
-mod world;
-mod xen;
-mod xen_save;
-mod xen_vcpu;
-mod xpress;
-mod zdmp;
+mod windows;
 
-pub use crash::CrashRecord;
-pub use expected::{
+pub use containers::hiberfil::{HiberFile, HiberVersion, Hiberfil};
+pub use containers::hyperv::Hyperv;
+pub use containers::kdump::{Kdump, KdumpCompression};
+pub use containers::qemu_elf::QemuElf;
+pub use containers::qemu_stream::QemuStream;
+pub use containers::vmware::Vmware;
+pub use containers::xen::XenCore;
+pub use containers::xen_save::{XenSave, XenSaver};
+pub use containers::xpress::{xpress_huffman, xpress_plain};
+pub use containers::zdmp::zdmp;
+pub use windows::crash::CrashRecord;
+pub use windows::expected::{
     Bugcheck, Exception, Expected, FoundHeader, Kdbg, Keys, Module, Pdb, Process, Processor,
     UserMemory,
 };
-pub use guest::{Guest, Vcpu};
-pub use hiberfil::{HiberFile, HiberVersion, Hiberfil};
-pub use hyperv::Hyperv;
-pub use kdump::{Kdump, KdumpCompression};
-pub use memory::{Fill, Frames};
-pub use paging::Arch;
-pub use qemu_elf::QemuElf;
-pub use qemu_stream::QemuStream;
-pub use ram_header::RamHeader;
-pub use registers::Registers;
-pub use spec::GuestSpec;
-pub use vmware::Vmware;
-pub use xen::XenCore;
-pub use xen_save::{XenSave, XenSaver};
-pub use xpress::{xpress_huffman, xpress_plain};
-pub use zdmp::zdmp;
+pub use windows::guest::{Guest, Vcpu};
+pub use windows::memory::{Fill, Frames};
+pub use windows::paging::Arch;
+pub use windows::ram_header::RamHeader;
+pub use windows::registers::Registers;
+pub use windows::spec::GuestSpec;

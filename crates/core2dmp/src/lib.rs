@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Modules import only those before them in this order, and a test keeps it:
-//! `address error format source | memory container paging windows dump write`.
+//! `address error format source image codec | memory container paging windows dump export audit write`.
 //!
 //! Guest memory is hostile: every loop over it has a bound, every size is checked before it allocates,
 //! and nothing here panics on what a guest has written. What could not be read is reported, never
@@ -25,11 +25,14 @@
 )]
 
 pub mod address;
+pub mod audit;
+mod codec;
 pub mod container;
 pub mod dump;
 pub mod error;
 pub mod export;
 pub mod format;
+pub mod image;
 pub mod memory;
 pub mod paging;
 pub mod source;

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::thread;
 
+use core2dmp::audit::check::{Finding, Severity, check};
+use core2dmp::audit::repair::repair;
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::check::{Finding, Severity, check};
-use core2dmp::dump::repair::repair;
 use core2dmp_synth::broken::{Body, Case, Mended, Row, rows};
 
 use super::PATIENCE;

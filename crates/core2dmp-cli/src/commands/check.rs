@@ -12,8 +12,8 @@
 //!     repair    mends it
 //! ```
 
+use core2dmp::audit::check::{self, CheckReport};
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::check::{self, CheckReport};
 
 use super::deep::{self, Deep};
 use super::open_dump;

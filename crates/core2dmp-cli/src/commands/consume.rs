@@ -9,7 +9,7 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use core2dmp::container::Guest;
 use core2dmp::dump::Plan;
 use core2dmp::error::Error;
-use core2dmp::write::consume::{self, Consumed, Cost};
+use core2dmp::write::in_place::reshape::{self, Consumed, Cost};
 
 use super::output::Output;
 use crate::args::ConvertArgs;
@@ -49,7 +49,7 @@ pub(super) fn look(args: &ConvertArgs) -> Result<(), Failure> {
             "give the name that the core is to have as a dump, or none",
         );
     }
-    let found = match consume::find(args.core()) {
+    let found = match reshape::find(args.core()) {
         Ok(found) => found,
         Err(e) if args.in_place => return Err(e.into()),
         // Of another conversion than this one.
@@ -118,7 +118,7 @@ pub(super) fn execute(
     let Output::File(dump) = output else {
         return refused("standard output is not in place".to_owned(), "give a name");
     };
-    let prepared = consume::prepare(plan, &guest.memory, args.core(), dump)?;
+    let prepared = reshape::prepare(plan, &guest.memory, args.core(), dump)?;
     let cost = prepared.cost();
     if args.dry_run {
         return Ok(InPlace { cost, done: None });
@@ -143,7 +143,7 @@ fn ask(args: &ConvertArgs, dump: &std::path::Path, cost: Cost) -> Result<(), Fai
         "{} becomes {} and is gone then; {} ({} bytes) can make it the core again.\nGo on? [y/N] ",
         escape::path(args.core()),
         escape::path(dump),
-        escape::path(&consume::journal_path(args.core())),
+        escape::path(&reshape::journal_path(args.core())),
         cost.saved
     ));
     let mut answer = String::new();
@@ -163,7 +163,7 @@ fn ask(args: &ConvertArgs, dump: &std::path::Path, cost: Cost) -> Result<(), Fai
 /// Makes the core again; the name of the file that it was made of.
 pub(super) fn undo(args: &ConvertArgs, interrupt: &Interrupt) -> Result<String, Failure> {
     let _guard = interrupt.guard();
-    let journal = consume::journal_path(args.core());
+    let journal = reshape::journal_path(args.core());
     if journal.symlink_metadata().is_err() {
         return refused(
             format!(
@@ -174,7 +174,7 @@ pub(super) fn undo(args: &ConvertArgs, interrupt: &Interrupt) -> Result<String, 
             "the journal stands beside the core, under its name; was it moved or deleted?",
         );
     }
-    match consume::undo(args.core(), args.sources_and_output().1) {
+    match reshape::undo(args.core(), args.sources_and_output().1) {
         Ok(made_of) => Ok(made_of.to_string_lossy().into_owned()),
         Err(Error::CannotConsume { why }) => refused(
             format!("the core is not made again: {why}"),

@@ -9,14 +9,14 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use core2dmp::audit::check;
+use core2dmp::audit::diff;
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::check;
-use core2dmp::dump::diff;
-use core2dmp::dump::{Segment, SegmentData};
 use core2dmp::error::Error;
 use core2dmp::format::dump_values::DUMP_TYPE_SUMMARY;
 use core2dmp::format::header_fields::FieldId;
 use core2dmp::format::put_at;
+use core2dmp::image::{Segment, SegmentData};
 use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use core2dmp::dump::diff::{
+use core2dmp::audit::diff::{
     self, ByteDifference, DiffError, Difference, HeaderDiff, ListingError, Weight,
 };
 use core2dmp::error::Error;

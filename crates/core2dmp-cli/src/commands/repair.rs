@@ -8,9 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
+use core2dmp::audit::check::Severity;
+use core2dmp::audit::repair::{self, Repair};
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::check::Severity;
-use core2dmp::dump::repair::{self, Repair};
 use core2dmp::error::Error;
 use core2dmp::write::{self, WriteOptions, in_place};
 

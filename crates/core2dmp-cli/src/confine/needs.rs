@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use core2dmp::write::consume;
+use core2dmp::write::in_place::reshape;
 
 use crate::args::{CheckArgs, ConvertArgs, DiffArgs, InfoArgs, RepairArgs};
 use crate::sources::{self, folder_of};
@@ -129,7 +129,7 @@ impl Needs {
         self.output(Some(core), core);
         self.output(dump, core);
         // The dump may have been made in another folder, which the journal names.
-        let earlier = consume::find(core).ok().flatten();
+        let earlier = reshape::find(core).ok().flatten();
         self.output(earlier.as_ref().map(|found| &*found.dump), core);
         let own = folder_of(core).canonicalize().ok();
         self.moves = self

@@ -4,8 +4,9 @@ pub(crate) mod json;
 mod notation;
 pub(crate) mod text;
 
-use core2dmp::dump::check::Severity;
-use core2dmp::dump::{Plan, SegmentData};
+use core2dmp::audit::check::Severity;
+use core2dmp::dump::Plan;
+use core2dmp::image::SegmentData;
 use core2dmp::paging::PagingMode;
 
 /// The name of a paging mode, in text and JSON alike.

@@ -22,8 +22,8 @@ mod memory;
 
 use crate::bytes::get_u64;
 use crate::dump::{self, Dump};
-use crate::guest::Guest;
-use crate::spec::GuestSpec;
+use crate::windows::guest::Guest;
+use crate::windows::spec::GuestSpec;
 
 /// Which good dump a row breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

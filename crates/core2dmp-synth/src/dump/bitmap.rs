@@ -8,8 +8,8 @@
 
 use super::{Dump, pages};
 use crate::bytes::{put_bytes, put_u32, put_u64};
-use crate::guest::Guest;
-use crate::memory::PAGE;
+use crate::windows::guest::Guest;
+use crate::windows::memory::PAGE;
 
 /// A dump of all memory (type 5, as of active memory) or of the kernel's (type 6), with a bitmap.
 #[must_use]

@@ -25,14 +25,15 @@
 //! ```
 
 mod bitmap;
+pub(crate) mod header;
 mod pages;
 mod ranges;
 mod triage;
 
+use self::header::Fields;
 use crate::bytes::{put_bytes, put_u32, put_u64};
-use crate::guest::Guest;
-use crate::header::{self, Fields};
-use crate::memory::PAGE;
+use crate::windows::guest::Guest;
+use crate::windows::memory::PAGE;
 
 pub use bitmap::{bitmap, summary};
 pub use ranges::{Ranges, rdmp};

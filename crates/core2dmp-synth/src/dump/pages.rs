@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{encode, fields};
-use crate::expected::{Expected, Processor};
-use crate::guest::Guest;
-use crate::memory::PAGE;
-use crate::registers::Registers;
+use crate::windows::expected::{Expected, Processor};
+use crate::windows::guest::Guest;
+use crate::windows::memory::PAGE;
+use crate::windows::registers::Registers;
 
 /// Bytes that differ from the guest's memory, by physical address.
 pub(super) type Overlay = BTreeMap<u64, u8>;

@@ -7,8 +7,8 @@
 
 use super::{Dump, pages};
 use crate::bytes::{put_bytes, put_u32, put_u64};
-use crate::guest::Guest;
-use crate::memory::PAGE;
+use crate::windows::guest::Guest;
+use crate::windows::memory::PAGE;
 
 /// Which of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

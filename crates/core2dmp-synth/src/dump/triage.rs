@@ -8,7 +8,7 @@
 
 use super::Dump;
 use crate::bytes::{put_u32, put_u64, utf16};
-use crate::guest::Guest;
+use crate::windows::guest::Guest;
 
 /// Bytes of a structure that the parts hold.
 const PART: usize = 0x400;

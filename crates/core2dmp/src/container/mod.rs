@@ -17,14 +17,12 @@ mod hiberfil;
 mod hyperv;
 mod kdump;
 mod lime;
-mod lznt1;
 mod page_index;
 mod qemu_stream;
 pub mod raw;
 pub mod vmware;
 mod xen;
 mod xen_save;
-mod xpress;
 mod zdmp;
 
 use std::sync::Arc;

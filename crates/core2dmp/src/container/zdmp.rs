@@ -15,9 +15,9 @@ use flate2::Crc;
 use zerocopy::FromBytes;
 
 use super::dmp::DumpFile;
-use super::lznt1;
 use super::{ContainerInfo, Guest, OpenOptions, Probe};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
+use crate::codec::lznt1;
 use crate::error::{Error, Place, Result};
 use crate::format::zdmp::{
     BLOCK_SIGNATURE, BlockHeader, COMPRESSED, FIRST_BLOCK, Header, LZNT1, PLAIN, SIGNATURE, VERSION,

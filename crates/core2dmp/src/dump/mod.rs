@@ -13,14 +13,9 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-pub mod check;
-pub mod diff;
-mod facts;
-mod header;
-mod patch;
-mod plan;
-pub mod repair;
+pub(crate) mod header;
+pub(crate) mod patch;
+pub(crate) mod plan;
 
-pub use facts::{FieldFact, RejectedValue, field_facts};
 pub use patch::Patch;
-pub use plan::{DumpKind, Keep, Missing, Plan, PlanOptions, Segment, SegmentData, plan};
+pub use plan::{DumpKind, Keep, Missing, Plan, PlanOptions, plan};

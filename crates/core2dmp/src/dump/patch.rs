@@ -18,7 +18,7 @@ pub struct Patch {
 }
 
 /// What is patched in a frame, in words.
-pub(super) fn in_frame(space: &AddressSpace<'_>, patches: &[Patch], pfn: Pfn) -> String {
+pub(crate) fn in_frame(space: &AddressSpace<'_>, patches: &[Patch], pfn: Pfn) -> String {
     let touches = |patch: &&Patch| {
         let last = patch.gva.saturating_add(patch.bytes.saturating_sub(1));
         // A patch is smaller than a page, or a block of a few.

@@ -15,8 +15,8 @@ use zerocopy::IntoBytes;
 
 use crate::address::Pfn;
 use crate::container::Guest;
-use crate::dump::{Segment, SegmentData};
 use crate::format::lime;
+use crate::image::{Segment, SegmentData};
 use crate::memory::{Backing, Frames, PhysicalMemory};
 
 /// What to write.

@@ -5,7 +5,7 @@ use std::fs::File;
 use super::cache::{CacheUse, WriteBack};
 use super::{Failure, Progress, STEP, advance, copy, decode, sparse, write_all_at};
 use crate::address::PAGE_SIZE;
-use crate::dump::{Segment, SegmentData};
+use crate::image::{Segment, SegmentData};
 use crate::memory::PhysicalMemory;
 use crate::source::{data_at, hole_at};
 

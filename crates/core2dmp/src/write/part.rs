@@ -18,8 +18,8 @@ use super::cache::{CacheUse, WriteBack};
 use super::file::FileWriter;
 use super::room::Room;
 use super::{Progress, WriteOptions, Written, decode, leaves_holes, leftover, size_of, verify};
-use crate::dump::Segment;
 use crate::error::{Error, Result};
+use crate::image::Segment;
 use crate::memory::PhysicalMemory;
 
 /// What its name ends with.

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use super::room::Room;
 use super::{MAX_CORRUPT_PAGES, Part, Progress, WriteOptions, Written, decode, part};
 use crate::address::PAGE_SIZE;
-use crate::dump::{Plan, Segment, SegmentData};
+use crate::dump::Plan;
 use crate::error::{Error, Result};
+use crate::image::{Segment, SegmentData};
 use crate::memory::PhysicalMemory;
 
 /// Parts at most: their numbers have three digits.

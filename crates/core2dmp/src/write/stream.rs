@@ -5,8 +5,9 @@ use std::io::Write;
 use super::cache::CacheUse;
 use super::{BUFFER, Failure, Progress, Written, advance, copy, decode};
 use crate::address::PAGE_SIZE;
-use crate::dump::{Plan, Segment, SegmentData};
+use crate::dump::Plan;
 use crate::error::{Error, Result};
+use crate::image::{Segment, SegmentData};
 use crate::memory::PhysicalMemory;
 
 /// Writes the planned file into a stream, from its first byte to its last.

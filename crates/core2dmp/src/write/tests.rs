@@ -12,8 +12,9 @@ use tempfile::TempDir;
 
 use super::{Progress, Silent, WriteOptions, to_file, to_stream};
 use crate::container::{self, OpenOptions};
-use crate::dump::{self, Plan, PlanOptions, Segment, SegmentData};
+use crate::dump::{self, Plan, PlanOptions};
 use crate::error::{Error, Result};
+use crate::image::{Segment, SegmentData};
 use crate::memory::{PhysicalMemory, SortedRuns};
 use crate::source::{FileSource, ReadAt};
 use crate::windows;

@@ -12,8 +12,8 @@ use std::fs::File;
 
 use super::{BUFFER, Failure, Progress, advance, copy, decode};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
-use crate::dump::{Segment, SegmentData};
 use crate::error::{Error, Result};
+use crate::image::{Segment, SegmentData};
 use crate::memory::{Backing, PhysicalMemory};
 use crate::source::{FileSource, ReadAt, fill_at};
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use core2dmp::dump::check::{CheckReport, Finding, Mend, Severity};
+use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
 
 use super::diff::{Pages, pages};
 use super::{Error, Head, hex};

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use core2dmp::dump::diff::{ByteDifference, Difference, RegisterDifference, RunDifference, Weight};
+use core2dmp::audit::diff::{
+    ByteDifference, Difference, RegisterDifference, RunDifference, Weight,
+};
 
 use super::header::{kind, value};
 use super::{Error, Head, Run, hex, runs};

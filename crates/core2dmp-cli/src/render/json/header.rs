@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use core2dmp::dump::{FieldFact, Plan, RejectedValue, field_facts};
+use core2dmp::audit::{FieldFact, RejectedValue, field_facts};
+use core2dmp::dump::Plan;
 use core2dmp::format::header_fields::{FieldValue, HeaderWidth};
 use core2dmp::windows::{GuestHeader, Windows};
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use core2dmp::dump::repair;
+use core2dmp::audit::repair;
 
 use super::check::{Found, found};
 use super::{Error, Head, hex};

@@ -1,7 +1,7 @@
 //! What a debugger would stumble over.
 
+use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
 use core2dmp::container::dmp::{Body, DumpFile};
-use core2dmp::dump::check::{CheckReport, Finding, Mend, Severity};
 use core2dmp::error::Error;
 
 use super::{Table, count};

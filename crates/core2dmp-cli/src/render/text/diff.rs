@@ -1,6 +1,8 @@
 //! What differs between two headers and two memories, and what that means.
 
-use core2dmp::dump::diff::{ByteDifference, Difference, RegisterDifference, RunDifference, Weight};
+use core2dmp::audit::diff::{
+    ByteDifference, Difference, RegisterDifference, RunDifference, Weight,
+};
 use core2dmp::format::header_fields::{FieldId, FieldValue};
 
 use super::{Table, count, size};

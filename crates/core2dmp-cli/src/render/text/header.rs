@@ -1,6 +1,7 @@
 //! Headers: every field of the one that is written, and those that were found.
 
-use core2dmp::dump::{Plan, field_facts};
+use core2dmp::audit::field_facts;
+use core2dmp::dump::Plan;
 use core2dmp::windows::Windows;
 
 use super::Table;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use core2dmp::audit::check::{Finding, Severity};
+use core2dmp::audit::diff;
+use core2dmp::audit::repair::{Change, Repair};
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::check::{Finding, Severity};
-use core2dmp::dump::diff;
-use core2dmp::dump::repair::{Change, Repair};
 use core2dmp::format::header_fields::{Field, FieldValue};
 
 use super::{Table, check, count};

@@ -14,7 +14,7 @@ use zerocopy::FromBytes;
 
 use super::runs::Run;
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
-use crate::container::xpress::{huffman, lz77};
+use crate::codec::xpress::{huffman, lz77};
 use crate::error::{Error, Place, Result};
 use crate::format::hiberfil::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, MAX_PAGES};
 use crate::memory::{DecodeError, PageDecoder};

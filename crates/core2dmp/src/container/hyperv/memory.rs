@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 
 use super::storage::Bytes;
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
-use crate::container::xpress::lz77;
+use crate::codec::xpress::lz77;
 use crate::error::{Error, Place, Result};
 use crate::format::hyperv::{BLOCK_BYTES, MEMORY_VERSION, MemoryBlock};
 use crate::memory::{Backing, DecodeError, Frames, PageDecoder, RunBuilder, SortedRuns};

@@ -2,12 +2,13 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{PatchedPages, Plan, SegmentData, pages};
+use super::{PatchedPages, Plan, pages};
 use crate::address::PAGE_SIZE;
 use crate::container::Guest;
 use crate::error::{Error, Result};
 use crate::format::bitmap::{BITMAP_BYTES, BitmapHeader, TAG_DUMP, TAG_FULL, TAG_SUMMARY};
 use crate::format::dump_values::DUMP_TYPE_BITMAP_KERNEL;
+use crate::image::SegmentData;
 use crate::memory::Frames;
 
 /// Frames that a bitmap may name: 8 TiB of addresses, 256 MiB of bitmap.

@@ -19,10 +19,11 @@ use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
 use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
 use crate::format::{dump32, dump64};
+use crate::image::{Segment, SegmentData};
 use crate::memory::Frames;
 use crate::windows::{ContextPolicy, Exception, Fact, ProcessorContext, Windows, contexts};
 
-pub(super) use pages::PatchedPages;
+pub(crate) use pages::PatchedPages;
 
 /// Missing ranges that a plan lists one by one.
 const MAX_MISSING_RANGES: usize = 64;
@@ -121,46 +122,6 @@ pub struct Missing {
     pub frames: u64,
     /// The first ranges.
     pub ranges: Vec<Frames>,
-}
-
-/// Consecutive bytes of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    /// How many.
-    pub bytes: u64,
-    /// Where they come from.
-    pub data: SegmentData,
-}
-
-/// Where a segment's bytes come from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum SegmentData {
-    /// They are here.
-    Bytes(Vec<u8>),
-    /// They are in the container's file at this offset.
-    Source {
-        /// Of the first byte.
-        offset: u64,
-    },
-    /// They are zero.
-    Zeros,
-    /// The memory's decoder makes them, page by page.
-    Encoded {
-        /// The decoder's number of the first page.
-        index: u64,
-    },
-}
-
-/// Without the bytes themselves: pages of numbers say nothing.
-impl fmt::Debug for SegmentData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(bytes) => write!(f, "Bytes({:#x})", bytes.len()),
-            Self::Source { offset } => write!(f, "Source {{ offset: {offset:#x} }}"),
-            Self::Zeros => f.write_str("Zeros"),
-            Self::Encoded { index } => write!(f, "Encoded {{ index: {index:#x} }}"),
-        }
-    }
 }
 
 impl Plan {
@@ -319,7 +280,7 @@ const fn most_runs(windows: &Windows) -> usize {
 }
 
 /// The header that describes a body of these runs and this size, and the pages of it that have to differ.
-pub(super) fn describe(
+pub(crate) fn describe(
     guest: &Guest,
     windows: &Windows,
     runs: &[Frames],

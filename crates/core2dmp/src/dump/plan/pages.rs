@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Plan, SegmentData};
+use super::Plan;
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::container::Guest;
 use crate::dump::patch::PatchSet;
+use crate::image::SegmentData;
 use crate::memory::{Backing, FrameSet, Frames};
 use crate::windows::{ProcessorContext, Windows};
 
 /// Pages that differ from the guest's, by frame.
-pub(in crate::dump) type PatchedPages = BTreeMap<Pfn, Box<[u8; PAGE_BYTES]>>;
+pub(crate) type PatchedPages = BTreeMap<Pfn, Box<[u8; PAGE_BYTES]>>;
 
 /// The pages that have to differ. The debugger wants its data block plain; without it nothing else is read.
 /// It takes registers from the processors' control blocks.

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use super::{Case, FORCE, QUICK, Steps};
 use crate::address::Pfn;
-use crate::dump::{Segment, SegmentData};
 use crate::error::Error;
+use crate::image::{Segment, SegmentData};
 use crate::memory::{Backing, DecodeError, Frames, PageDecoder, PhysicalMemory, RunBuilder};
 use crate::write::{Silent, to_file, to_stream};
 

@@ -1,0 +1,40 @@
+//! The guest's memory and nothing else.
+
+use crate::windows::guest::Guest;
+use crate::windows::memory::{HIGH_START, PAGE};
+
+/// Memory by address, absent frames as `filler`; `until_frame` ends the file.
+pub(crate) fn by_address(guest: &Guest, filler: u8, until_frame: u64) -> Vec<u8> {
+    let mut file = vec![filler; until_frame as usize * PAGE];
+    for (pfn, page) in file.chunks_exact_mut(PAGE).enumerate() {
+        if is_present(guest, pfn as u64) {
+            guest.frames.read_frame(pfn as u64, page);
+        }
+    }
+    file
+}
+
+/// Memory as the hypervisor's RAM file has it: what lies at 4 GiB and above right behind what lies below.
+pub(crate) fn without_hole(guest: &Guest) -> Vec<u8> {
+    let ends = guest.present.iter().map(|run| run.0 + run.1);
+    let low = ends.filter(|end| *end <= HIGH_START).max().unwrap_or(0);
+    let mut file = by_address(guest, 0, low);
+    let mut page = vec![0; PAGE];
+    for &(first, count) in guest.present.iter().filter(|run| run.0 >= HIGH_START) {
+        // Frames between runs are RAM that the guest's map does not have.
+        let place = (low + first - HIGH_START) as usize * PAGE;
+        file.resize(file.len().max(place), 0);
+        for pfn in first..first + count {
+            guest.frames.read_frame(pfn, &mut page);
+            file.extend_from_slice(&page);
+        }
+    }
+    file
+}
+
+fn is_present(guest: &Guest, pfn: u64) -> bool {
+    guest
+        .present
+        .iter()
+        .any(|&(first, count)| (first..first + count).contains(&pfn))
+}

@@ -1,0 +1,5 @@
+//! Checking, comparing and repairing dumps.
+
+mod check;
+mod osr_thread;
+mod repair;

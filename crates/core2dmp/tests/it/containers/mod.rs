@@ -1,0 +1,27 @@
+//! Reading what hypervisors and dump tools write.
+
+mod corpus;
+mod dmp_corpus;
+mod dmp_damaged;
+mod dmp_types;
+mod elf;
+mod elf_bad;
+mod hiberfil;
+mod hiberfil_bad;
+mod hyperv;
+mod hyperv_bad;
+mod kdump;
+mod kdump_bad;
+mod lime;
+mod metamorphic;
+mod qemu_stream;
+mod qemu_stream_bad;
+mod qemu_stream_real;
+mod raw;
+mod vmware;
+mod vmware_bad;
+mod xen;
+mod xen_cut;
+mod xen_save;
+mod xen_save_bad;
+mod zdmp;

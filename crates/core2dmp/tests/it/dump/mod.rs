@@ -1,0 +1,6 @@
+//! Planning dumps and exports.
+
+mod bitmap;
+mod export;
+mod full;
+mod kernel_active;

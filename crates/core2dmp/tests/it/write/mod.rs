@@ -1,0 +1,5 @@
+//! Moving bytes.
+
+mod faults;
+mod reshape;
+mod ways;
