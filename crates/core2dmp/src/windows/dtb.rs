@@ -1,8 +1,9 @@
-//! The page tables' root: from the vCPUs, from the low stub, or by a scan of all memory.
+//! The page tables' root: from the vCPUs, from the low stub, from a guest record, or by a scan.
 //!
 //! ```text
 //! vCPU CR3 --+
 //! low stub --+--> does it map KUSER_SHARED_DATA, and a kernel?  --> root
+//! record ----+
 //! scan ------+
 //! ```
 //!
@@ -12,6 +13,7 @@
 use std::ops::ControlFlow;
 
 use super::fact::Source;
+use super::guest_record;
 use super::kernel::{self, KernelImage};
 use super::kuser;
 use crate::address::{Gpa, Gva, PAGE_BYTES, Pfn};
@@ -63,6 +65,7 @@ pub(super) fn find(guest: &Guest) -> Result<Root, Vec<Attempt>> {
         .vcpus(&guest.cpus)
         .or_else(|| search.headers(&guest.hints.headers))
         .or_else(|| search.low_stub())
+        .or_else(|| search.records())
         .or_else(|| search.page_tables())
         .ok_or(search.tried)
 }
@@ -203,6 +206,38 @@ impl Search<'_> {
         None
     }
 
+    /// What a driver in the guest left for the host. Its page being mapped where it says takes the place of
+    /// `KUSER_SHARED_DATA`, which may be destroyed.
+    fn records(&mut self) -> Option<Root> {
+        let everything = Frames::between(Pfn::new(0), Pfn::END);
+        let found = guest_record::search(self.memory, everything);
+        for record in &found.records {
+            let source = Source::Header {
+                origin: format!("guest record at {}", record.gpa),
+                field: "DirectoryTableBase",
+            };
+            for (root, modes) in record.roots() {
+                for mode in modes {
+                    let space = AddressSpace::new(self.memory, mode, root);
+                    if !record.is_mapped(&space) {
+                        let why = format!("{mode:?}: the record's page is not mapped");
+                        self.fail(&source, root.get(), &why);
+                        continue;
+                    }
+                    let hint = record.kernel_hint().map(|gva| EntryHint {
+                        gva,
+                        what: "the record's debugger block",
+                    });
+                    let near = hint.filter(|hint| space.mode().is_kernel(hint.gva));
+                    if let Some(root) = self.with_kernel(&space, source.clone(), near.as_slice()) {
+                        return Some(root);
+                    }
+                }
+            }
+        }
+        None
+    }
+
     fn page_tables(&mut self) -> Option<Root> {
         let mut candidates = 0_u64;
         let mut followed = 0_usize;
@@ -249,6 +284,17 @@ impl Search<'_> {
             self.fail(&source, root, &format!("{:?}: {why}", space.mode()));
             return None;
         }
+        self.with_kernel(space, source, hints)
+    }
+
+    /// The root, if it maps a kernel.
+    fn with_kernel(
+        &mut self,
+        space: &AddressSpace<'_>,
+        source: Source,
+        hints: &[EntryHint],
+    ) -> Option<Root> {
+        let root = space.root().get();
         self.searched = self.searched.saturating_add(1);
         if self.searched > MAX_SEARCHED {
             // Told once, however many attempts are listed: it is the limit that ended the search.

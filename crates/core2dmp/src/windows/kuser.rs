@@ -8,8 +8,8 @@ use crate::format::nt::kuser;
 use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
 
-/// A copy of the fields that are used.
-#[derive(Debug, Clone)]
+/// A copy of the fields that are used; empty where the page is destroyed.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Kuser {
     bytes: Vec<u8>,
 }
@@ -36,7 +36,19 @@ pub(super) fn verify(space: &AddressSpace<'_>) -> Result<(), String> {
 }
 
 impl Kuser {
-    pub(super) fn read(space: &AddressSpace<'_>) -> Result<Self, String> {
+    /// What can be believed of it: nothing, if it makes no sense.
+    pub(super) fn read_or_absent(space: &AddressSpace<'_>) -> Self {
+        match verify(space) {
+            Ok(()) => Self::read(space).unwrap_or_default(),
+            Err(_) => Self::default(),
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn read(space: &AddressSpace<'_>) -> Result<Self, String> {
         let gva = address(space.mode().is_64bit());
         let bytes = space
             .bytes(gva, kuser::SIZE)
@@ -79,8 +91,9 @@ impl Kuser {
             .then(|| Fact::new(value, Source::Kuser("NtProductType")))
     }
 
-    pub(super) fn suite_mask(&self) -> Fact<u32> {
-        Fact::new(self.u32(kuser::SUITE_MASK), Source::Kuser("SuiteMask"))
+    pub(super) fn suite_mask(&self) -> Option<Fact<u32>> {
+        let mask = self.u32(kuser::SUITE_MASK);
+        (!self.is_absent()).then(|| Fact::new(mask, Source::Kuser("SuiteMask")))
     }
 
     /// `KSYSTEM_TIME`: low, high, high again. The two highs differ only while it is being written.

@@ -18,6 +18,7 @@ mod contexts;
 mod crash;
 mod dtb;
 mod fact;
+mod guest_record;
 mod headers;
 mod identify;
 mod kdbg;
@@ -42,6 +43,7 @@ pub use bugcheck::Bugcheck;
 pub use contexts::{ContextPolicy, ContextSource, ProcessorContext, contexts};
 pub use crash::Exception;
 pub use fact::{Fact, Rejected, Source};
+pub use guest_record::{GuestRecord, RecordBlock, RecordHeader, RecordState};
 pub use headers::{GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, HeaderSearch};
 pub use identify::{IdentifyOptions, identify, identify_with};
 pub use kdbg::{DebuggerData, Encoding};
@@ -95,6 +97,8 @@ pub struct Windows {
     pub processes: Vec<Process>,
     /// Dump headers that were made inside the guest.
     pub headers: Vec<GuestHeader>,
+    /// What a driver left for the host: of this boot and of others, the newest start first.
+    pub records: Vec<GuestRecord>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }

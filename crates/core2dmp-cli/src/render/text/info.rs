@@ -63,6 +63,7 @@ pub(crate) fn info(
     }
     windows::facts(&mut out, guest, found, contexts);
     header::rebuilt(&mut out, found);
+    header::records(&mut out, found);
     header::found(&mut out, found);
     windows::memory(&mut out, guest, found, args.verbose);
     windows::processors(&mut out, found, contexts, args.verbose);

@@ -3,6 +3,7 @@
 mod contexts;
 mod crash;
 mod crash_frames;
+mod guest_records;
 mod identify;
 mod ram_header_search;
 mod ram_headers;
