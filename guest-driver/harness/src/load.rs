@@ -7,7 +7,7 @@ use crate::image::Image;
 /// A mapped image; unmapped when it is dropped.
 #[derive(Debug)]
 pub struct Loaded {
-    base: *mut u8,
+    base: usize,
     size: usize,
     entry: usize,
 }
@@ -27,7 +27,7 @@ impl Loaded {
             return Err("mmap failed".to_owned());
         }
         let loaded = Self {
-            base,
+            base: base.addr(),
             size,
             entry: base.addr() + image.entry as usize,
         };
@@ -48,7 +48,7 @@ impl Loaded {
         if write {
             rights |= libc::PROT_WRITE;
         }
-        let start = self.base.wrapping_add(at).cast();
+        let start = (self.base + at) as *mut libc::c_void;
         // SAFETY: the range is inside the mapping; sections begin at pages.
         let changed = unsafe { libc::mprotect(start, bytes.next_multiple_of(0x1000), rights) };
         assert_eq!(changed, 0, "mprotect");
@@ -64,7 +64,7 @@ impl Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         // SAFETY: the mapping is this one's own; the driver was unloaded by its test, or never ran.
-        unsafe { libc::munmap(self.base.cast(), self.size) };
+        unsafe { libc::munmap(self.base as *mut libc::c_void, self.size) };
     }
 }
 
