@@ -64,6 +64,10 @@ fn steps() -> Vec<Step> {
                 "warnings",
             ],
         ),
+        step(
+            "without features",
+            &["check", "--package", "core2dmp", "--no-default-features"],
+        ),
         step("tests", &["test", "--workspace"]),
         // The program and the library share a name: documented together, cargo warns of one file for both.
         step(

@@ -7,6 +7,7 @@
 //! cargo xtask driver   the guest driver, as far as this machine can build it
 //! cargo xtask dist     a release: a static program and its bill of materials
 //! cargo xtask fuzz     bytes of an attacker before the library, under libFuzzer
+//! cargo xtask unwind   stack walks, instruction by instruction, against an emulator
 //! cargo xtask judge    what programs that no one here wrote say of our dumps
 //! ```
 //!
@@ -21,6 +22,7 @@ mod judge;
 mod run;
 mod sbom;
 mod supply;
+mod unwind;
 
 use std::process::ExitCode;
 
@@ -52,7 +54,12 @@ static TASKS: &[Task] = &[
     Task {
         name: "judge",
         run: judge::task,
-        description: "[rows | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
+        description: "[rows | stacks | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
+    },
+    Task {
+        name: "unwind",
+        run: unwind::task,
+        description: "[--samples FILE] [--golden]: stack walks against Microsoft's own code in an emulator (Python, PyPI)",
     },
     Task {
         name: "decode",

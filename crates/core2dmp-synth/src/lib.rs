@@ -18,12 +18,15 @@
 //! guest.xen_core().write_to(&mut file).unwrap();
 //! ```
 
+pub mod bare;
 pub mod broken;
 mod bytes;
 mod containers;
 pub mod dump;
+pub mod unwind;
 mod windows;
 
+pub use containers::core_notes::VirtualboxFormat;
 pub use containers::hiberfil::{HiberFile, HiberVersion, Hiberfil};
 pub use containers::hyperv::Hyperv;
 pub use containers::kdump::{Kdump, KdumpCompression};

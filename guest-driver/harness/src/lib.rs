@@ -10,6 +10,13 @@
 //! What it cannot show: Windows' own loader, its order of callbacks, and whatever its functions do that these do not.
 //! Only x64 images run; of the others the headers are checked.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test bench for x64 Linux: what goes wrong here has to stop it"
+)]
+
 pub mod image;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod load;

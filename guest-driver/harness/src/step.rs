@@ -158,9 +158,7 @@ extern "C" fn on_trap(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
         }
     }
     if ENDS.load(Ordering::Relaxed) {
-        if let Some(flags) = registers.get_mut(REG_EFL as usize) {
-            *flags &= !TRAP_FLAG;
-        }
+        registers[REG_EFL as usize] &= !TRAP_FLAG;
     }
 }
 

@@ -165,9 +165,8 @@ fn judge(
         .map(|dump| check(&dump).findings.into_iter().next())?;
     let refused = ours
         .as_ref()
-        .is_some_and(|finding| finding.severity == Severity::Refused);
-    let predicted = ours.as_ref().and_then(|finding| finding.debugger);
-    let said = said(&text, predicted.unwrap_or_default());
+        .is_some_and(|finding| severity(finding) == Severity::Refused);
+    let said = said(&text, expected(ours.as_ref()));
     let wrong = match engine {
         Opinion::Refused => !refused,
         Opinion::Findings => ours.is_none(),
@@ -186,6 +185,21 @@ fn judge(
             || mended.is_some_and(|opinion| opinion != Opinion::Clean),
         mended,
     })
+}
+
+/// What the engine that judges here, the one of 2015, should print about a finding.
+pub(super) fn expected(finding: Option<&Finding>) -> &str {
+    let said = finding.and_then(|finding| finding.debugger.as_ref());
+    said.map_or("", |said| match said.of_2015 {
+        Some(older) => older.words,
+        None => &said.today,
+    })
+}
+
+/// How bad a finding is to that engine.
+pub(super) fn severity(finding: &Finding) -> Severity {
+    let older = finding.debugger.as_ref().and_then(|said| said.of_2015);
+    older.map_or(finding.severity, |older| older.severity)
 }
 
 /// A dump after its repair.
@@ -302,7 +316,7 @@ fn render(lines: &[Line]) -> String {
             cell(&line.words),
             ours.map_or_else(|| "nothing".to_owned(), |f| f.severity.to_string()),
             ours.map_or("", |finding| finding.field),
-            cell(ours.and_then(|finding| finding.debugger).unwrap_or("")),
+            cell(expected(ours)),
             if line.said { "" } else { " (not said)" },
             line.mended.map_or("", Opinion::name),
         ));

@@ -96,7 +96,7 @@ impl Facts<'_> {
         self.put_context(&mut header.context_record);
         header.exception = self.exception64();
         header.dump_type.set(self.plan.dump_type);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.system_time.as_ref()) {
             header.system_time.set(time);
         }
@@ -172,7 +172,7 @@ impl Facts<'_> {
             header.suite_mask.set(suite);
         }
         header.writer_status.set(WRITER_STATUS_SUCCESS);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.up_time.as_ref()) {
             header.system_up_time.set(time);
         }
@@ -184,9 +184,7 @@ impl Facts<'_> {
 
     /// The registers of the processor that crashed.
     fn put_context(&self, record: &mut [u8]) {
-        let number = self.plan.crashed_processor.value;
-        let mut contexts = self.plan.contexts.iter();
-        if let Some(crashed) = contexts.find(|context| context.number == number) {
+        if let Some(crashed) = self.plan.crash.crashed() {
             let fits = put_at(record, 0, &crashed.context);
             debug_assert!(
                 fits,
@@ -196,7 +194,7 @@ impl Facts<'_> {
     }
 
     fn exception64(&self) -> ExceptionRecord64 {
-        let exception = &self.plan.exception.value;
+        let exception = &self.plan.crash.exception.value;
         let mut record = ExceptionRecord64::new_zeroed();
         record.code.set(exception.code);
         record.flags.set(exception.flags);
@@ -211,7 +209,7 @@ impl Facts<'_> {
     }
 
     fn exception32(&self) -> ExceptionRecord32 {
-        let exception = &self.plan.exception.value;
+        let exception = &self.plan.crash.exception.value;
         let mut record = ExceptionRecord32::new_zeroed();
         record.code.set(exception.code);
         record.flags.set(exception.flags);
@@ -226,7 +224,7 @@ impl Facts<'_> {
     }
 
     fn processors(&self) -> u32 {
-        low(self.windows.processors.len() as u64)
+        self.windows.processor_count.value
     }
 
     fn pages(&self) -> u64 {

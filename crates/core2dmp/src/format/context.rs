@@ -13,6 +13,13 @@ pub const FLAGS_AMD64_ALL: u32 = 0x10_001f;
 /// `ContextFlags` of x86: the same, and the extended registers (the FXSAVE image).
 pub const FLAGS_X86_ALL: u32 = 0x1_003f;
 
+/// `CONTEXT_FLOATING_POINT` of amd64 and x86, without the architecture's bit.
+pub const FLAG_FLOATING_POINT: u32 = 8;
+/// `CONTEXT_DEBUG_REGISTERS` of amd64 and x86, without the architecture's bit.
+pub const FLAG_DEBUG_REGISTERS: u32 = 0x10;
+/// `CONTEXT_EXTENDED_REGISTERS` of x86, without the architecture's bit.
+pub const FLAG_EXTENDED_REGISTERS: u32 = 0x20;
+
 /// `ContextFlags` of ARM64: control, integer, floating point (as in a dump of build 22000).
 pub const FLAGS_ARM64_ALL: u32 = 0x40_0007;
 

@@ -9,9 +9,6 @@ pub const VALID_DUMP64: [u8; 4] = *b"DU64";
 /// `ValidDump` of a 32-bit header.
 pub const VALID_DUMP32: [u8; 4] = *b"DUMP";
 
-/// What Windows fills a header with before it sets fields: a field that still reads so was never set.
-pub const NOT_SET: u32 = u32::from_le_bytes(SIGNATURE);
-
 /// `DumpType` of a full dump: the runs' frames follow the header in table order.
 pub const DUMP_TYPE_FULL: u32 = 1;
 /// `DumpType` of a kernel dump up to Windows 7: a bitmap with 32-bit counts, then its frames.
@@ -61,6 +58,81 @@ pub const fn machine_name(value: u32) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// A flavour of the kernel (`MajorVersion`) in words.
+#[must_use]
+pub const fn flavour_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        0xf => "free build",
+        0xc => "checked build",
+        _ => return None,
+    })
+}
+
+/// `ProductType` in words.
+#[must_use]
+pub const fn product_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        1 => "workstation",
+        2 => "domain controller",
+        3 => "server",
+        _ => return None,
+    })
+}
+
+/// `PaeEnabled` in words.
+#[must_use]
+pub const fn pae_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        0 => "two levels of page tables",
+        1 => "PAE",
+        _ => return None,
+    })
+}
+
+/// `WriterStatus` in words.
+#[must_use]
+pub const fn writer_status_name(value: u32) -> Option<&'static str> {
+    match value {
+        WRITER_STATUS_SUCCESS => Some("success"),
+        _ => None,
+    }
+}
+
+/// The bits of `Attributes`, by number.
+pub const ATTRIBUTES: &[(u32, &str)] = &[
+    (0, "hibernation crash"),
+    (1, "dump device powered off"),
+    (2, "dump file too small"),
+    (3, "kernel-generated triage dump"),
+    (4, "live dump"),
+    (5, "made offline"),
+    (6, "filtered"),
+    (7, "early boot crash"),
+    (8, "encrypted"),
+    (9, "decrypted"),
+];
+
+/// The bits of `SuiteMask` (`VER_SUITE_*`), by number.
+pub const SUITES: &[(u32, &str)] = &[
+    (0, "SmallBusiness"),
+    (1, "Enterprise"),
+    (2, "BackOffice"),
+    (3, "Communications"),
+    (4, "TerminalServer"),
+    (5, "SmallBusinessRestricted"),
+    (6, "EmbeddedNT"),
+    (7, "DataCenter"),
+    (8, "SingleUserTS"),
+    (9, "Personal"),
+    (10, "Blade"),
+    (11, "EmbeddedRestricted"),
+    (12, "SecurityAppliance"),
+    (13, "StorageServer"),
+    (14, "ComputeServer"),
+    (15, "HomeServer"),
+    (17, "MultiUserTS"),
+];
 
 /// `Attributes`: a live dump, of a system that had not crashed.
 pub const ATTRIBUTE_LIVE: u32 = 1 << 4;

@@ -41,8 +41,6 @@ pub const MM_PFN_DATABASE: usize = 0xc0;
 pub const NT_BUILD_LAB: usize = 0x208;
 /// Address of the array of pointers to PRCBs.
 pub const KI_PROCESSOR_BLOCK: usize = 0x218;
-/// Address of the text such as "Service Pack 1".
-pub const CM_NT_CSD_VERSION: usize = 0x268;
 /// Address of the pointer to the physical memory descriptor.
 pub const MM_PHYSICAL_MEMORY_BLOCK: usize = 0x270;
 /// Address of the variable with the first address of the kernel's half.
@@ -51,10 +49,10 @@ pub const MM_SYSTEM_RANGE_START: usize = 0x1d0;
 pub const OFFSET_KTHREAD_TEB: usize = 0x29a;
 /// u16, in a KTHREAD: the pointer to its process.
 pub const OFFSET_KTHREAD_APC_PROCESS: usize = 0x2a0;
+/// u16, in an EPROCESS: the pointer to its user-mode environment block.
+pub const OFFSET_EPROCESS_PEB: usize = 0x2aa;
 /// u16, in an EPROCESS.
 pub const OFFSET_EPROCESS_DIRECTORY_TABLE_BASE: usize = 0x2ae;
-/// u16, bytes of a PRCB.
-pub const SIZE_PRCB: usize = 0x2b0;
 /// u16, in a PRCB: the pointer to the current thread.
 pub const OFFSET_PRCB_CURRENT_THREAD: usize = 0x2b4;
 /// u16, in a PRCB: the inline `CONTEXT` (`ProcessorState.ContextFrame`).

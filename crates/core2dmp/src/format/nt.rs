@@ -28,6 +28,8 @@ pub mod kuser {
     pub const NT_MINOR_VERSION: usize = 0x270;
     /// u32.
     pub const SUITE_MASK: usize = 0x2d0;
+    /// u32 (Windows 7 and later).
+    pub const ACTIVE_PROCESSOR_COUNT: usize = 0x3c0;
 }
 
 /// `PROCESSOR_START_BLOCK`, in a page below 1 MiB, which Windows on x64 starts processors through.
@@ -106,6 +108,14 @@ pub struct Layout {
     pub pcr_prcb: usize,
     /// `KPRCB.CurrentThread`.
     pub prcb_current_thread: usize,
+}
+
+impl Layout {
+    /// That of a system whose pointers have 64 bits, or 32.
+    #[must_use]
+    pub const fn of(is_64bit: bool) -> &'static Self {
+        if is_64bit { &LAYOUT64 } else { &LAYOUT32 }
+    }
 }
 
 /// x64: ntddk.h, amd64 part.

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! +00 0x40 "RDMP" "DUMP"  +10 metadata bytes, counted from +20  +18 file offset of the first page
-//! +20 type 0xA: ranges u32, u16, u16, pages u64; types 8, 9: unknown
-//! +30 { first frame u64, frames u64 } ...   until a first frame of 0, or the metadata's end
+//! +20 ranges u32, not initialised u32, pages u64
+//! +30 { first frame u64, frames u64 } ...   as many as +20 says
 //! ```
 //!
-//! So `first page == offset of this header + 0x20 + metadata bytes`, and frame 0 cannot be the start of a range.
+//! One layout for types 8, 9 and 0xA. The count alone ends the table: a range may begin with frame 0. The first page
+//! follows the table at once and is not aligned to a page. The debugger looks at the count and at the offset of the
+//! first page; it compares the number of pages with the file's size, and looks at nothing else.
 //!
-//! Source: kdmp-parser 0.8.2; dbgeng 10.0.10240 does not know these types.
+//! Sources: files that dbgeng 10.0.29507 wrote, one field changed at a time in front of it; kdmp-parser 0.8.2.
+//! dbgeng 10.0.10240 does not know these types.
 
-use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The first number.
@@ -40,11 +43,11 @@ pub struct RangesHeader {
     pub metadata_bytes: U64,
     /// File offset of the first page.
     pub first_page: U64,
-    /// Of type 0xA; unknown in types 8 and 9.
+    /// Ranges of the table.
     pub ranges: U32,
-    /// Unknown.
-    pub unknown: [U16; 2],
-    /// Pages of all ranges, of type 0xA; unknown in types 8 and 9.
+    /// Not initialised.
+    pub unused: U32,
+    /// Pages of all ranges.
     pub pages: U64,
 }
 
@@ -52,7 +55,7 @@ pub struct RangesHeader {
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Range {
-    /// The first frame; 0 ends the table.
+    /// The first frame.
     pub first: U64,
     /// How many.
     pub frames: U64,

@@ -20,6 +20,11 @@ pub const MAGIC: u32 = 0xc01a_c0de;
 pub const FORMAT_MAJOR: u32 = 1;
 /// Low half of `CoreNote::format` from which on a vCPU is written as [`CpuNote`].
 pub const FORMAT_MINOR_CPU: u32 = 4;
+/// The newest low half of `CoreNote::format` whose layout is known.
+pub const FORMAT_MINOR_NEWEST: u32 = 6;
+/// Bytes of the XSAVE area, with which a [`CpuNote`] ends. Where it begins depends on the version, since 1.6 has one
+/// more register before the XCRs, and on the compiler that aligned it: 0x238 to 0x250.
+pub const XSAVE_AREA_BYTES: usize = 8192;
 
 /// `DBGFCOREDESCRIPTOR`.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -62,7 +67,7 @@ pub struct Table {
     pad: U32,
 }
 
-/// `DBGFCORECPU` up to its XSAVE area, which begins with an FXSAVE image.
+/// `DBGFCORECPU` as far as all versions agree; an XSAVE area ends it ([`XSAVE_AREA_BYTES`]).
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the registers' own names")]
@@ -106,9 +111,6 @@ pub struct CpuNote {
     /// The GS base that is not active.
     pub kernel_gs_base: U64,
     apic_base: U64,
-    xcr: [U64; 2],
-    extension_bytes: U32,
-    pad: U32,
 }
 
 const _: () = {
@@ -121,5 +123,5 @@ const _: () = {
     assert!(offset_of!(CpuNote, cr0) == 0x120);
     assert!(offset_of!(CpuNote, gdtr) == 0x180);
     assert!(offset_of!(CpuNote, kernel_gs_base) == 0x218);
-    assert!(size_of::<CpuNote>() == 0x240);
+    assert!(size_of::<CpuNote>() == 0x228);
 };

@@ -18,6 +18,15 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 pub const MAGICS_32: [u32; 2] = [0xbed2_bed0, 0xbed0_bed0];
 /// `Header::magic` of the others: checkpoint, partial, restored, not to be restored.
 pub const MAGICS_64: [u32; 4] = [0xbed2_bed2, 0xbed3_bed3, 0xbad1_bad1, 0xbad2_bad2];
+/// All of them as a file begins.
+pub const MAGICS: &[&[u8]] = &[
+    &MAGICS_32[0].to_le_bytes(),
+    &MAGICS_32[1].to_le_bytes(),
+    &MAGICS_64[0].to_le_bytes(),
+    &MAGICS_64[1].to_le_bytes(),
+    &MAGICS_64[2].to_le_bytes(),
+    &MAGICS_64[3].to_le_bytes(),
+];
 
 /// At the beginning of the file.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]

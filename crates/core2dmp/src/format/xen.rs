@@ -17,14 +17,10 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-/// Note type: the format's marker, without contents.
-pub const NOTE_NONE: u32 = 0x0200_0000;
 /// Note type: [`NoteHeader`].
 pub const NOTE_HEADER: u32 = 0x0200_0001;
 /// Note type: the hypervisor's version.
 pub const NOTE_XEN_VERSION: u32 = 0x0200_0002;
-/// Note type: the format's version, major in the high half.
-pub const NOTE_FORMAT_VERSION: u32 = 0x0200_0003;
 
 /// `NoteHeader::magic` of a paravirtual guest.
 pub const MAGIC_PV: u64 = 0xf00f_ebed;

@@ -176,6 +176,16 @@ pub struct HvmCpu {
     pub shadow_gs: U64,
 }
 
+/// Where `hvm_hw_cpu` has its flags, u32, in versions of Xen that write them: behind six MSRs, the TSC, an event and
+/// an error code.
+pub const CPU_FLAGS: u64 = 1024;
+/// `XEN_X86_FPU_INITIALISED`: without it the FPU area is not written, and the FPU is as after a reset.
+pub const FPU_INITIALISED: u32 = 1;
+/// FCW of an FPU after a reset, as Xen's FXSAVE image has it (`FCW_RESET`).
+pub const RESET_FCW: u16 = 0x40;
+/// MXCSR of an FPU after a reset (`MXCSR_DEFAULT`).
+pub const RESET_MXCSR: u32 = 0x1f80;
+
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<XlHeader>() == 48);

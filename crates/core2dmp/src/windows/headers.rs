@@ -113,6 +113,7 @@ impl HeaderSearch {
 
 /// A header, weighed against the memory.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GuestHeader {
     /// Where it came from.
     pub origin: HeaderOrigin,

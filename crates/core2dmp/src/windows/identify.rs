@@ -5,12 +5,14 @@
 //!                 -> version, lists, runs, processors, stop code, times
 //! ```
 
+use super::dtb::Rival;
 use super::fact::{Fact, Source};
 use super::guest_record::{self, GuestRecord};
 use super::headers::{self, GivenHeader, GuestHeader, HeaderSearch};
 use super::kdbg::{self, DebuggerData};
 use super::kernel::KernelImage;
 use super::kuser::Kuser;
+use super::modules::Module;
 use super::processes::{Process, SYSTEM_PID};
 use super::{
     Version, Windows, bugcheck, dtb, modules, processes, processors, rebuild, runs, version,
@@ -24,17 +26,44 @@ use crate::paging::AddressSpace;
 
 /// What the caller adds to the search.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct IdentifyOptions {
     /// Headers to weigh besides those in memory.
     pub headers: Vec<GivenHeader>,
     /// Where headers are searched in memory.
     pub header_search: HeaderSearch,
+    /// Which kernel is meant where there are several: its base, or the root of its page tables.
+    pub kernel: Option<u64>,
+}
+
+impl IdentifyOptions {
+    /// Sets [`headers`](Self#structfield.headers).
+    #[must_use]
+    pub fn headers(mut self, headers: Vec<GivenHeader>) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets [`kernel`](Self#structfield.kernel).
+    #[must_use]
+    pub const fn kernel(mut self, kernel: Option<u64>) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// Sets [`header_search`](Self#structfield.header_search).
+    #[must_use]
+    pub fn header_search(mut self, header_search: HeaderSearch) -> Self {
+        self.header_search = header_search;
+        self
+    }
 }
 
 /// Finds Windows in a guest's memory.
 ///
 /// # Errors
-/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::NoDebuggerData`] if they do, but the
+/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::BehindEnd`] if they lead to memory that the
+/// container lacks, [`Error::NoDebuggerData`] if they do, but the
 /// kernel's debugger data block is not to be found and cannot be rebuilt.
 pub fn identify(guest: &Guest) -> Result<Windows> {
     identify_with(guest, &IdentifyOptions::default())
@@ -45,10 +74,23 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let root = dtb::find(guest).map_err(|tried| Error::NoWindows { tried })?;
+    let found = dtb::find(guest, options.kernel).map_err(|failed| match failed.beyond {
+        Some(gpa) => Error::BehindEnd {
+            gpa,
+            end: guest
+                .memory
+                .runs()
+                .last()
+                .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
+            tried: failed.tried,
+        },
+        None => Error::NoWindows {
+            tried: failed.tried,
+        },
+    })?;
+    let root = found.root;
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
-    // Absent only where a guest record led here: every other way needs it.
-    let kuser = Kuser::read_or_absent(&space);
+    let kuser = Kuser::read(&space);
     let search = Search {
         guest,
         space: &space,
@@ -57,14 +99,14 @@ pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows
     };
     let (kdbg, left) = search.debugger_data(options)?;
     let mut warnings = guest.container.warnings.clone();
+    warnings.extend(search.troubles());
     warnings.extend(left.refused.iter().cloned());
-    if kuser.is_absent() {
-        warnings.push("KUSER_SHARED_DATA is destroyed: its facts are those of headers".to_owned());
-    }
+    warnings.extend(found.rivals.iter().map(ToString::to_string));
     Collector {
         search,
         kdbg,
         left,
+        rivals: found.rivals,
         warnings,
     }
     .collect(root.gpa, &root.source)
@@ -86,6 +128,20 @@ struct Left {
 }
 
 impl Search<'_, '_> {
+    /// What is missing of what usually proves a system.
+    fn troubles(&self) -> Vec<String> {
+        let kuser = self.kuser.verify().err();
+        let kuser = kuser.map(|why| format!("{why}: clock, uptime and product are not known"));
+        let image = &self.kernel.image;
+        let header = image.is_without_header().then(|| {
+            format!(
+                "the kernel's header page at {} is missing or zeros: its time stamp is not known",
+                image.base
+            )
+        });
+        kuser.into_iter().chain(header).collect()
+    }
+
     fn left(&self, options: &IdentifyOptions, search: HeaderSearch) -> Left {
         let up_time = self.kuser.interrupt_time().map(|fact| fact.value);
         let mut given = options.headers.clone();
@@ -111,11 +167,10 @@ impl Search<'_, '_> {
         let (space, image) = (self.space, &self.kernel.image);
         let mut tried = match kdbg::find(space, image) {
             Ok(kdbg) => {
-                // Without the shared page the record that led here is needed, wherever it is.
-                let search = if self.kuser.is_absent() {
-                    HeaderSearch::All
-                } else {
-                    options.header_search
+                // Without the shared page a record that tells the time is needed, wherever it is.
+                let search = match self.kuser.verify() {
+                    Ok(()) => options.header_search,
+                    Err(_) => HeaderSearch::All,
                 };
                 return Ok((kdbg, self.left(options, search)));
             }
@@ -152,6 +207,7 @@ struct Collector<'a, 'm> {
     search: Search<'a, 'm>,
     kdbg: Fact<DebuggerData>,
     left: Left,
+    rivals: Vec<Rival>,
     warnings: Vec<String>,
 }
 
@@ -172,22 +228,24 @@ impl Collector<'_, '_> {
             processes::read(space, &kernel.image, process_list.value);
         let recorded = self.confirmed().find(|header| header.is_recorded());
         let (runs, no_runs) = runs::read(space, Some(block), recorded, guest);
-        let (processors, odd) = processors::read(space, block, &guest.cpus);
+        let counted = processors::counted(space, &kernel.image, kuser);
+        let started = processors::read(space, block, &guest.cpus, counted);
         let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block, &self.left.records);
         let troubles = [modules_broken, processes_broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
-        self.warnings.extend(odd);
+        self.warnings.extend(started.warnings);
         Ok(Windows {
             mode: space.mode(),
             root_source: source.clone(),
-            dtb: system_root(space, &processes, root, source),
+            dtb: system_root(space, kernel.image.base, &processes, root, source),
             pfn_database: self.pfn_database(),
-            kernel: kernel.clone(),
+            kernel: whole(kernel, &modules),
             version: self.version(),
             module_list,
             process_list,
             runs,
-            processors,
+            processors: started.processors,
+            processor_count: started.count,
             bugcheck,
             system_time: kuser
                 .system_time()
@@ -205,6 +263,7 @@ impl Collector<'_, '_> {
             processes,
             headers: self.left.headers,
             records: self.left.records,
+            rivals: self.rivals,
             warnings: self.warnings,
             kdbg: self.kdbg,
         })
@@ -283,9 +342,22 @@ impl Collector<'_, '_> {
     }
 }
 
+/// The kernel with the size that the module list has, where its own header is missing.
+fn whole(kernel: &KernelImage, modules: &[Module]) -> KernelImage {
+    let mut kernel = kernel.clone();
+    let listed = modules
+        .first()
+        .filter(|module| module.base == kernel.image.base);
+    if let Some(module) = listed.filter(|_| kernel.image.is_without_header()) {
+        kernel.image.size = module.size.min(kernel.image.size);
+    }
+    kernel
+}
+
 /// System's own page tables rather than those of the process that a vCPU happened to run.
 fn system_root(
     space: &AddressSpace<'_>,
+    kernel: Gva,
     processes: &[Process],
     found: Gpa,
     source: &Source,
@@ -298,6 +370,14 @@ fn system_root(
     let fact = Fact::new(dtb, Source::SystemProcess(system.eprocess));
     if dtb == found {
         return fact;
+    }
+    let own = AddressSpace::new(space.memory(), space.mode(), dtb);
+    if own.translate(kernel).is_err() {
+        return Fact::new(found, source.clone()).against(
+            dtb,
+            fact.source,
+            "its page is missing, or does not map the kernel",
+        );
     }
     let owner = processes
         .iter()

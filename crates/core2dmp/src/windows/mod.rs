@@ -33,15 +33,18 @@ mod processors;
 mod rebuild;
 mod registers;
 mod runs;
+pub mod unwind;
 mod version;
 
 use crate::address::{Gpa, Gva};
+use crate::container::Guest;
 use crate::memory::{Frames, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode};
 
 pub use bugcheck::Bugcheck;
-pub use contexts::{ContextPolicy, ContextSource, ProcessorContext, contexts};
+pub use contexts::{ContextPolicy, ContextSource, ProcessorContext};
 pub use crash::Exception;
+pub use dtb::Rival;
 pub use fact::{Fact, Rejected, Source};
 pub use guest_record::{GuestRecord, RecordBlock, RecordHeader, RecordState};
 pub use headers::{GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, HeaderSearch};
@@ -58,6 +61,7 @@ pub use version::Version;
 
 /// A Windows system, as its memory shows it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Windows {
     /// How it translates addresses.
     pub mode: PagingMode,
@@ -79,8 +83,10 @@ pub struct Windows {
     pub pfn_database: Option<Fact<Gva>>,
     /// The frames that Windows counts as memory, ascending.
     pub runs: Fact<Vec<Frames>>,
-    /// Started processors, by number.
+    /// Started processors whose control blocks are known, by number.
     pub processors: Vec<Processor>,
+    /// How many processors Windows started, those that nothing leads to included.
+    pub processor_count: Fact<u32>,
     /// The stop code.
     pub bugcheck: Fact<Bugcheck>,
     /// FILETIME when the memory was taken.
@@ -99,8 +105,30 @@ pub struct Windows {
     pub headers: Vec<GuestHeader>,
     /// What a driver left for the host: of this boot and of others, the newest start first.
     pub records: Vec<GuestRecord>,
+    /// Other kernels in the same memory, such as an earlier boot's.
+    pub rivals: Vec<Rival>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// Where the processors stood when the memory was taken, and what went wrong: computed once for a dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashState {
+    /// The registers of each processor, and whose they are.
+    pub contexts: Vec<ProcessorContext>,
+    /// The processor that crashed, or the first one of a live guest: the header's context is its.
+    pub processor: Fact<u32>,
+    /// The exception behind the stop code, or a breakpoint where the processor stood.
+    pub exception: Fact<Exception>,
+}
+
+impl CrashState {
+    /// The registers of the processor that crashed.
+    #[must_use]
+    pub fn crashed(&self) -> Option<&ProcessorContext> {
+        let mut contexts = self.contexts.iter();
+        contexts.find(|context| context.number == self.processor.value)
+    }
 }
 
 impl Windows {
@@ -110,25 +138,26 @@ impl Windows {
         AddressSpace::new(memory, self.mode, self.dtb.value)
     }
 
-    /// The processor that crashed, or the first one of a live guest, and its exception.
+    /// Where the processors stood, which of them crashed, and by which exception.
     #[must_use]
-    pub fn crash(
-        &self,
-        memory: &PhysicalMemory,
-        contexts: &[ProcessorContext],
-    ) -> (Fact<u32>, Fact<Exception>) {
-        let space = self.space(memory);
+    pub fn crash_state(&self, guest: &Guest, policy: ContextPolicy) -> CrashState {
+        let contexts = contexts::contexts(guest, self, policy);
+        let space = self.space(&guest.memory);
         let scene = crash::Scene {
             space: &space,
             kernel: &self.kernel.image,
             modules: &self.modules,
             processors: &self.processors,
             bugcheck: &self.bugcheck.value,
-            contexts,
+            contexts: &contexts,
         };
         let processor = scene.processor();
         let exception = scene.exception(processor.value);
-        (processor, exception)
+        CrashState {
+            contexts,
+            processor,
+            exception,
+        }
     }
 
     /// The process whose thread a processor runs.

@@ -143,7 +143,7 @@ fn fields(dump: &dmp::DumpFile, stop: Option<u32>) -> Vec<Held> {
             kind: kind(&held),
             value: value(&held),
             shown: notation::value(field.kind, &held),
-            meaning: notation::explain(field.id, &held, stop),
+            meaning: notation::explain(field, &held, stop),
         }
     };
     dump.width.fields().iter().map(held).collect()

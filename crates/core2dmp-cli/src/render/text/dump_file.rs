@@ -201,7 +201,7 @@ fn header(out: &mut String, dump: &DumpFile) {
             }
             _ => notation::value(field.kind, &value),
         };
-        let meaning = notation::explain(field.id, &value, stop).unwrap_or_default();
+        let meaning = notation::explain(field, &value, stop).unwrap_or_default();
         let offset = format!("{:#05x}", field.offset);
         table.noted(
             &offset,

@@ -1,7 +1,7 @@
 //! The header against the memory behind it.
 
 use super::structure::{field_finding, other_machine, show};
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
@@ -10,7 +10,7 @@ use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
 use crate::format::kdbg::MM_PFN_DATABASE;
 use crate::memory::Frames;
 use crate::paging::{AddressSpace, PagingMode};
-use crate::windows::Windows;
+use crate::windows::{ContextPolicy, CrashState, Windows};
 
 /// Clock differences that are the moments between the header and the last page: a minute in 100 ns.
 const SAME_MOMENT: u64 = 600_000_000;
@@ -24,6 +24,7 @@ pub(super) fn findings(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Vec
         dump,
         guest,
         windows,
+        crash: windows.crash_state(guest, ContextPolicy::Memory),
     };
     let mut findings = Vec::new();
     findings.extend(judge.machine());
@@ -73,7 +74,7 @@ pub(super) fn nothing_found(dump: &DumpFile, guest: &Guest, error: &Error) -> Op
         } else {
             words::PARTIALLY
         }),
-        Mend::No("a Windows kernel in the memory; --from the original core"),
+        Mend::FromCore("a Windows kernel in the memory"),
     ))
 }
 
@@ -81,6 +82,8 @@ pub(super) struct Judge<'a> {
     pub(super) dump: &'a DumpFile,
     pub(super) guest: &'a Guest,
     pub(super) windows: &'a Windows,
+    /// What Windows saved of its processors.
+    pub(super) crash: CrashState,
 }
 
 impl Judge<'_> {
@@ -89,7 +92,7 @@ impl Judge<'_> {
         id: FieldId,
         severity: Severity,
         expected: impl Into<String>,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
     ) -> Finding {
         field_finding(self.dump, id, severity, expected, debugger, Mend::Yes)
     }

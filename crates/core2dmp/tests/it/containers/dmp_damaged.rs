@@ -389,7 +389,7 @@ proptest! {
             BodyGuess::Full,
             BodyGuess::Summary,
             BodyGuess::Bitmap { kernel: true },
-            BodyGuess::Ranges { counted: true },
+            BodyGuess::Ranges,
             BodyGuess::Triage,
             file.guess_body(),
         ] {

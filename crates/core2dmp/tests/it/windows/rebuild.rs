@@ -176,7 +176,7 @@ fn a_running_guest() {
         assert_placed(&case);
         assert_fields(&case, &[]);
         assert_read_through(&case);
-        for context in case.plan(ContextPolicy::Auto).contexts {
+        for context in case.plan(ContextPolicy::Auto).crash.contexts {
             assert_eq!(context.source, ContextSource::Vcpu(context.number as usize));
         }
     }
@@ -195,9 +195,9 @@ fn a_crashed_guest_above_4_gib_with_vcpus_in_another_order() {
         assert_read_through(&case);
         let plan = case.plan(ContextPolicy::Auto);
         let exception = case.guest.expected.bugcheck.clone().unwrap().exception;
-        assert_eq!(plan.crashed_processor.value, 2);
+        assert_eq!(plan.crash.processor.value, 2);
         assert_eq!(
-            plan.exception.value.address.get(),
+            plan.crash.exception.value.address.get(),
             exception.unwrap().address
         );
     }
