@@ -19,6 +19,7 @@
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
 //! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
+//! | [`guest_record`] | what a driver in the guest leaves for the host |
 //! | [`header_fields`] | the fields of both headers by name |
 //! | [`kdbg`] | the debugger data block and the version block |
 //! | [`context`] | `CONTEXT` and `KSPECIAL_REGISTERS` |
@@ -31,6 +32,7 @@ pub(crate) mod dump32;
 pub(crate) mod dump64;
 pub(crate) mod dump_values;
 pub(crate) mod elf_core;
+pub(crate) mod guest_record;
 pub(crate) mod header_fields;
 pub(crate) mod hiberfil;
 pub(crate) mod hyperv;

@@ -18,6 +18,7 @@ mod contexts;
 mod crash;
 mod dtb;
 mod fact;
+mod guest_record;
 mod headers;
 mod identify;
 mod kdbg;
@@ -46,6 +47,7 @@ pub use contexts::{ContextPolicy, ContextSource, ProcessorContext};
 pub use crash::Exception;
 pub use dtb::Rival;
 pub use fact::{Fact, Rejected, Source};
+pub use guest_record::{GuestRecord, RecordBlock, RecordHeader, RecordState};
 pub use headers::{GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, HeaderSearch};
 pub use identify::{IdentifyOptions, identify, identify_with};
 pub use kdbg::{DebuggerData, Encoding};
@@ -102,6 +104,8 @@ pub struct Windows {
     pub processes: Vec<Process>,
     /// Dump headers that were made inside the guest.
     pub headers: Vec<GuestHeader>,
+    /// What a driver left for the host: of this boot and of others, the newest start first.
+    pub records: Vec<GuestRecord>,
     /// Other kernels in the same memory, such as an earlier boot's.
     pub rivals: Vec<Rival>,
     /// What the user should know.

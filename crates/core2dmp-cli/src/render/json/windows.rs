@@ -12,7 +12,7 @@ use core2dmp::windows::{
 };
 
 use super::crash::{Crash, StopCode};
-use super::header::Found;
+use super::header::{Found, Record};
 use super::{FactOf, Missing, Run, hex, runs};
 use crate::registers;
 use crate::render::architecture;
@@ -45,6 +45,7 @@ pub(crate) struct Windows {
     bugcheck: FactOf<StopCode>,
     crash: Crash,
     headers: Vec<Found>,
+    records: Vec<Record>,
     system_time: Option<FactOf<String>>,
     system_time_utc: Option<String>,
     system_uptime: Option<FactOf<String>>,
@@ -181,6 +182,7 @@ impl Windows {
             bugcheck: FactOf::new(&windows.bugcheck, |bugcheck| bugcheck.into()),
             crash: Crash::new(crash),
             headers: windows.headers.iter().map(Into::into).collect(),
+            records: windows.records.iter().map(Into::into).collect(),
             system_time: time(&windows.system_time),
             system_time_utc: windows
                 .system_time

@@ -77,6 +77,7 @@ fn info(request: &Info, guest: &Guest, dump: Option<&DumpFile>, found: &Found) -
     }
     windows::facts(&mut out, found, crash);
     header::rebuilt(&mut out, found);
+    header::records(&mut out, found);
     header::found(&mut out, found);
     windows::memory(&mut out, guest, found, request.report.verbose);
     windows::processors(&mut out, found, &crash.contexts, request.report.verbose);

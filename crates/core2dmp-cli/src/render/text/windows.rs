@@ -24,6 +24,10 @@ pub(super) fn title(windows: &Windows) -> String {
         Some(build) => format!(" build {}", build.value),
         None => String::new(),
     };
+    if (major, minor) == (0, 0) {
+        // The page that names the version is destroyed.
+        return format!("Windows{build} {}", architecture(windows.mode));
+    }
     format!(
         "Windows NT {major}.{minor}{build} {}",
         architecture(windows.mode)

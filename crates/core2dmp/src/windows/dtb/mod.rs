@@ -4,7 +4,8 @@
 //! vCPU CR3 ----+
 //! header ------+    maps KUSER_SHARED_DATA and a kernel's image?    ---> found: all of them, weighed (rivals)
 //! low stub ----+    else, if nothing was found: an image alone?     --->
-//! scan --------+    else: a kernel without its header page?         --->
+//! scan --------+    else: a guest record's page where it says?      --->
+//!                   else: a kernel without its header page?         --->
 //! ```
 //!
 //! Each candidate is verified by what it maps, and no single page decides: KUSER_SHARED_DATA may be missing where the
@@ -21,12 +22,13 @@ mod rivals;
 mod sources;
 
 use super::fact::Source;
+use super::guest_record;
 use super::kernel::{self, KernelImage};
 use super::kuser::{self, Kuser};
-use crate::address::{Gpa, Gva};
+use crate::address::{Gpa, Gva, Pfn};
 use crate::container::Guest;
 use crate::error::Attempt;
-use crate::memory::{MemoryError, PhysicalMemory};
+use crate::memory::{Frames, MemoryError, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode, ScanBudget, TranslateError};
 
 pub use rivals::Rival;
@@ -104,8 +106,13 @@ pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Failed> 
     search.headers(&guest.hints.headers);
     let is_led = !search.found.is_empty();
     search.low_stub();
-    // Who has the word of a vCPU or a dump's header looks where System's tables of every Windows are, and no further.
-    search.scan(!is_led || wanted.is_some());
+    // With the word of a vCPU or a header, and in a dump, the search goes no further than where every Windows has
+    // System's tables: a dump is of one boot, and may have hundreds of GiB.
+    let is_one_boot = is_led || guest.container.format == "dmp";
+    search.scan(!is_one_boot || wanted.is_some());
+    if search.found.is_empty() {
+        search.records();
+    }
     if search.found.is_empty() {
         search.without_kuser();
     }
@@ -273,6 +280,42 @@ impl<'m> Search<'m> {
                 place,
                 system_time: system_time(space),
             });
+        }
+    }
+
+    /// What a driver in the guest left for the host. Its page being mapped where it says takes the place of
+    /// `KUSER_SHARED_DATA`, which may be destroyed.
+    fn records(&mut self) {
+        let everything = Frames::between(Pfn::new(0), Pfn::END);
+        for record in guest_record::search(self.memory, everything).records {
+            for (gpa, modes) in record.roots() {
+                for mode in modes {
+                    let near = record.kernel_hint().filter(|gva| mode.is_kernel(*gva));
+                    let candidate = Candidate {
+                        gpa,
+                        mode,
+                        source: Source::Header {
+                            origin: format!("guest record at {}", record.gpa),
+                            field: "DirectoryTableBase",
+                        },
+                        hints: near
+                            .map(|gva| EntryHint {
+                                gva,
+                                what: "the record's debugger block",
+                            })
+                            .into_iter()
+                            .collect(),
+                    };
+                    let space = self.space(&candidate);
+                    if !record.is_mapped(&space) {
+                        let why = format!("{mode:?}: the record's page is not mapped");
+                        self.fail(&candidate.source, gpa.get(), &why);
+                    } else if let Some(kernel) = self.image(&candidate, &space) {
+                        self.add(candidate, &space, kernel);
+                        return;
+                    }
+                }
+            }
         }
     }
 
