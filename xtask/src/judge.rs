@@ -3,6 +3,7 @@
 //! ```text
 //! corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
 //! rows: dumps with one thing broken -> judge-dbgeng, our check -> table
+//! stacks: our stacks of every processor -> judge-dbgeng's k
 //! thread: the dump that nobody could open, before and after its repair
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod dumps;
 mod rows;
+mod stacks;
 mod thread;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +63,9 @@ pub fn task(arguments: &[String]) -> Outcome {
     };
     if let Some(("rows", wanted)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
         return rows::task(&judges, wanted);
+    }
+    if let Some(("stacks", files)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        return stacks::task(&judges, files);
     }
     if arguments == ["thread"] {
         return thread::task(&judges);

@@ -19,9 +19,10 @@
 mod body;
 mod header;
 mod memory;
+mod ranges;
 
 use crate::bytes::get_u64;
-use crate::dump::{self, Dump};
+use crate::dump::{self, Dump, Ranges};
 use crate::windows::guest::Guest;
 use crate::windows::spec::GuestSpec;
 
@@ -42,11 +43,17 @@ pub enum Body {
     Summary64,
     /// Type 2, x86 with PAE.
     Summary32,
+    /// Type 8, x64.
+    Ranges8,
+    /// Type 9, x64.
+    Ranges9,
+    /// Type 0xA, x64.
+    RangesA,
 }
 
 impl Body {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Full64,
         Self::Full32,
         Self::Live64,
@@ -54,6 +61,9 @@ impl Body {
         Self::Kernel64,
         Self::Summary64,
         Self::Summary32,
+        Self::Ranges8,
+        Self::Ranges9,
+        Self::RangesA,
     ];
 
     /// Its name in tables.
@@ -67,6 +77,9 @@ impl Body {
             Self::Kernel64 => "kernel64",
             Self::Summary64 => "summary64",
             Self::Summary32 => "summary32",
+            Self::Ranges8 => "ranges8",
+            Self::Ranges9 => "ranges9",
+            Self::RangesA => "rangesA",
         }
     }
 
@@ -87,6 +100,9 @@ impl Body {
             Self::Bitmap64 => dump::bitmap(&guest, false),
             Self::Kernel64 => dump::bitmap(&guest, true),
             Self::Summary64 | Self::Summary32 => dump::summary(&guest),
+            Self::Ranges8 => dump::rdmp(&guest, Ranges::Kernel),
+            Self::Ranges9 => dump::rdmp(&guest, Ranges::KernelAndUser),
+            Self::RangesA => dump::rdmp(&guest, Ranges::Complete),
         };
         Case { guest, dump }
     }
@@ -164,7 +180,7 @@ impl Row {
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    let tables = [header::ROWS, body::ROWS, memory::ROWS];
+    let tables = [header::ROWS, body::ROWS, memory::ROWS, ranges::ROWS];
     tables.into_iter().flatten().flat_map(|rows| rows.iter())
 }
 

@@ -7,6 +7,7 @@ use crate::windows::{GuestHeader, Windows};
 
 /// A field of the header with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FieldFact {
     /// Which field.
     pub field: &'static Field,
@@ -20,6 +21,7 @@ pub struct FieldFact {
 
 /// A value that is not in the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RejectedValue {
     /// What it was.
     pub value: FieldValue,

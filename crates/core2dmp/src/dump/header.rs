@@ -13,6 +13,7 @@ use crate::format::dump_values::{
 use crate::format::dump32::{ExceptionRecord32, Header32, Run32};
 use crate::format::dump64::{ExceptionRecord64, Header64, Run64};
 use crate::format::put_at;
+use crate::memory::Frames;
 use crate::paging::PagingMode;
 use crate::windows::{Fact, Windows};
 
@@ -96,7 +97,7 @@ impl Facts<'_> {
         self.put_context(&mut header.context_record);
         header.exception = self.exception64();
         header.dump_type.set(self.plan.dump_type);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.system_time.as_ref()) {
             header.system_time.set(time);
         }
@@ -172,7 +173,7 @@ impl Facts<'_> {
             header.suite_mask.set(suite);
         }
         header.writer_status.set(WRITER_STATUS_SUCCESS);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.up_time.as_ref()) {
             header.system_up_time.set(time);
         }
@@ -228,10 +229,7 @@ impl Facts<'_> {
     }
 
     fn pages(&self) -> u64 {
-        self.plan
-            .runs
-            .iter()
-            .fold(0, |sum, run| sum.saturating_add(run.count))
+        Frames::total(&self.plan.runs)
     }
 
     /// Made from outside, and live unless the guest had crashed.

@@ -13,12 +13,12 @@
 use zerocopy::FromBytes;
 
 use super::Windows;
-use super::modules::layout;
 use super::processors::Processor;
 use super::registers::{context_of, special_of};
 use crate::address::{Gpa, Gva};
 use crate::container::{CpuState, Guest};
 use crate::format::context::{ContextAmd64, ContextArm64, ContextX86, SpecialAmd64, SpecialX86};
+use crate::format::nt::Layout;
 use crate::paging::{AddressSpace, PagingMode};
 
 /// Which registers to take.
@@ -44,6 +44,7 @@ pub enum ContextSource {
 
 /// The registers that were chosen for a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProcessorContext {
     /// The processor's number.
     pub number: u32,
@@ -195,7 +196,7 @@ impl Chooser<'_, '_> {
             let gva = self.processor.pcr.checked_add(offset as u64)?;
             self.space.pointer(gva).ok()
         };
-        let layout = layout(self.space);
+        let layout = Layout::of(self.space.mode().is_64bit());
         let tables = (pcr(layout.pcr_gdt), pcr(layout.pcr_idt));
         let registers = vcpu.and_then(|vcpu| vcpu.registers.x86()).cloned();
         let registers = registers.map(|mut registers| {

@@ -9,6 +9,7 @@ use crate::address::{Gpa, Gva};
 
 /// A value with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fact<T> {
     /// What is believed.
     pub value: T,
@@ -20,6 +21,7 @@ pub struct Fact<T> {
 
 /// A value that lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rejected<T> {
     /// What it was.
     pub value: T,

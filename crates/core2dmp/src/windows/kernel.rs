@@ -26,6 +26,7 @@ const PDB_NAMES: [&str; 5] = ["ntkrnlmp", "ntoskrnl", "ntkrnlpa", "ntkrpamp", "n
 
 /// The kernel's image.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct KernelImage {
     /// Its headers.
     pub image: PeImage,

@@ -33,6 +33,7 @@ const MAX_NAME: usize = 260;
 
 /// A part of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Section {
     /// Its name, escaped.
     pub name: String,
@@ -74,6 +75,7 @@ impl fmt::Display for PdbId {
 
 /// The headers of an image in memory.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PeImage {
     /// Where it is mapped.
     pub base: Gva,
@@ -90,7 +92,18 @@ pub struct PeImage {
     /// Its sections.
     pub sections: Vec<Section>,
     exports: (u32, u32),
+    exceptions: (u32, u32),
     debug: (u32, u32),
+}
+
+/// Where an export directory's tables are, from the image's base.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ExportTables {
+    pub(super) functions: u32,
+    pub(super) function_count: u32,
+    pub(super) names: u32,
+    pub(super) ordinals: u32,
+    pub(super) name_count: u32,
 }
 
 impl PeImage {
@@ -150,6 +163,7 @@ impl PeImage {
             os_version,
             sections: read_sections(sections, count),
             exports: directory(directories, 0),
+            exceptions: directory(directories, 3),
             debug: directory(directories, 6),
         })
     }
@@ -171,6 +185,7 @@ impl PeImage {
                 executable: true,
             }],
             exports: (exports, size.saturating_sub(exports)),
+            exceptions: (0, 0),
             debug: (0, 0),
         }
     }
@@ -193,6 +208,32 @@ impl PeImage {
         gva.get()
             .checked_sub(self.base.get())
             .is_some_and(|offset| offset < u64::from(self.size))
+    }
+
+    /// Offset and size of the export directory, and of the exception directory: 0 where there is none.
+    pub(super) const fn export_range(&self) -> (u32, u32) {
+        self.exports
+    }
+
+    pub(super) const fn exception_range(&self) -> (u32, u32) {
+        self.exceptions
+    }
+
+    /// The three tables of the export directory.
+    pub(super) fn export_tables(&self, space: &AddressSpace<'_>) -> Option<ExportTables> {
+        let directory = self.export_directory(space)?;
+        Some(ExportTables {
+            functions: directory.address_of_functions.get(LE),
+            function_count: directory.number_of_functions.get(LE),
+            names: directory.address_of_names.get(LE),
+            ordinals: directory.address_of_name_ordinals.get(LE),
+            name_count: directory.number_of_names.get(LE),
+        })
+    }
+
+    /// The text at an offset, escaped.
+    pub(super) fn text(&self, space: &AddressSpace<'_>, rva: u32) -> Option<String> {
+        read_text(space, self.at(rva)?)
     }
 
     /// Calls `visit` with what can be read of a section, as [`AddressSpace::scan`] does. What an earlier section

@@ -8,7 +8,6 @@
 //! ```
 
 use super::lists;
-use super::modules::layout;
 use super::pe::PeImage;
 use crate::address::{Gpa, Gva};
 use crate::format::nt::{Layout, PROCESS_OBJECT};
@@ -27,6 +26,7 @@ pub(super) const SYSTEM_PID: u64 = 4;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Process {
     /// Its EPROCESS.
     pub eprocess: Gva,
@@ -51,7 +51,7 @@ pub(super) fn read(
     kernel: &PeImage,
     head: Gva,
 ) -> (Vec<Process>, Option<String>) {
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let walk = lists::walk(space, head, MAX_PROCESSES);
     let pid_of = |links: Gva| {
         let gva = links.checked_sub(layout.pointer as u64)?;

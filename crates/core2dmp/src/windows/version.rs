@@ -23,6 +23,7 @@ const FREE_BUILD: u16 = 0xf;
 
 /// Which Windows it is.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Version {
     /// Such as 19041.
     pub build: Option<Fact<u32>>,

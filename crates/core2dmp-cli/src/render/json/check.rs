@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
+use core2dmp::audit::check::{Finding, Mend, Severity};
 
 use super::diff::{Pages, pages};
 use super::{Error, Head, hex};
-use crate::commands::deep::Deep;
-use crate::render::verdict;
+use crate::outcome::{Checked, Deep};
+use crate::render::{from_core, verdict};
 
 /// `core2dmp check --json`.
 #[derive(Debug, Serialize)]
@@ -37,7 +37,7 @@ struct Against {
 
 impl Against {
     fn new(deep: &Deep) -> Self {
-        let memory = &deep.memory;
+        let memory = &deep.pages.memory;
         Self {
             core: deep.core.clone(),
             alike_pages: memory.alike,
@@ -62,7 +62,7 @@ pub(super) struct Found {
     follow_ups: Vec<&'static str>,
     debugger_of_2015: Option<Older>,
     mendable: bool,
-    needs: Option<&'static str>,
+    needs: Option<String>,
 }
 
 /// What the engine of 2015 does, where it differs.
@@ -96,9 +96,10 @@ impl Check {
     }
 
     /// What was found.
-    pub(crate) fn fill(&mut self, report: &CheckReport, deep: Option<&Deep>) {
-        self.clean = Some(report.findings.is_empty() && deep.is_none_or(Deep::is_clean));
-        self.deep = deep.map(Against::new);
+    pub(crate) fn fill(&mut self, checked: &Checked) {
+        let report = &checked.report;
+        self.clean = Some(checked.is_clean());
+        self.deep = checked.deep.as_ref().map(Against::new);
         self.verdict = Some(verdict(report.worst()));
         self.memory_understood = Some(report.windows.is_ok());
         self.findings = Some(found(&report.findings));
@@ -129,7 +130,8 @@ pub(super) fn found(findings: &[Finding]) -> Vec<Found> {
             mendable: finding.mend == Mend::Yes,
             needs: match finding.mend {
                 Mend::Yes => None,
-                Mend::No(missing) => Some(missing),
+                Mend::No(missing) => Some(missing.to_owned()),
+                Mend::FromCore(missing) => Some(from_core(missing)),
             },
         })
         .collect()

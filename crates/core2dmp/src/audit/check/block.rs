@@ -192,7 +192,7 @@ impl<'a, 'm> Block<'a, 'm> {
                 debugger,
                 mend: match change {
                     Some(_) => Mend::Yes,
-                    None => Mend::No("what stood there; --from the original core"),
+                    None => Mend::FromCore("what stood there"),
                 },
             },
             change,

@@ -15,6 +15,7 @@ mod kdbg;
 mod memory;
 mod processors;
 mod proof;
+mod ranges;
 mod runs;
 mod structure;
 mod walk;
@@ -61,10 +62,13 @@ pub enum Mend {
     Yes,
     /// What is missing for it.
     No(&'static str),
+    /// What is missing for it, which the core that the dump was made of has: `repair_from`.
+    FromCore(&'static str),
 }
 
 /// Something about a dump that the debugger, or its user, would stumble over.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -84,6 +88,7 @@ pub struct Finding {
 
 /// What a dump was found to be.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// The findings, the worst first.
     pub findings: Vec<Finding>,
@@ -132,15 +137,18 @@ pub fn check(dump: &DumpFile) -> CheckReport {
             .collect(),
     };
     findings.extend(structure::findings(dump));
-    let changes = block
+    let ranges = ranges::damage(dump);
+    let changes = ranges
         .iter()
+        .chain(&block)
         .filter_map(|damage| damage.change.clone())
         .collect();
     if !block.is_empty() {
         // What the header and the block disagree on is the block's fault.
         findings.retain(|finding| !BLAMED_ON_THE_BLOCK.contains(&finding.field));
     }
-    findings.extend(block.into_iter().map(|damage| damage.finding));
+    let damages = ranges.into_iter().chain(block);
+    findings.extend(damages.map(|damage| damage.finding));
     if walked.lost_block {
         findings.retain(|finding| !UNKNOWN_WITHOUT_THE_BLOCK.contains(&finding.field));
     }
@@ -164,7 +172,7 @@ pub fn check(dump: &DumpFile) -> CheckReport {
 }
 
 /// Fields that the body alone tells; every other one needs the memory to be understood.
-const FROM_THE_BODY: [&str; 7] = [
+const FROM_THE_BODY: [&str; 12] = [
     "Signature",
     "ValidDump",
     "DumpType",
@@ -172,6 +180,11 @@ const FROM_THE_BODY: [&str; 7] = [
     "PhysicalMemoryBlock.NumberOfRuns",
     "PhysicalMemoryBlock.NumberOfPages",
     "bitmap",
+    "tags of the ranges",
+    "metadata of the ranges",
+    "offset of the first page",
+    "number of ranges",
+    "pages of the ranges",
 ];
 
 fn needs_memory(finding: &mut Finding) {

@@ -67,7 +67,7 @@ impl Judge<'_> {
                     // The debugger looks at the first processor when it opens a dump.
                     (self.dump.width == HeaderWidth::Bits64 && number == 0)
                         .then_some(words::PARTIAL_CONTEXT),
-                    Mend::No("the registers; --from the original core"),
+                    Mend::FromCore("the registers"),
                 ));
             }
             let stored = processor.special.and_then(|gva| {

@@ -9,7 +9,7 @@ use crate::format::header_fields::FieldId;
 use crate::format::put_at;
 
 /// What nothing but the core can tell.
-const WHICH_FRAME: Mend = Mend::No("which frame each page is; --from the original core");
+const WHICH_FRAME: Mend = Mend::FromCore("which frame each page is");
 
 /// How many of the header's runs have pages that fill the file exactly, whatever `NumberOfRuns` says.
 pub(in crate::audit) fn fitting_runs(dump: &DumpFile) -> Option<u64> {

@@ -219,7 +219,10 @@ impl Checker<'_> {
 
     /// What the reader found odd, in the debugger's terms.
     fn problem(&self, problem: &Problem) -> Option<Finding> {
+        let is_ranges = matches!(self.dump.body, Body::Ranges(_));
         let (severity, debugger, mend) = match problem.kind {
+            // Said with what mends it, by the header of the ranges.
+            ProblemKind::FirstPage | ProblemKind::RangeTable if is_ranges => return None,
             ProblemKind::HeaderCutShort => (
                 Severity::Refused,
                 Some(words::SIGNATURE),
@@ -245,7 +248,7 @@ impl Checker<'_> {
             | ProblemKind::Overlap => (
                 Severity::Broken,
                 Some(words::PARTIALLY),
-                Mend::No("which frame each page is; --from the original core"),
+                Mend::FromCore("which frame each page is"),
             ),
             ProblemKind::TriagePart => (
                 Severity::Broken,

@@ -30,6 +30,7 @@ const KERNEL_BYTES: u64 = 32 << 20;
 
 /// A field that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// Which field.
     pub field: &'static Field,
@@ -49,6 +50,7 @@ pub struct Difference {
 
 /// A run that differs, among those that `NumberOfRuns` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunDifference {
     /// Its place in the table.
     pub index: usize,
@@ -71,6 +73,7 @@ pub struct RegisterDifference {
 
 /// Everything that differs between two headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeaderDiff {
     /// The fields, those that decide first, then by offset.
     pub differences: Vec<Difference>,

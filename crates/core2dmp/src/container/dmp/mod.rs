@@ -9,8 +9,8 @@
 //! [`Problem`]s. As a container a dump gives its memory; the processors' registers are in that memory, and the
 //! dump's header is one more source of facts.
 //!
-//! See docs/formats/dmp.md, and [`crate::format::dump64`], [`crate::format::bitmap`], [`crate::format::rdmp`] and
-//! [`crate::format::triage`] for the sources.
+//! See docs/formats/dmp.md, and `format/dump64.rs`, `format/bitmap.rs`, `format/rdmp.rs` and
+//! `format/triage.rs` for the sources.
 
 mod bitmap;
 mod body;
@@ -39,7 +39,7 @@ pub use problem::{Problem, ProblemKind};
 pub use ranges::RangesBody;
 pub use triage::{TriageBody, TriagePart};
 
-pub(super) use guest::{TITLE, open, probe};
+pub(super) use guest::{MAGICS, TITLE, open, probe};
 
 /// A dump file, opened.
 #[derive(Debug)]
@@ -260,9 +260,8 @@ impl DumpFile {
     #[must_use]
     pub const fn body_agrees(&self) -> bool {
         match (&self.body, self.guess) {
-            // Types 8 and 9 may have totals; type 0xA must.
-            (Body::Ranges(body), BodyGuess::Ranges { counted }) => counted || !body.counted,
-            (Body::Full, BodyGuess::Full)
+            (Body::Ranges(_), BodyGuess::Ranges)
+            | (Body::Full, BodyGuess::Full)
             | (Body::Summary(_), BodyGuess::Summary)
             | (Body::Bitmap(_), BodyGuess::Bitmap { .. })
             | (Body::Triage(_), BodyGuess::Triage)

@@ -8,6 +8,7 @@
 mod active;
 mod bitmap;
 mod kernel;
+mod loss;
 mod pages;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
 use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
 use crate::format::{dump32, dump64};
-use crate::image::{Segment, SegmentData};
+use crate::image::{Image, Segment, SegmentData};
 use crate::memory::Frames;
 use crate::windows::{ContextPolicy, CrashState, Windows};
 
@@ -35,7 +36,7 @@ const PLAUSIBLE_TIMES: u64 = 16;
 /// Which dump is planned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DumpKind {
-    /// Full; a bitmap where a full dump cannot be expressed or would invent what its source left out.
+    /// Full; a bitmap where a full dump cannot be expressed, or would invent what its source left out or lacks.
     #[default]
     Auto,
     /// Type 1: the runs that Windows counts; frames that the container lacks are zeros.
@@ -66,8 +67,9 @@ impl fmt::Display for Keep {
     }
 }
 
-/// What the user may choose.
+/// What the user may choose: `PlanOptions::default().kind(DumpKind::Kernel)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Which dump.
     pub kind: DumpKind,
@@ -81,14 +83,50 @@ pub struct PlanOptions {
     pub salvage: bool,
 }
 
+impl PlanOptions {
+    /// Sets [`kind`](Self#structfield.kind).
+    #[must_use]
+    pub fn kind(mut self, kind: DumpKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets [`keep`](Self#structfield.keep).
+    #[must_use]
+    pub fn keep(mut self, keep: Vec<Keep>) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Sets [`strict`](Self#structfield.strict).
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Sets [`contexts`](Self#structfield.contexts).
+    #[must_use]
+    pub fn contexts(mut self, contexts: ContextPolicy) -> Self {
+        self.contexts = contexts;
+        self
+    }
+
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+}
+
 /// A dump file that has not been written yet.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Plan {
-    /// Everything in the file, in order; the header is the first segment.
-    pub segments: Vec<Segment>,
-    /// Bytes of the file.
-    pub size: u64,
+    /// The file; the header is its first segment.
+    pub image: Image,
     /// Bytes of the header.
     pub header_bytes: u64,
     /// `DumpType`.
@@ -105,8 +143,6 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// Where each processor stood, which of them crashed, and by which exception.
     pub crash: CrashState,
-    /// Pages that cannot be decoded become zeros, listed by the writer, instead of an error.
-    pub salvage: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -124,7 +160,7 @@ impl Plan {
     /// The dump's header.
     #[must_use]
     pub fn header(&self) -> &[u8] {
-        match self.segments.first() {
+        match self.image.segments().first() {
             Some(Segment {
                 data: SegmentData::Bytes(bytes),
                 ..
@@ -146,31 +182,12 @@ impl Plan {
         }
     }
 
-    fn set_header(&mut self, header: Vec<u8>) {
-        if let Some(first) = self.segments.first_mut() {
-            first.data = SegmentData::Bytes(header);
+    fn set_header(&mut self, header: &[u8]) {
+        let place = self.image.bytes_mut(0);
+        debug_assert_eq!(place.len(), header.len(), "the header's place");
+        if place.len() == header.len() {
+            place.copy_from_slice(header);
         }
-    }
-
-    fn push(&mut self, bytes: u64, data: SegmentData) {
-        self.size = self.size.saturating_add(bytes);
-        if let Some(last) = self.segments.last_mut() {
-            let continues = match (&last.data, &data) {
-                (SegmentData::Source { offset: a }, SegmentData::Source { offset: b }) => {
-                    a.saturating_add(last.bytes) == *b
-                }
-                (SegmentData::Encoded { index: a }, SegmentData::Encoded { index: b }) => {
-                    a.saturating_add(last.bytes / PAGE_SIZE) == *b
-                }
-                (SegmentData::Zeros, SegmentData::Zeros) => true,
-                _ => false,
-            };
-            if continues {
-                last.bytes = last.bytes.saturating_add(bytes);
-                return;
-            }
-        }
-        self.segments.push(Segment { bytes, data });
     }
 }
 
@@ -224,16 +241,19 @@ pub fn plan_with(
     if options.strict && plan.missing.frames > 0 {
         return Err(missing_error(&plan));
     }
+    // What was left out on purpose is no loss.
+    if guest.hints.left_out.is_none() {
+        let loss = loss::warning(guest, runs, &plan.missing);
+        plan.warnings.extend(loss);
+    }
     pages::outside(&mut plan, &patches.pages);
-    plan.set_header(header::build(guest, windows, &plan));
+    plan.set_header(&header::build(guest, windows, &plan));
     Ok(plan)
 }
 
 /// Whether zeros for what is missing can be meant: a guest that counts 2^52 frames would fill any disk.
 fn plausible(guest: &Guest, runs: &[Frames]) -> Result<()> {
-    let counted = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let counted = Frames::total(runs);
     let held = guest.memory.frame_count();
     if counted.saturating_mul(PAGE_SIZE) > PLAUSIBLE_BYTES
         && counted > held.saturating_mul(PLAUSIBLE_TIMES)
@@ -259,13 +279,17 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
                     LeftOut::Some => (DUMP_TYPE_BITMAP_FULL, "some of the memory"),
                 };
                 let why = format!(
-                    "the source holds {what}: a bitmap dump, in which the rest is absent; --type full writes zeros for it"
+                    "the source holds {what}: a bitmap dump, in which the rest is absent; a full dump would hold zeros for it"
                 );
                 return (kind, Some(why));
             }
             if let Err(error) = plausible(guest, runs) {
                 let why = format!("a bitmap dump, in which what is missing is absent: {error}");
                 return (DUMP_TYPE_BITMAP_FULL, Some(why));
+            }
+            if loss::is_large(loss::missing(guest, runs), loss::counted(runs)) {
+                let why = "a bitmap dump, in which what is missing is absent; --type full writes zeros for it";
+                return (DUMP_TYPE_BITMAP_FULL, Some(why.to_owned()));
             }
             let limit = most_runs(windows);
             if runs.len() <= limit {
@@ -299,8 +323,9 @@ pub(crate) fn describe(
     let options = PlanOptions::default();
     let crash = windows.crash_state(guest, options.contexts);
     let (mut plan, patches) = start(guest, windows, crash, (DUMP_TYPE_FULL, runs), &options);
-    plan.size = size;
-    plan.set_header(header::build(guest, windows, &plan));
+    plan.image
+        .push_zeros(size.saturating_sub(plan.header_bytes));
+    plan.set_header(&header::build(guest, windows, &plan));
     (plan, patches.pages)
 }
 
@@ -320,8 +345,7 @@ fn start(
     let mut warnings = Vec::new();
     let patches = pages::patches(guest, windows, &crash.contexts, &mut warnings);
     let mut plan = Plan {
-        segments: Vec::new(),
-        size: 0,
+        image: Image::new(),
         header_bytes,
         dump_type,
         runs: runs.to_vec(),
@@ -330,20 +354,18 @@ fn start(
         left_out: 0,
         patches: patches.list.clone(),
         crash,
-        salvage: options.salvage,
         warnings,
     };
-    plan.push(header_bytes, SegmentData::Bytes(Vec::new()));
+    plan.image.set_salvage(options.salvage);
+    plan.image
+        .reserve(usize::try_from(header_bytes).unwrap_or(0));
     (plan, patches)
 }
 
 fn missing_error(plan: &Plan) -> Error {
     Error::FramesMissing {
         missing: plan.missing.frames,
-        total: plan
-            .runs
-            .iter()
-            .fold(0, |sum, run| sum.saturating_add(run.count)),
+        total: Frames::total(&plan.runs),
         first: plan
             .missing
             .ranges

@@ -1,6 +1,7 @@
 //! More than one Windows in memory: which one is meant, and why the others are not.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use super::{Found, Root};
 use crate::address::{Gpa, Gva};
@@ -22,6 +23,17 @@ pub struct Rival {
     pub system_time: Option<u64>,
     /// Why it is not the one that is reported.
     pub why: String,
+}
+
+impl fmt::Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the memory holds another Windows, whose kernel is at {} and whose page tables are at {}: {}; --kernel {} \
+             chooses it",
+            self.base, self.root, self.why, self.root
+        )
+    }
 }
 
 /// Chooses: what the user wants, else what a vCPU leads to, else the newest, else what was found first.

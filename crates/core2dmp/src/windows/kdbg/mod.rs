@@ -17,8 +17,8 @@ mod plaintext;
 use std::ops::ControlFlow;
 
 use super::fact::{Fact, Source};
+use super::guest_record::GuestRecord;
 use super::headers::GuestHeader;
-use super::modules::layout;
 use super::pe::{PeImage, Section};
 use super::rebuild::RebuiltField;
 use crate::address::Gva;
@@ -28,6 +28,7 @@ use crate::format::kdbg::{
     KERN_BASE, LIST, MAX_SIZE, MIN_SIZE, OWNER_TAG, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST,
     SIZE, TAG,
 };
+use crate::format::nt::Layout;
 use crate::format::{u16_at, u32_at, u64_at};
 use crate::paging::{AddressSpace, PagingMode};
 
@@ -36,6 +37,7 @@ const MAX_BLOCKS: usize = 16;
 
 /// The block, plain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DebuggerData {
     /// Where it stands in the guest.
     pub gva: Gva,
@@ -50,6 +52,7 @@ pub struct DebuggerData {
 
 /// How a block is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Encoding {
     /// The variable's value.
     pub ki_wait_never: u64,
@@ -194,6 +197,42 @@ pub(super) fn find(
     Err(tried)
 }
 
+/// The decoded block of a guest record of this boot, where Windows has its own.
+pub(super) fn from_records(
+    space: &AddressSpace<'_>,
+    image: &PeImage,
+    records: &[GuestRecord],
+) -> Result<Fact<DebuggerData>, Attempt> {
+    let confirmed = records.iter().filter(|record| record.is_confirmed());
+    let found = confirmed.clone().find_map(|record| {
+        let block = record.block.as_ref()?;
+        let size = check_head(space.mode(), image.base, block.bytes.get(..0x20)?)?;
+        let bytes = block.bytes.get(..usize::try_from(size).ok()?)?.to_vec();
+        let gva = space.mode().canonical(block.gva?)?;
+        space.bytes(gva, bytes.len()).ok()?;
+        let data = DebuggerData {
+            gva,
+            bytes,
+            encoding: None,
+            rebuilt: Vec::new(),
+            is_64bit: space.mode().is_64bit(),
+        };
+        let source = Source::Header {
+            origin: format!("guest record at {}", record.gpa),
+            field: "debugger block",
+        };
+        Some(Fact::new(data, source))
+    });
+    found.ok_or_else(|| Attempt {
+        way: "guest records".to_owned(),
+        outcome: format!(
+            "{} of {} are of this boot, none has the block",
+            confirmed.count(),
+            records.len()
+        ),
+    })
+}
+
 /// The block that a header leads to: a decoded copy (fwcfg keeps its address in the first parameter), which
 /// belongs where the header says that the block is; or that place itself.
 pub(super) fn from_headers(
@@ -285,7 +324,7 @@ fn weigh(
 /// How many of the two lists are what they have to be: one that begins with this kernel, and one that leads back.
 fn proven_lists(space: &AddressSpace<'_>, image: &PeImage, block: &DebuggerData) -> usize {
     let word = space.mode().pointer_bytes() as u64;
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let first = |field| space.pointer(block.pointer(field)?).ok();
     let modules = first(PS_LOADED_MODULE_LIST)
         .and_then(|entry| {

@@ -3,8 +3,8 @@
 use super::{Offsets, Processor};
 use crate::address::Gva;
 use crate::container::{CpuState, Registers};
+use crate::format::nt::Layout;
 use crate::paging::{AddressSpace, PagingMode};
-use crate::windows::modules::layout;
 
 /// Gives each processor the vCPU that its memory points to.
 pub(super) fn claim(
@@ -18,7 +18,9 @@ pub(super) fn claim(
             .thread
             .zip(offsets.thread_teb)
             .and_then(|(thread, offset)| space.pointer(thread.checked_add(offset)?).ok());
-        let gdt = processor.pcr.checked_add(layout(space).pcr_gdt as u64);
+        let gdt = processor
+            .pcr
+            .checked_add(Layout::of(space.mode().is_64bit()).pcr_gdt as u64);
         let gdt = gdt.and_then(|gdt| space.pointer(gdt).ok());
         processor.vcpu = cpus
             .iter()

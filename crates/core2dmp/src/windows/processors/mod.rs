@@ -19,7 +19,6 @@ use self::claim::{claim, unclaimed};
 use super::fact::{Fact, Source};
 use super::kdbg::DebuggerData;
 use super::kuser::Kuser;
-use super::modules::layout;
 use super::pe::PeImage;
 use crate::address::Gva;
 use crate::container::{CpuState, Registers};
@@ -28,6 +27,7 @@ use crate::format::kdbg::{
     OFFSET_PRCB_CONTEXT, OFFSET_PRCB_CURRENT_THREAD, OFFSET_PRCB_NUMBER,
     OFFSET_PRCB_PROC_STATE_CONTEXT, OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
 };
+use crate::format::nt::Layout;
 use crate::paging::{AccessError, AddressSpace, PagingMode};
 
 /// Processors of a 64-bit system at most (Windows Server 2022), and of a 32-bit one.
@@ -101,7 +101,20 @@ pub(super) fn counted(
             Source::Export(name),
         ))
     };
-    kuser.active_processors().or_else(exported)
+    let most = most(space.mode());
+    kuser
+        .active_processors()
+        .or_else(exported)
+        .filter(|count| count.value <= most)
+}
+
+/// Processors that a system has at most.
+const fn most(mode: PagingMode) -> u32 {
+    if mode.is_64bit() {
+        MAX_PROCESSORS.0
+    } else {
+        MAX_PROCESSORS.1
+    }
 }
 
 /// Where things are in a PRCB.
@@ -124,7 +137,7 @@ enum ContextPlace {
 impl Offsets {
     fn of(space: &AddressSpace<'_>, kdbg: &DebuggerData) -> Option<Self> {
         let offset = |field| kdbg.offset(field).map(u64::from);
-        let layout = layout(space);
+        let layout = Layout::of(space.mode().is_64bit());
         let is_xp = !space.mode().is_64bit() && kdbg.bytes.len() <= OFFSET_PRCB_PROC_STATE_CONTEXT;
         let or_xp = |field, old: u64| offset(field).or_else(|| is_xp.then_some(old));
         let inline = or_xp(OFFSET_PRCB_PROC_STATE_CONTEXT, xp::CONTEXT);
@@ -214,11 +227,7 @@ impl Reader<'_, '_> {
 
     /// The processors that the array points to.
     fn pointers(&self) -> (Vec<Processor>, Vec<String>) {
-        let limit = if self.space.mode().is_64bit() {
-            MAX_PROCESSORS.0
-        } else {
-            MAX_PROCESSORS.1
-        };
+        let limit = most(self.space.mode());
         let mut processors = Vec::new();
         let mut warnings = Vec::new();
         for number in 0..limit {
@@ -262,7 +271,7 @@ impl Reader<'_, '_> {
         if !self.is_cut(processors.len()) {
             return;
         }
-        let layout = layout(self.space);
+        let layout = Layout::of(self.space.mode().is_64bit());
         for cpu in cpus {
             let Some(pcr) = region(cpu, self.space.mode()) else {
                 continue;

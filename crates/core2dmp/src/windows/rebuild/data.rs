@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use super::layout::{self, PrcbLayout, Region};
 use crate::address::Gva;
 use crate::container::Guest;
+use crate::format::nt::Layout;
 use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
 use crate::windows::kernel::KernelImage;
-use crate::windows::modules;
 use crate::windows::processes;
 use crate::windows::runs::read_descriptor;
 
@@ -106,7 +106,7 @@ pub(in crate::windows) fn is_kernels_entry(
     kernel: &KernelImage,
     entry: Gva,
 ) -> bool {
-    let layout = modules::layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let base = entry.saturating_add(layout.module_base as u64);
     let size = entry.saturating_add(layout.module_size as u64);
     let has_size = |size: u32| {

@@ -41,63 +41,84 @@ const BLOCK_BYTES: usize = 0x340;
 /// Pages of the kernel's image that are asked for room for it.
 const MOST_PAGES: u64 = 0x1000;
 
-/// Offsets in a rebuilt block: where, name, and what proves them.
-const OFFSETS: [(usize, &str, &str); 11] = [
-    (
-        OFFSET_PCR_SELF_PCR,
-        "OffsetPcrSelfPcr",
-        "it equals the control region's own pointer",
-    ),
-    (
-        OFFSET_PCR_CURRENT_PRCB,
-        "OffsetPcrCurrentPrcb",
-        "it points to the control block",
-    ),
-    (
-        OFFSET_PCR_CONTAINED_PRCB,
-        "OffsetPcrContainedPrcb",
-        "the control region's pointer leads there",
-    ),
-    (
-        OFFSET_PRCB_CURRENT_THREAD,
-        "OffsetPrcbCurrentThread",
-        "it points to a thread",
-    ),
-    (
-        OFFSET_PRCB_NUMBER,
-        "OffsetPrcbNumber",
-        "it counts the control blocks",
-    ),
-    (
-        OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
-        "OffsetPrcbProcStateSpecialReg",
-        "",
-    ),
-    (
-        OFFSET_PRCB_PROC_STATE_CONTEXT,
-        "OffsetPrcbProcStateContext",
-        "it stands beside the special registers",
-    ),
-    (
-        OFFSET_PRCB_CONTEXT,
-        "OffsetPrcbContext",
-        "it points to those registers",
-    ),
-    (
-        OFFSET_KTHREAD_APC_PROCESS,
-        "OffsetKThreadApcProcess",
-        "it points to a process of the list",
-    ),
-    (
-        OFFSET_KTHREAD_TEB,
-        "OffsetKThreadTeb",
-        "a vCPU's segment base in user mode is there",
-    ),
-    (
-        OFFSET_EPROCESS_DIRECTORY_TABLE_BASE,
-        "OffsetEprocessDirectoryTableBase",
-        "System's maps this kernel",
-    ),
+/// An offset in a rebuilt block.
+struct OffsetRow {
+    /// Where the block has it.
+    at: usize,
+    name: &'static str,
+    value: fn(&layout::PrcbLayout) -> Option<u16>,
+    /// What proves it; the layout knows it of the special registers.
+    why: &'static str,
+}
+
+/// Every offset in a rebuilt block.
+static OFFSETS: [OffsetRow; 11] = [
+    OffsetRow {
+        at: OFFSET_PCR_SELF_PCR,
+        name: "OffsetPcrSelfPcr",
+        value: |layout| Some(layout.pcr_self),
+        why: "it equals the control region's own pointer",
+    },
+    OffsetRow {
+        at: OFFSET_PCR_CURRENT_PRCB,
+        name: "OffsetPcrCurrentPrcb",
+        value: |layout| Some(layout.pcr_current_prcb),
+        why: "it points to the control block",
+    },
+    OffsetRow {
+        at: OFFSET_PCR_CONTAINED_PRCB,
+        name: "OffsetPcrContainedPrcb",
+        value: |layout| Some(layout.pcr_prcb),
+        why: "the control region's pointer leads there",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_CURRENT_THREAD,
+        name: "OffsetPrcbCurrentThread",
+        value: |layout| Some(layout.current_thread),
+        why: "it points to a thread",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_NUMBER,
+        name: "OffsetPrcbNumber",
+        value: |layout| Some(layout.number),
+        why: "it counts the control blocks",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
+        name: "OffsetPrcbProcStateSpecialReg",
+        value: |layout| Some(layout.special),
+        why: "",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_PROC_STATE_CONTEXT,
+        name: "OffsetPrcbProcStateContext",
+        value: |layout| Some(layout.context),
+        why: "it stands beside the special registers",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_CONTEXT,
+        name: "OffsetPrcbContext",
+        value: |layout| layout.context_pointer,
+        why: "it points to those registers",
+    },
+    OffsetRow {
+        at: OFFSET_KTHREAD_APC_PROCESS,
+        name: "OffsetKThreadApcProcess",
+        value: |layout| layout.thread_process,
+        why: "it points to a process of the list",
+    },
+    OffsetRow {
+        at: OFFSET_KTHREAD_TEB,
+        name: "OffsetKThreadTeb",
+        value: |layout| layout.thread_teb,
+        why: "a vCPU's segment base in user mode is there",
+    },
+    OffsetRow {
+        at: OFFSET_EPROCESS_DIRECTORY_TABLE_BASE,
+        name: "OffsetEprocessDirectoryTableBase",
+        value: |layout| Some(layout.process_dtb),
+        why: "System's maps this kernel",
+    },
 ];
 
 /// A field of a rebuilt block.
@@ -118,7 +139,7 @@ pub(super) fn rebuild(
     guest: &Guest,
     headers: &[GuestHeader],
 ) -> Result<Fact<DebuggerData>, Attempt> {
-    let proof = Proof::find(space, kernel, guest, headers).map_err(|outcome| Attempt {
+    let mut proof = Proof::find(space, kernel, guest, headers).map_err(|outcome| Attempt {
         way: "rebuild from what memory proves".to_owned(),
         outcome: outcome.to_owned(),
     })?;
@@ -145,8 +166,8 @@ pub(super) fn rebuild(
         let is = "it points to runs that add up and lie in the container";
         block.proven(MM_PHYSICAL_MEMORY_BLOCK, "MmPhysicalMemoryBlock", gva, is);
     }
-    let teb = layout::thread_teb(space, &proof.processors.prcbs, &guest.cpus);
-    block.layout(&proof.layout, teb);
+    proof.layout.thread_teb = layout::thread_teb(space, &proof.processors.prcbs, &guest.cpus);
+    block.layout(&proof.layout);
     if block.mode == PagingMode::X86Pae {
         block.offset(PAE_ENABLED, "PaeEnabled", 1, "the page tables");
     }
@@ -251,27 +272,14 @@ impl Block {
         debug_assert!(fits, "every field that is rebuilt lies in the block");
     }
 
-    fn layout(&mut self, layout: &layout::PrcbLayout, thread_teb: Option<u16>) {
-        let values = [
-            Some(layout.pcr_self),
-            Some(layout.pcr_current_prcb),
-            Some(layout.pcr_prcb),
-            Some(layout.current_thread),
-            Some(layout.number),
-            Some(layout.special),
-            Some(layout.context),
-            layout.context_pointer,
-            layout.thread_process,
-            thread_teb,
-            Some(layout.process_dtb),
-        ];
-        for ((offset, name, usual), value) in OFFSETS.into_iter().zip(values) {
-            let why = match offset {
+    fn layout(&mut self, layout: &layout::PrcbLayout) {
+        for row in &OFFSETS {
+            let why = match row.at {
                 OFFSET_PRCB_PROC_STATE_SPECIAL_REG => layout.special_why,
-                _ => usual,
+                _ => row.why,
             };
-            if let Some(value) = value {
-                self.offset(offset, name, value, why);
+            if let Some(value) = (row.value)(layout) {
+                self.offset(row.at, row.name, value, why);
             }
         }
     }

@@ -44,6 +44,13 @@ fn rows_of_a_summary_dump() {
     assert_rows(Body::Summary32);
 }
 
+#[test]
+fn rows_of_dumps_with_ranges() {
+    assert_rows(Body::Ranges8);
+    assert_rows(Body::Ranges9);
+    assert_rows(Body::RangesA);
+}
+
 /// All types that a guest of this Windows can be dumped as.
 fn assert_all_types_clean(name: &str, guest: &Guest) {
     for (kind, dump) in [
@@ -87,7 +94,7 @@ fn converted(guest: &Guest) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("converted.dmp");
     let options = WriteOptions::default();
-    write::to_file(&plan, &opened.memory, &path, options, &Silent).unwrap();
+    write::to_file(&plan.image, &opened.memory, &path, options, &Silent).unwrap();
     std::fs::read(path).unwrap()
 }
 

@@ -67,7 +67,7 @@ fn dump(guest: &Guest) -> Vec<u8> {
     let plan = dump::plan(guest, &found, &PlanOptions::default()).unwrap();
     assert_eq!(plan.missing.frames, 0);
     let mut file = Vec::new();
-    write::to_stream(&plan, &guest.memory, &mut file, &Silent).unwrap();
+    write::to_stream(&plan.image, &guest.memory, &mut file, &Silent).unwrap();
     file
 }
 

@@ -23,11 +23,13 @@ use std::sync::Arc;
 use core2dmp::address::Pfn;
 use core2dmp::container::{self, Guest, OpenOptions, raw};
 use core2dmp::dump::{self, PlanOptions};
+use core2dmp::error::Remedy;
 use core2dmp::memory::Frames;
 use core2dmp::windows;
 use core2dmp::write::{self, Silent};
-use core2dmp_synth::{self as synth, GuestSpec, HiberVersion, KdumpCompression, VirtualboxFormat};
+use core2dmp_synth::{self as synth, GuestSpec, VirtualboxFormat};
 
+use crate::support::every::{Carries, containers, hiberfil};
 use crate::support::open::{file_of, open};
 
 /// The header's comment, of 64 and of 32 bit.
@@ -38,126 +40,15 @@ const DEBUG: Range<usize> = 0x48..0x78;
 /// Debug registers in `KSPECIAL_REGISTERS` of amd64.
 const SPECIAL_DEBUG: Range<usize> = 0x20..0x50;
 
-/// What a container tells of a vCPU.
-#[derive(Clone, Copy)]
-struct Carries {
-    registers: bool,
-    fpu: bool,
-    debug: bool,
-}
-
-impl Carries {
-    const NOTHING: Self = Self {
-        registers: false,
-        fpu: false,
-        debug: false,
-    };
-    const GENERAL: Self = Self {
-        registers: true,
-        ..Self::NOTHING
-    };
-    const ALL: Self = Self {
-        registers: true,
-        fpu: true,
-        debug: true,
-    };
-}
-
 /// A dump of what was opened.
 fn dump(guest: &Guest) -> Vec<u8> {
     let found = windows::identify(guest).unwrap();
     let plan = dump::plan(guest, &found, &PlanOptions::default()).unwrap();
     let mut file = Vec::new();
-    let written = write::to_stream(&plan, &guest.memory, &mut file, &Silent).unwrap();
+    let written = write::to_stream(&plan.image, &guest.memory, &mut file, &Silent).unwrap();
     assert_eq!(written.corrupt, 0);
-    assert_eq!(file.len() as u64, plan.size);
+    assert_eq!(file.len() as u64, plan.image.size());
     file
-}
-
-/// Every container, by name, and what it carries.
-fn containers(guest: &synth::Guest) -> Vec<(&'static str, Vec<u8>, Carries)> {
-    let kdump = |compression| guest.kdump().compression(compression).bytes();
-    let end = guest.present.last().unwrap();
-    let mut all = vec![
-        ("QEMU ELF", guest.qemu_elf().bytes(), Carries::GENERAL),
-        (
-            "QEMU ELF, notes last, cut",
-            guest.qemu_elf().notes_last().cut_at(0x23_4567).bytes(),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, plain",
-            kdump(KdumpCompression::None),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, zlib",
-            kdump(KdumpCompression::Zlib),
-            Carries::GENERAL,
-        ),
-        ("kdump, LZO", kdump(KdumpCompression::Lzo), Carries::GENERAL),
-        (
-            "kdump, Snappy",
-            kdump(KdumpCompression::Snappy),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, Zstandard",
-            kdump(KdumpCompression::Zstd),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, flattened",
-            guest.kdump().flattened(0x4321),
-            Carries::GENERAL,
-        ),
-        ("Xen save", guest.xen_save().bytes(), Carries::ALL),
-        ("QEMU stream", guest.qemu_stream().bytes(), Carries::ALL),
-        ("LiME", guest.lime(&[0x9fc00]), Carries::NOTHING),
-        ("AVML", guest.avml(&[0x9fc00]), Carries::NOTHING),
-        ("Hyper-V", guest.hyperv().bytes(), Carries::ALL),
-        (
-            "Hyper-V, Xpress",
-            guest.hyperv().compressed().bytes(),
-            Carries::ALL,
-        ),
-        (
-            "VMware",
-            guest.vmware().whole(),
-            Carries {
-                debug: true,
-                ..Carries::GENERAL
-            },
-        ),
-        (
-            "VMware, blocks",
-            guest.vmware().blocks().whole(),
-            Carries {
-                debug: true,
-                ..Carries::GENERAL
-            },
-        ),
-    ];
-    all.extend(hiberfil(guest).map(|(name, file)| (name, file, Carries::NOTHING)));
-    if end.0 < 0x10_0000 {
-        all.push(("raw", guest.raw(0, end.0 + end.1), Carries::NOTHING));
-    }
-    all
-}
-
-/// Hibernation files that this guest could write.
-fn hiberfil(guest: &synth::Guest) -> [(&'static str, Vec<u8>); 2] {
-    use HiberVersion as V;
-    let versions = match (guest.expected.arch.is_64(), guest.expected.build) {
-        (false, _) => [V::Xp32, V::Ten32],
-        (true, 7601) => [V::VistaSp2x64, V::Seven64],
-        (true, _) => [V::Ten64, V::Eleven],
-    };
-    let [first, second] = versions.map(|version| guest.hiberfil(version));
-    [
-        ("hiberfil, plain", first.bytes()),
-        ("hiberfil, Huffman", second.method(2).bytes()),
-    ]
 }
 
 /// The same bytes but for these.
@@ -312,10 +203,7 @@ fn a_raw_file_without_its_hole_is_opened_again_with_it() {
         .map(|run| Frames::new(Pfn::new(run.0), run.1))
         .collect();
     let first = container::open(Arc::clone(&file) as _, OpenOptions::default()).unwrap();
-    let options = OpenOptions {
-        holes: vec![raw::hole(&first, &counted).unwrap()],
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().holes(vec![raw::hole(&first, &counted).unwrap()]);
     let opened = container::open(file, options).unwrap();
     assert_same("raw", &dump(&opened), &wanted, &COMMENT[..1]);
 }
@@ -335,7 +223,7 @@ fn a_page_that_was_lost_is_zeros_and_listed() {
     let opened = open(file).unwrap();
     let found = windows::identify(&opened).unwrap();
     let plan = dump::plan(&opened, &found, &PlanOptions::default()).unwrap();
-    let refused = write::to_stream(&plan, &opened.memory, &mut Vec::new(), &Silent);
+    let refused = write::to_stream(&plan.image, &opened.memory, &mut Vec::new(), &Silent);
     let error = refused.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -344,14 +232,11 @@ fn a_page_that_was_lost_is_zeros_and_listed() {
             pfn << 12
         )
     );
-    assert!(error.hint().unwrap().contains("--salvage"));
-    let options = PlanOptions {
-        salvage: true,
-        ..PlanOptions::default()
-    };
+    assert!(error.remedy() == Some(Remedy::AcceptCorrupt));
+    let options = PlanOptions::default().salvage(true);
     let plan = dump::plan(&opened, &found, &options).unwrap();
     let mut got = Vec::new();
-    let written = write::to_stream(&plan, &opened.memory, &mut got, &Silent).unwrap();
+    let written = write::to_stream(&plan.image, &opened.memory, &mut got, &Silent).unwrap();
     assert_eq!(written.corrupt, 1);
     assert_eq!(written.corrupt_pages[0].gpa.get(), pfn << 12);
     let at = 0x2000 + ((0x9e + pfn - 0x100) << 12) as usize;

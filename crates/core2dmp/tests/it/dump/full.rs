@@ -70,11 +70,8 @@ impl Case {
     fn convert(&self) -> (PathBuf, Plan) {
         let plan = self.plan(&PlanOptions::default()).unwrap();
         let path = self.folder.path().join("guest.dmp");
-        let options = WriteOptions {
-            sync: false,
-            ..WriteOptions::default()
-        };
-        write::to_file(&plan, &self.opened().memory, &path, options, &Silent).unwrap();
+        let options = WriteOptions::default().sync(false);
+        write::to_file(&plan.image, &self.opened().memory, &path, options, &Silent).unwrap();
         (path, plan)
     }
 }
@@ -93,7 +90,7 @@ fn checked(spec: GuestSpec) -> (Case, Plan) {
     let header = dumped::header(expected, COMMENT);
     let pages: u64 = expected.runs.iter().map(|run| run.1).sum();
     assert_eq!(dump.len() as u64, header.len() as u64 + pages * 0x1000);
-    assert_eq!(plan.size, dump.len() as u64);
+    assert_eq!(plan.image.size(), dump.len() as u64);
     for at in (0..header.len()).step_by(4) {
         assert_eq!(dump[at..at + 4], header[at..at + 4], "header + {at:#x}");
     }
@@ -285,10 +282,7 @@ fn frames_that_the_container_lacks_are_zeros_and_reported() {
             ranges: vec![range(0x1900, 0x30), range(0x1a00, 1)],
         }
     );
-    let options = PlanOptions {
-        strict: true,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().strict(true);
     let error = case.plan(&options).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -311,10 +305,7 @@ fn runs_fill_the_header_and_not_more() {
         let (_, plan) = checked(spec.clone().runs(limit));
         assert_eq!(plan.runs.len(), limit);
         let one_more = Case::new(spec.runs(limit + 1));
-        let full = PlanOptions {
-            kind: DumpKind::Full,
-            ..PlanOptions::default()
-        };
+        let full = PlanOptions::default().kind(DumpKind::Full);
         let error = one_more.plan(&full).unwrap_err();
         assert_eq!(
             error.to_string(),

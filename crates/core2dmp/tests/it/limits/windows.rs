@@ -138,10 +138,7 @@ fn more_tables_than_a_guest_can_have() {
     }
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
-    let options = PlanOptions {
-        kind: DumpKind::Kernel,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().kind(DumpKind::Kernel);
     let plan = dump::plan(&opened, &windows, &options).unwrap();
     let limit = "the page tables are more than such a guest can have";
     assert!(
@@ -340,10 +337,7 @@ fn missing_ranges_that_are_listed() {
     }
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
-    let options = PlanOptions {
-        kind: DumpKind::Full,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().kind(DumpKind::Full);
     let plan = dump::plan(&opened, &windows, &options).unwrap();
     assert_eq!(plan.missing.ranges.len(), 64);
     let listed: u64 = plan.missing.ranges.iter().map(|range| range.count).sum();

@@ -29,10 +29,7 @@ pub(crate) fn opened(guest: &Guest) -> Opened {
 
 /// Finds Windows, with headers searched everywhere.
 pub(crate) fn identify(opened: &Opened) -> Result<Windows> {
-    let options = IdentifyOptions {
-        header_search: HeaderSearch::All,
-        ..IdentifyOptions::default()
-    };
+    let options = IdentifyOptions::default().header_search(HeaderSearch::All);
     windows::identify_with(opened, &options)
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod dmp;
 pub(crate) mod dump_bytes;
 pub(crate) mod dumped;
 pub(crate) mod endless;
+pub(crate) mod every;
 pub(crate) mod facts;
 pub(crate) mod grown;
 pub(crate) mod hand;
