@@ -81,7 +81,7 @@ fn planted() -> Outcome<Vec<PathBuf>> {
 fn stacks(file: &Path) -> Outcome<Vec<Stack>> {
     let guest = container::open(Arc::new(FileSource::open(file)?), OpenOptions::default())?;
     let windows = windows::identify(&guest)?;
-    let contexts = windows::contexts(&guest, &windows, ContextPolicy::Memory);
+    let contexts = windows.crash_state(&guest, ContextPolicy::Memory).contexts;
     let mut stacks = Vec::new();
     for (processor, context) in windows.processors.iter().zip(contexts) {
         let start = Registers::from_context(&context.context).ok_or("no registers")?;
