@@ -57,23 +57,23 @@ pub(crate) const AREA_SIZE: usize = 0x20;
 pub(crate) const SUM: usize = 0x3fc;
 
 /// Kinds of area.
-pub mod area {
+pub(crate) mod area {
     /// The header that was made while the system ran.
-    pub const BOOT_HEADER: u32 = 1;
+    pub(crate) const BOOT_HEADER: u32 = 1;
     /// The header that was made at the bug check.
-    pub const REFRESHED_HEADER: u32 = 2;
+    pub(crate) const REFRESHED_HEADER: u32 = 2;
     /// The debugger data block, decoded.
-    pub const DEBUGGER_BLOCK: u32 = 3;
+    pub(crate) const DEBUGGER_BLOCK: u32 = 3;
     /// u32, in an area.
-    pub const KIND: usize = 0x00;
+    pub(crate) const KIND: usize = 0x00;
     /// u32: CRC-32 of its bytes.
-    pub const SUM: usize = 0x04;
+    pub(crate) const SUM: usize = 0x04;
     /// u64.
-    pub const GPA: usize = 0x08;
+    pub(crate) const GPA: usize = 0x08;
     /// u32.
-    pub const BYTES: usize = 0x10;
+    pub(crate) const BYTES: usize = 0x10;
     /// u64: of the block, where Windows has its own.
-    pub const GVA: usize = 0x18;
+    pub(crate) const GVA: usize = 0x18;
 }
 
 const _: () = {

@@ -21,11 +21,21 @@ pub(super) fn contradicts(guest: &Guest, windows: &Windows) -> bool {
         .iter()
         .any(|warning| warning.contains("broken") || warning.contains("not recognised"));
     is_broken
-        || !super::layout::ends_whole(super::pages(guest), 0)
+        || ends_oddly(guest, windows)
         || windows.processes.is_empty()
         || roots.any(|(table, maps_itself)| {
             maps_itself.is_none_or(|own| own != table) && guest.memory.run_of(table).is_some()
         })
+}
+
+/// Whether a file ends where no memory does, and what Windows counts does not explain it: neither does Windows count up to
+/// that frame, nor with a hole.
+fn ends_oddly(guest: &Guest, windows: &Windows) -> bool {
+    let pages = super::pages(guest);
+    let counted = windows.runs.value.last().map(|run| run.end().get());
+    !super::layout::ends_whole(pages, 0)
+        && counted != Some(pages)
+        && super::count::hole(guest, windows).is_none()
 }
 
 /// The table of a process that maps itself, and the frame that it says it is.

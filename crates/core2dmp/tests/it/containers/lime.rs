@@ -166,12 +166,7 @@ fn cut_at_every_border() {
     let lime = SMALL.lime(&[]);
     for (bytes, expected, missing, frames) in [
         (16, 0x20, "the header of a range", 0),
-        (
-            32,
-            SECOND,
-            "the rest of a range, and what followed it",
-            0,
-        ),
+        (32, SECOND, "the rest of a range, and what followed it", 0),
         (
             32 + 0x1800,
             SECOND,

@@ -345,10 +345,7 @@ fn no_more_pages_are_looked_at_than_the_limit() {
             guest.frames.write(pfn << 12, b"C2DMPREC");
         }
         let opened = open(file_of(&guest.xen_core())).unwrap();
-        let options = windows::IdentifyOptions {
-            header_search: windows::HeaderSearch::All,
-            ..Default::default()
-        };
+        let options = windows::IdentifyOptions::default().header_search(windows::HeaderSearch::All);
         let warnings = windows::identify_with(&opened, &options).unwrap().warnings;
         let refused = |warning: &&String| warning.starts_with("guest record at");
         warnings.iter().filter(refused).count()
