@@ -16,6 +16,7 @@ mod processors;
 mod proof;
 mod ranges;
 mod runs;
+mod space;
 mod structure;
 
 use std::collections::HashSet;
@@ -214,6 +215,8 @@ pub(super) mod words {
                                         not present or unreadable.";
     pub(super) const NO_KDBG: &str = "KdDebuggerDataBlock not available!";
     pub(super) const RUNS_TRUNCATED: &str = "Dump header physical memory block has been truncated";
+    pub(super) const PAGE_MISSING: &str =
+        "Page ... not present in the dump file. Type \".hh dbgerr004\" for details";
     pub(super) const TRUNCATED: &str = "Dump file has been truncated.  Data may be missing.";
     pub(super) const SET_BITS: &str =
         "Dump file has inconsistent set-bit count.  Data may be missing.";
