@@ -3,6 +3,7 @@
 //! ```text
 //! corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
 //! rows: dumps with one thing broken -> judge-dbgeng, our check -> table
+//! stacks: our stacks of every processor -> judge-dbgeng's k
 //! thread: the dump that nobody could open, before and after its repair
 //! page: docs/formats/dmp-rows.md of what both engines are recorded to have said; asks none
 //! export DIR, import FILE: the broken dumps to a machine with today's engine, and what it said back
@@ -15,6 +16,7 @@
 mod dumps;
 mod recorded;
 mod rows;
+mod stacks;
 mod thread;
 
 use std::path::{Path, PathBuf};
@@ -69,6 +71,9 @@ pub fn task(arguments: &[String]) -> Outcome {
     let judges = judges.map_or_else(|| root().join("judges"), PathBuf::from);
     if let Some(("rows", wanted)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
         return rows::task(&judges, wanted);
+    }
+    if let Some(("stacks", files)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        return stacks::task(&judges, files);
     }
     if arguments == ["thread"] {
         return thread::task(&judges);

@@ -1,22 +1,20 @@
 //! Opens the files of one guest, whatever they are, and shows what is in them: `cargo run --example open -- guest.vmss guest.vmem`
 
 use std::error::Error;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use core2dmp::container::{self, OpenOptions};
-use core2dmp::source::{FileSource, ReadAt};
-use core2dmp::windows;
+use core2dmp::OpenOptions;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut files: Vec<Arc<dyn ReadAt>> = Vec::new();
-    for path in std::env::args().skip(1) {
-        files.push(Arc::new(FileSource::open(Path::new(&path))?));
-    }
-    if files.is_empty() {
+    let names: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if names.is_empty() {
         return Err("usage: open FILE...".into());
     }
-    let guest = container::open_set(files, &OpenOptions::default())?;
+    let mut opened = core2dmp::open(&names, &OpenOptions::default())?;
+    for found in &opened.files.found {
+        println!("besides what was named: {found}");
+    }
+    let guest = &opened.guest;
     println!(
         "{} of {} bytes",
         guest.container.title, guest.container.size
@@ -28,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for run in guest.memory.runs() {
         println!("  frames {} to {}", run.frames.first, run.frames.end());
     }
-    match windows::identify(&guest) {
+    match opened.identify() {
         Ok(found) => {
             let build = found.version.build.map_or(0, |build| build.value);
             println!(

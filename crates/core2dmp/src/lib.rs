@@ -11,7 +11,7 @@
 //! container file  ->  physical memory  ->  Windows  ->  plan, image  ->  dump file
 //! (Xen, QEMU, ..)     (runs of frames)     (facts)      (data)           (bytes)
 //!
-//!   container::open     memory, paging    windows::identify   dump::plan   write::to_file
+//!   open, container     memory, paging    windows::identify   dump::plan   write::to_file
 //! ```
 //!
 //! ```
@@ -45,13 +45,15 @@
 //!
 //! | you want to | use |
 //! |---|---|
-//! | open a file, or the files of one guest | [`container::open`], [`container::open_set`] |
+//! | open whatever you have: a file, several of one guest, a folder, compressed or not | [`open()`] |
+//! | open bytes that are no file | [`container::open`], [`container::open_set`] |
 //! | read physical memory | [`Guest::memory`](container::Guest), [`memory::PhysicalMemory::read`] |
 //! | find Windows, its modules, processes and stop code | [`windows::identify`] |
 //! | read virtual memory | [`windows::Windows::space`], [`paging::AddressSpace`] |
 //! | plan a dump, or an ELF core, LiME or raw file | [`dump::plan()`], [`export::export()`] |
 //! | write it | [`write::to_file`], [`write::to_stream`], [`write::to_parts`] |
 //! | read a dump that is not a file yet | [`image::ImageReader`] |
+//! | read a dump's header, name a stop code | [`header`] |
 //! | check a dump, compare headers, repair one | [`audit::check`], [`audit::diff`], [`audit::repair`] |
 //!
 //! A dump that was planned but not written is a source like a file:
@@ -84,11 +86,12 @@
 //!   here panics on what a guest has written. Its strings are as it wrote them: escape them before a terminal sees them.
 //! - **Nothing is zero-filled in silence.** Absent, zero, unreadable and corrupt are four outcomes; see [`memory`].
 //! - **Facts have sources.** A [`windows::Fact`] is a value, where it was read, and the values that lost.
-//! - **Errors say where.** An [`error::Error`] names the place, what was expected and what was found, and has a hint.
+//! - **Errors say where.** An [`error::Error`] names the place, what was expected and what was found, and has a [`error::Remedy`].
 //! - Files are read at positions and never mapped; the source is never written to.
 //!
 //! Modules import only those before them in this order, and a test keeps it:
-//! `address error format source codec memory image | container paging windows measure dump export audit write`.
+//! `address text error progress format header source codec memory image | container paging windows measure open dump export
+//! audit write`.
 
 #![cfg_attr(
     test,
@@ -105,11 +108,17 @@ pub mod container;
 pub mod dump;
 pub mod error;
 pub mod export;
-pub mod format;
+mod format;
+pub mod header;
 pub mod image;
 pub mod measure;
 pub mod memory;
+pub mod open;
 pub mod paging;
+pub mod progress;
 pub mod source;
+pub mod text;
 pub mod windows;
 pub mod write;
+
+pub use open::{OpenOptions, Opened, open};

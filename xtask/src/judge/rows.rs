@@ -180,9 +180,8 @@ fn judge(
     let ours = ours(dump.bytes)?;
     let refused = ours
         .as_ref()
-        .is_some_and(|finding| finding.severity == Severity::Refused);
-    let predicted = ours.as_ref().and_then(|finding| finding.debugger);
-    let said = said(&text, predicted.unwrap_or_default());
+        .is_some_and(|finding| severity(finding) == Severity::Refused);
+    let said = said(&text, expected(ours.as_ref()));
     let wrong = match engine {
         Opinion::Refused => !refused,
         Opinion::Findings => ours.is_none(),
@@ -274,7 +273,10 @@ fn cells(
             |finding| finding.severity.to_string()
         ),
         ours.map_or("", |finding| finding.field),
-        cell(ours.and_then(|finding| finding.debugger).unwrap_or("")),
+        cell(
+            ours.and_then(|finding| finding.debugger.as_ref())
+                .map_or("", |said| &said.today)
+        ),
         mended.join(", ").trim_matches([',', ' ']),
     )
 }
@@ -325,6 +327,21 @@ fn sparse(path: &Path, bytes: &[u8]) -> Outcome {
     }
     file.set_len(bytes.len() as u64)?;
     Ok(())
+}
+
+/// What the engine that judges here, the one of 2015, should print about a finding.
+pub(super) fn expected(finding: Option<&Finding>) -> &str {
+    let said = finding.and_then(|finding| finding.debugger.as_ref());
+    said.map_or("", |said| match said.of_2015 {
+        Some(older) => older.words,
+        None => &said.today,
+    })
+}
+
+/// How bad a finding is to that engine.
+pub(super) fn severity(finding: &Finding) -> Severity {
+    let older = finding.debugger.as_ref().and_then(|said| said.of_2015);
+    older.map_or(finding.severity, |older| older.severity)
 }
 
 /// A dump after its repair.
@@ -441,7 +458,7 @@ fn print_line(line: &Line) {
             |finding| finding.severity.to_string()
         ),
         ours.map_or("", |finding| finding.field),
-        ours.and_then(|finding| finding.debugger).unwrap_or(""),
+        expected(ours),
         if line.said { "" } else { " (not said)" },
         line.mended.map_or("-", Opinion::name),
     );

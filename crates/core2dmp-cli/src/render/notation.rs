@@ -1,9 +1,9 @@
 //! A header's fields in their own notation: dates for times, names for codes, bits by what they mean.
 //!
-//! Sources: winnt.h for suites, products and attributes; see [`core2dmp::format`] for the rest.
+//! Sources: winnt.h for suites, products and attributes; see [`core2dmp::header`] for the rest.
 
-use core2dmp::format::header_fields::{Field, FieldKind, FieldValue, Notation};
-use core2dmp::format::stop_codes;
+use core2dmp::header::stop_codes;
+use core2dmp::header::{Field, FieldKind, FieldValue, Notation};
 
 use super::text::{count, size};
 use crate::time;
@@ -76,8 +76,7 @@ fn bits(names: &[(u32, &str)], value: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use core2dmp::format::dump_values::{ATTRIBUTES, SUITES};
-    use core2dmp::format::header_fields::{FieldId, HeaderWidth};
+    use core2dmp::header::{ATTRIBUTES, FieldId, HeaderWidth, SUITES};
 
     use super::*;
 

@@ -130,7 +130,7 @@ impl Insn {
         match self {
             Self::Nop => vec![0xe3],
             Self::Sub(bytes) if bytes < 0x200 => vec![(bytes / 16) as u8],
-            Self::Sub(bytes) if bytes < 0x8000 => two(0xc000 | bytes / 16),
+            Self::Sub(bytes) if bytes < 0x8000 => two(0xc000 | (bytes / 16)),
             Self::Sub(bytes) => {
                 let [_, a, b, c] = (bytes / 16).to_be_bytes();
                 vec![0xe0, a, b, c]
@@ -140,21 +140,31 @@ impl Insn {
             Self::StoreFirst(Kind::X, 19, 2, bytes) if bytes <= 248 => {
                 vec![0x20 | (bytes / 8) as u8]
             }
-            Self::Store(Kind::X, first, 2, at) => two(0xc800 | u32::from(first - 19) << 6 | at / 8),
+            Self::Store(Kind::X, first, 2, at) => {
+                two(0xc800 | u32::from(first - 19) << 6 | (at / 8))
+            }
             Self::StoreFirst(Kind::X, first, 2, bytes) => {
                 two(0xcc00 | u32::from(first - 19) << 6 | (bytes / 8 - 1))
             }
-            Self::Store(Kind::X, first, _, at) => two(0xd000 | u32::from(first - 19) << 6 | at / 8),
+            Self::Store(Kind::X, first, _, at) => {
+                two(0xd000 | u32::from(first - 19) << 6 | (at / 8))
+            }
             Self::StoreFirst(Kind::X, first, _, bytes) => {
                 two(0xd400 | u32::from(first - 19) << 5 | (bytes / 8 - 1))
             }
             Self::StoreWithLrFirst(..) => panic!("no code says so"),
-            Self::StoreWithLr(first, at) => two(0xd600 | u32::from(first - 19) / 2 << 6 | at / 8),
-            Self::Store(Kind::D, first, 2, at) => two(0xd800 | u32::from(first - 8) << 6 | at / 8),
+            Self::StoreWithLr(first, at) => {
+                two(0xd600 | (u32::from(first - 19) / 2) << 6 | (at / 8))
+            }
+            Self::Store(Kind::D, first, 2, at) => {
+                two(0xd800 | u32::from(first - 8) << 6 | (at / 8))
+            }
             Self::StoreFirst(Kind::D, first, 2, bytes) => {
                 two(0xda00 | u32::from(first - 8) << 6 | (bytes / 8 - 1))
             }
-            Self::Store(Kind::D, first, _, at) => two(0xdc00 | u32::from(first - 8) << 6 | at / 8),
+            Self::Store(Kind::D, first, _, at) => {
+                two(0xdc00 | u32::from(first - 8) << 6 | (at / 8))
+            }
             Self::StoreFirst(Kind::D, first, _, bytes) => {
                 two(0xde00 | u32::from(first - 8) << 5 | (bytes / 8 - 1))
             }
@@ -260,7 +270,7 @@ impl Packed {
             | self.reg_i << 16
             | u32::from(self.h) << 20
             | self.cr << 21
-            | self.frame / 16 << 23
+            | (self.frame / 16) << 23
     }
 
     /// Bytes that saved registers take.

@@ -102,7 +102,7 @@ pub fn plant(guest: &mut Guest, processor: usize) -> Planted {
     for (number, register) in machine.gpr.iter_mut().enumerate() {
         *register = word(guest, context + CONTEXT_RAX + 8 * number as u64);
     }
-    machine.gpr[4] = machine.gpr[4] & !0xf;
+    machine.gpr[4] &= !0xf;
     let mut frames = Vec::new();
 
     let thread = body(vec![Insn::Sub(0x28)]);

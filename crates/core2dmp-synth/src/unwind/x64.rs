@@ -261,7 +261,7 @@ impl Info {
             self.version | flags << 3,
             self.prolog,
             (codes.len() / 2) as u8,
-            register | (offset / 16) as u8 * 16,
+            register | ((offset / 16) as u8) << 4,
         ];
         bytes.extend(codes);
         bytes.resize(bytes.len().next_multiple_of(4), 0);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! check        would the debugger open it, and what would it say
+//! against      every page of a dump against the core that it was made of
 //! diff         two headers, field by field
 //! repair       the changes that make a header agree with its memory
 //! provenance   each header field of a planned dump with its source
@@ -10,10 +11,12 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod against;
 pub mod check;
 pub mod diff;
 mod fields;
 mod provenance;
 pub mod repair;
 
+pub use against::{AgainstCore, against_core};
 pub use provenance::{FieldFact, RejectedValue, field_facts};

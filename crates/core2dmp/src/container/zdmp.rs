@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Blocks are walked when the file is opened, and every 16th is noted. See docs/formats/zdmp.md, and
-//! [`crate::format::zdmp`] for the sources.
+//! `format/zdmp.rs` for the sources.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -13,6 +13,7 @@ use crate::format::dump_values::{
 use crate::format::dump32::{ExceptionRecord32, Header32, Run32};
 use crate::format::dump64::{ExceptionRecord64, Header64, Run64};
 use crate::format::put_at;
+use crate::memory::Frames;
 use crate::paging::PagingMode;
 use crate::windows::{Fact, Windows};
 
@@ -226,14 +227,11 @@ impl Facts<'_> {
     }
 
     fn processors(&self) -> u32 {
-        low(self.windows.processors.len() as u64)
+        self.windows.processor_count.value
     }
 
     fn pages(&self) -> u64 {
-        self.plan
-            .runs
-            .iter()
-            .fold(0, |sum, run| sum.saturating_add(run.count))
+        Frames::total(&self.plan.runs)
     }
 
     /// Made from outside, and live unless the guest had crashed.

@@ -3,11 +3,11 @@
 //! Sources: winnt.h and windows-docs-rs for the names; behaviour of the debugger seen in dbgeng 10.0.10240.
 
 /// `Signature` of both headers.
-pub const SIGNATURE: [u8; 4] = *b"PAGE";
+pub(crate) const SIGNATURE: [u8; 4] = *b"PAGE";
 /// `ValidDump` of a 64-bit header.
-pub const VALID_DUMP64: [u8; 4] = *b"DU64";
+pub(crate) const VALID_DUMP64: [u8; 4] = *b"DU64";
 /// `ValidDump` of a 32-bit header.
-pub const VALID_DUMP32: [u8; 4] = *b"DUMP";
+pub(crate) const VALID_DUMP32: [u8; 4] = *b"DUMP";
 
 /// `DumpType` of a full dump: the runs' frames follow the header in table order.
 pub const DUMP_TYPE_FULL: u32 = 1;
@@ -61,7 +61,7 @@ pub const fn machine_name(value: u32) -> Option<&'static str> {
 
 /// A flavour of the kernel (`MajorVersion`) in words.
 #[must_use]
-pub const fn flavour_name(value: u32) -> Option<&'static str> {
+pub(crate) const fn flavour_name(value: u32) -> Option<&'static str> {
     Some(match value {
         0xf => "free build",
         0xc => "checked build",
@@ -71,7 +71,7 @@ pub const fn flavour_name(value: u32) -> Option<&'static str> {
 
 /// `ProductType` in words.
 #[must_use]
-pub const fn product_name(value: u32) -> Option<&'static str> {
+pub(crate) const fn product_name(value: u32) -> Option<&'static str> {
     Some(match value {
         1 => "workstation",
         2 => "domain controller",
@@ -82,7 +82,7 @@ pub const fn product_name(value: u32) -> Option<&'static str> {
 
 /// `PaeEnabled` in words.
 #[must_use]
-pub const fn pae_name(value: u32) -> Option<&'static str> {
+pub(crate) const fn pae_name(value: u32) -> Option<&'static str> {
     Some(match value {
         0 => "two levels of page tables",
         1 => "PAE",
@@ -92,7 +92,7 @@ pub const fn pae_name(value: u32) -> Option<&'static str> {
 
 /// `WriterStatus` in words.
 #[must_use]
-pub const fn writer_status_name(value: u32) -> Option<&'static str> {
+pub(crate) const fn writer_status_name(value: u32) -> Option<&'static str> {
     match value {
         WRITER_STATUS_SUCCESS => Some("success"),
         _ => None,
@@ -135,11 +135,11 @@ pub const SUITES: &[(u32, &str)] = &[
 ];
 
 /// `Attributes`: a live dump, of a system that had not crashed.
-pub const ATTRIBUTE_LIVE: u32 = 1 << 4;
+pub(crate) const ATTRIBUTE_LIVE: u32 = 1 << 4;
 /// `Attributes`: made from outside, not by the guest's own dump code.
-pub const ATTRIBUTE_OFFLINE: u32 = 1 << 5;
+pub(crate) const ATTRIBUTE_OFFLINE: u32 = 1 << 5;
 /// `Attributes`: the pages are encrypted.
-pub const ATTRIBUTE_ENCRYPTED: u32 = 1 << 8;
+pub(crate) const ATTRIBUTE_ENCRYPTED: u32 = 1 << 8;
 
 /// `MachineImageType` of x86 (`IMAGE_FILE_MACHINE_I386`).
 pub const MACHINE_X86: u32 = 0x14c;
@@ -149,14 +149,14 @@ pub const MACHINE_X64: u32 = 0x8664;
 pub const MACHINE_ARM64: u32 = 0xaa64;
 
 /// The stop code of a guest that did not crash: `LIVE_SYSTEM_DUMP`.
-pub const LIVE_SYSTEM_DUMP: u32 = 0x161;
+pub(crate) const LIVE_SYSTEM_DUMP: u32 = 0x161;
 
 /// `STATUS_BREAKPOINT`, the exception code in dumps that Windows itself writes.
-pub const STATUS_BREAKPOINT: u32 = 0x8000_0003;
+pub(crate) const STATUS_BREAKPOINT: u32 = 0x8000_0003;
 /// `STATUS_ACCESS_VIOLATION`.
-pub const STATUS_ACCESS_VIOLATION: u32 = 0xc000_0005;
+pub(crate) const STATUS_ACCESS_VIOLATION: u32 = 0xc000_0005;
 /// `EXCEPTION_NONCONTINUABLE`.
-pub const EXCEPTION_NONCONTINUABLE: u32 = 1;
+pub(crate) const EXCEPTION_NONCONTINUABLE: u32 = 1;
 
 /// `WriterStatus`: nothing to report.
-pub const WRITER_STATUS_SUCCESS: u32 = 0;
+pub(crate) const WRITER_STATUS_SUCCESS: u32 = 0;

@@ -17,48 +17,48 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The first number.
-pub const MARKER: u32 = 0x40;
+pub(crate) const MARKER: u32 = 0x40;
 /// The first tag.
-pub const TAG: [u8; 4] = *b"RDMP";
+pub(crate) const TAG: [u8; 4] = *b"RDMP";
 /// The second tag.
-pub const SECOND_TAG: [u8; 4] = *b"DUMP";
+pub(crate) const SECOND_TAG: [u8; 4] = *b"DUMP";
 /// Where the metadata begins, from the header on.
-pub const METADATA_START: u64 = 0x20;
+pub(crate) const METADATA_START: u64 = 0x20;
 /// Bytes in front of the ranges.
-pub const BYTES: u64 = 0x30;
+pub(crate) const BYTES: u64 = 0x30;
 
 /// In front of the ranges.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct RangesHeader {
+pub(crate) struct RangesHeader {
     /// [`MARKER`].
-    pub marker: U32,
+    pub(crate) marker: U32,
     /// [`TAG`].
-    pub tag: [u8; 4],
+    pub(crate) tag: [u8; 4],
     /// [`SECOND_TAG`].
-    pub second_tag: [u8; 4],
+    pub(crate) second_tag: [u8; 4],
     /// Unknown.
-    pub reserved: U32,
+    pub(crate) reserved: U32,
     /// Bytes from [`METADATA_START`] to the first page.
-    pub metadata_bytes: U64,
+    pub(crate) metadata_bytes: U64,
     /// File offset of the first page.
-    pub first_page: U64,
+    pub(crate) first_page: U64,
     /// Ranges of the table.
-    pub ranges: U32,
+    pub(crate) ranges: U32,
     /// Not initialised.
-    pub unused: U32,
+    pub(crate) unused: U32,
     /// Pages of all ranges.
-    pub pages: U64,
+    pub(crate) pages: U64,
 }
 
 /// Consecutive frames; their pages stand in the order of the table.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Range {
+pub(crate) struct Range {
     /// The first frame.
-    pub first: U64,
+    pub(crate) first: U64,
     /// How many.
-    pub frames: U64,
+    pub(crate) frames: U64,
 }
 
 const _: () = {

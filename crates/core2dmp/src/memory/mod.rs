@@ -14,6 +14,8 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod compare;
+pub mod coverage;
 mod decode;
 mod frame_set;
 mod runs;

@@ -7,13 +7,16 @@
 
 use super::dtb::Rival;
 use super::fact::{Fact, Source};
+use super::guest_record::{self, GuestRecord};
 use super::headers::{self, GivenHeader, GuestHeader, HeaderSearch};
 use super::kdbg::{self, DebuggerData};
 use super::kernel::KernelImage;
 use super::kuser::Kuser;
 use super::modules::Module;
 use super::processes::{Process, SYSTEM_PID};
-use super::{Windows, bugcheck, dtb, modules, processes, processors, rebuild, runs, version};
+use super::{
+    Version, Windows, bugcheck, dtb, modules, processes, processors, rebuild, runs, version,
+};
 use crate::address::{Gpa, Gva};
 use crate::container::Guest;
 use crate::error::{Attempt, Error, Result};
@@ -59,7 +62,8 @@ impl IdentifyOptions {
 /// Finds Windows in a guest's memory.
 ///
 /// # Errors
-/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::NoDebuggerData`] if they do, but the
+/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::BehindEnd`] if they lead to memory that the
+/// container lacks, [`Error::NoDebuggerData`] if they do, but the
 /// kernel's debugger data block is not to be found and cannot be rebuilt.
 pub fn identify(guest: &Guest) -> Result<Windows> {
     identify_with(guest, &IdentifyOptions::default())
@@ -70,7 +74,20 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let found = dtb::find(guest, options.kernel).map_err(|tried| Error::NoWindows { tried })?;
+    let found = dtb::find(guest, options.kernel).map_err(|failed| match failed.beyond {
+        Some(gpa) => Error::BehindEnd {
+            gpa,
+            end: guest
+                .memory
+                .runs()
+                .last()
+                .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
+            tried: failed.tried,
+        },
+        None => Error::NoWindows {
+            tried: failed.tried,
+        },
+    })?;
     let root = found.root;
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
     let kuser = Kuser::read(&space);
@@ -80,14 +97,15 @@ pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows
         kernel: &root.kernel,
         kuser: &kuser,
     };
-    let (kdbg, headers) = search.debugger_data(options)?;
+    let (kdbg, left) = search.debugger_data(options)?;
     let mut warnings = guest.container.warnings.clone();
     warnings.extend(search.troubles());
+    warnings.extend(left.refused.iter().cloned());
     warnings.extend(found.rivals.iter().map(ToString::to_string));
     Collector {
         search,
         kdbg,
-        headers,
+        left,
         rivals: found.rivals,
         warnings,
     }
@@ -100,6 +118,13 @@ struct Search<'a, 'm> {
     space: &'a AddressSpace<'m>,
     kernel: &'a KernelImage,
     kuser: &'a Kuser,
+}
+
+/// What drivers left in memory, weighed.
+struct Left {
+    headers: Vec<GuestHeader>,
+    records: Vec<GuestRecord>,
+    refused: Vec<String>,
 }
 
 impl Search<'_, '_> {
@@ -117,33 +142,52 @@ impl Search<'_, '_> {
         kuser.into_iter().chain(header).collect()
     }
 
-    fn headers(&self, options: &IdentifyOptions, search: HeaderSearch) -> Vec<GuestHeader> {
+    fn left(&self, options: &IdentifyOptions, search: HeaderSearch) -> Left {
         let up_time = self.kuser.interrupt_time().map(|fact| fact.value);
         let mut given = options.headers.clone();
         given.extend(self.guest.hints.headers.iter().map(|hint| GivenHeader {
             name: hint.name.to_owned(),
             bytes: hint.bytes.clone(),
         }));
-        headers::collect(self.space, self.kernel, up_time, &given, search.frames())
+        let (space, kernel) = (self.space, self.kernel);
+        let mut found = guest_record::search(space.memory(), search.frames());
+        for record in &mut found.records {
+            record.weigh(space, kernel, up_time);
+        }
+        let records = found.records;
+        Left {
+            headers: headers::collect(space, kernel, up_time, &given, &records, search.frames()),
+            records,
+            refused: found.refused,
+        }
     }
 
     /// The debugger data block, and the headers that were found on the way.
-    fn debugger_data(
-        &self,
-        options: &IdentifyOptions,
-    ) -> Result<(Fact<DebuggerData>, Vec<GuestHeader>)> {
+    fn debugger_data(&self, options: &IdentifyOptions) -> Result<(Fact<DebuggerData>, Left)> {
         let (space, image) = (self.space, &self.kernel.image);
         let mut tried = match kdbg::find(space, image) {
-            Ok(kdbg) => return Ok((kdbg, self.headers(options, options.header_search))),
+            Ok(kdbg) => {
+                // Without the shared page a record that tells the time is needed, wherever it is.
+                let search = match self.kuser.verify() {
+                    Ok(()) => options.header_search,
+                    Err(_) => HeaderSearch::All,
+                };
+                return Ok((kdbg, self.left(options, search)));
+            }
             Err(tried) => tried,
         };
-        let headers = self.headers(options, HeaderSearch::All);
-        let found = kdbg::from_headers(space, image, &headers).or_else(|attempt| {
-            tried.push(attempt);
-            rebuild::rebuild(space, self.kernel, self.guest, &headers)
-        });
+        let left = self.left(options, HeaderSearch::All);
+        let found = kdbg::from_records(space, image, &left.records)
+            .or_else(|attempt| {
+                tried.push(attempt);
+                kdbg::from_headers(space, image, &left.headers)
+            })
+            .or_else(|attempt| {
+                tried.push(attempt);
+                rebuild::rebuild(space, self.kernel, self.guest, &left.headers)
+            });
         match found {
-            Ok(kdbg) => Ok((kdbg, headers)),
+            Ok(kdbg) => Ok((kdbg, left)),
             Err(attempt) => {
                 tried.push(attempt);
                 let build = version::read(space, self.kernel, None, self.kuser).build;
@@ -162,7 +206,7 @@ impl Search<'_, '_> {
 struct Collector<'a, 'm> {
     search: Search<'a, 'm>,
     kdbg: Fact<DebuggerData>,
-    headers: Vec<GuestHeader>,
+    left: Left,
     rivals: Vec<Rival>,
     warnings: Vec<String>,
 }
@@ -182,12 +226,14 @@ impl Collector<'_, '_> {
         let (modules, modules_broken) = modules::read(space, &module_list);
         let (processes, processes_broken) =
             processes::read(space, &kernel.image, process_list.value);
-        let (runs, no_runs) = runs::read(space, Some(block), guest);
-        let (processors, odd) = processors::read(space, block, &guest.cpus);
-        let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block);
+        let recorded = self.confirmed().find(|header| header.is_recorded());
+        let (runs, no_runs) = runs::read(space, Some(block), recorded, guest);
+        let counted = processors::counted(space, &kernel.image, kuser);
+        let started = processors::read(space, block, &guest.cpus, counted);
+        let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block, &self.left.records);
         let troubles = [modules_broken, processes_broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
-        self.warnings.extend(odd);
+        self.warnings.extend(started.warnings);
         let (mode, dtb) = match five_levels(space, kernel.image.base, &processes) {
             Some(dtb) => (PagingMode::X64La57, dtb),
             None => {
@@ -201,21 +247,29 @@ impl Collector<'_, '_> {
             dtb,
             pfn_database: self.pfn_database(),
             kernel: whole(kernel, &modules),
-            version: version::read(space, kernel, Some(&self.kdbg.value), kuser),
+            version: self.version(),
             module_list,
             process_list,
             runs,
-            processors,
+            processors: started.processors,
+            processor_count: started.count,
             bugcheck,
-            system_time: kuser.system_time(),
-            up_time: kuser.interrupt_time(),
+            system_time: kuser
+                .system_time()
+                .or_else(|| self.header_field(FieldId::SystemTime, "SystemTime")),
+            up_time: kuser
+                .interrupt_time()
+                .or_else(|| self.header_field(FieldId::SystemUpTime, "SystemUpTime")),
             product_type: kuser
                 .product_type()
                 .or_else(|| self.header_field(FieldId::ProductType, "ProductType")),
-            suite_mask: kuser.suite_mask(),
+            suite_mask: kuser
+                .suite_mask()
+                .or_else(|| self.header_field(FieldId::SuiteMask, "SuiteMask")),
             modules,
             processes,
-            headers: self.headers,
+            headers: self.left.headers,
+            records: self.left.records,
             rivals: self.rivals,
             warnings: self.warnings,
             kdbg: self.kdbg,
@@ -264,10 +318,30 @@ impl Collector<'_, '_> {
         }
     }
 
+    /// Where nothing in memory tells the build, a header that memory confirms does.
+    fn version(&self) -> Version {
+        let Search {
+            space,
+            kernel,
+            kuser,
+            ..
+        } = self.search;
+        let version = version::read(space, kernel, Some(&self.kdbg.value), kuser);
+        let build = version
+            .build
+            .or_else(|| self.header_field(FieldId::MinorVersion, "MinorVersion"));
+        Version { build, ..version }
+    }
+
+    /// Headers that memory confirms, the best first.
+    fn confirmed(&self) -> impl Iterator<Item = &GuestHeader> {
+        let headers = self.left.headers.iter();
+        headers.filter(|header| header.is_confirmed())
+    }
+
     /// A field that memory does not tell, from a header that it confirms.
     fn header_field<T: TryFrom<u64>>(&self, id: FieldId, field: &'static str) -> Option<Fact<T>> {
-        let confirmed = self.headers.iter().filter(|header| header.is_confirmed());
-        confirmed.into_iter().find_map(|header| {
+        self.confirmed().find_map(|header| {
             let value = T::try_from(header.number(id)?).ok()?;
             let origin = header.origin.to_string();
             Some(Fact::new(value, Source::Header { origin, field }))

@@ -90,6 +90,13 @@ impl Kuser {
             .then(|| Fact::new(value, Source::Kuser("NtProductType")))
     }
 
+    /// Started processors (Windows 7 and later).
+    pub(super) fn active_processors(&self) -> Option<Fact<u32>> {
+        let value = self.u32(kuser::ACTIVE_PROCESSOR_COUNT);
+        let known = self.version() >= (6, 1) && value != 0;
+        known.then(|| Fact::new(value, Source::Kuser("ActiveProcessorCount")))
+    }
+
     pub(super) fn suite_mask(&self) -> Option<Fact<u32>> {
         let mask = u32_at(&self.bytes, kuser::SUITE_MASK)?;
         Some(Fact::new(mask, Source::Kuser("SuiteMask")))

@@ -18,6 +18,7 @@ mod contexts;
 mod crash;
 mod dtb;
 mod fact;
+mod guest_record;
 mod headers;
 mod identify;
 mod kdbg;
@@ -40,11 +41,13 @@ use crate::container::Guest;
 use crate::memory::{Frames, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode};
 
+pub use crate::format::kdbg::MM_PFN_DATABASE;
 pub use bugcheck::Bugcheck;
 pub use contexts::{ContextPolicy, ContextSource, ProcessorContext};
 pub use crash::Exception;
 pub use dtb::Rival;
 pub use fact::{Fact, Rejected, Source};
+pub use guest_record::{GuestRecord, RecordBlock, RecordHeader, RecordState};
 pub use headers::{GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, HeaderSearch};
 pub use identify::{IdentifyOptions, identify, identify_with};
 pub use kdbg::{DebuggerData, Encoding};
@@ -81,8 +84,10 @@ pub struct Windows {
     pub pfn_database: Option<Fact<Gva>>,
     /// The frames that Windows counts as memory, ascending.
     pub runs: Fact<Vec<Frames>>,
-    /// Started processors, by number.
+    /// Started processors whose control blocks are known, by number.
     pub processors: Vec<Processor>,
+    /// How many processors Windows started, those that nothing leads to included.
+    pub processor_count: Fact<u32>,
     /// The stop code.
     pub bugcheck: Fact<Bugcheck>,
     /// FILETIME when the memory was taken.
@@ -99,6 +104,8 @@ pub struct Windows {
     pub processes: Vec<Process>,
     /// Dump headers that were made inside the guest.
     pub headers: Vec<GuestHeader>,
+    /// What a driver left for the host: of this boot and of others, the newest start first.
+    pub records: Vec<GuestRecord>,
     /// Other kernels in the same memory, such as an earlier boot's.
     pub rivals: Vec<Rival>,
     /// What the user should know.

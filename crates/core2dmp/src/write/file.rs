@@ -2,12 +2,13 @@
 
 use std::fs::File;
 
-use super::job::{Failure, Progress, STEP, advance, write_all_at};
+use super::job::{Failure, STEP, advance, write_all_at};
 use super::page_cache::{CacheUse, WriteBack};
 use super::{copy, decoded, sparse};
 use crate::address::PAGE_SIZE;
 use crate::image::{Segment, SegmentData};
 use crate::memory::PhysicalMemory;
+use crate::progress::Progress;
 use crate::source::{data_at, hole_at};
 
 /// Bytes that one set of threads copies.

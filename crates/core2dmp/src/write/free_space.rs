@@ -9,8 +9,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::job::{Progress, STEP};
+use super::job::STEP;
 use crate::error::Error;
+use crate::progress::Progress;
 
 /// Bytes that are left to others.
 const RESERVE: u64 = 64 << 20;

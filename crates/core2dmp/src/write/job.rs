@@ -6,27 +6,12 @@ use std::ops::ControlFlow;
 
 use crate::address::{Gpa, Pfn};
 use crate::error::{Error, Place, Result};
+use crate::progress::Progress;
 
 /// Bytes that are moved between two looks at the interruption flag.
 pub(super) const STEP: u64 = 32 << 20;
 /// Bytes of a buffer where the kernel does not copy.
 pub(super) const BUFFER: usize = 1 << 20;
-
-/// Hears how far the writer is, and may stop it.
-pub trait Progress {
-    /// `bytes` more of the file are done; `Break` stops, and nothing is left behind.
-    fn advance(&self, bytes: u64) -> ControlFlow<()>;
-}
-
-/// Progress that is reported to nobody and never stops.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn advance(&self, _: u64) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
 
 /// How to write a file: `WriteOptions::default().force(true)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,7 +33,8 @@ use crate::error::Result;
 use crate::image::Image;
 use crate::memory::PhysicalMemory;
 
-pub use job::{CorruptPage, Progress, Silent, WriteOptions, Written};
+pub use crate::progress::{Progress, Silent};
+pub use job::{CorruptPage, WriteOptions, Written};
 pub use leftover::{Leftover, leftovers};
 pub use parts::to_parts;
 pub use stream::to_stream;

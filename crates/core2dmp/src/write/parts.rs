@@ -8,12 +8,13 @@
 use std::path::{Path, PathBuf};
 
 use super::free_space::FreeSpace;
-use super::job::{MAX_CORRUPT_PAGES, Progress, WriteOptions, Written};
+use super::job::{MAX_CORRUPT_PAGES, WriteOptions, Written};
 use super::temporary::{self, Unnamed};
 use crate::address::PAGE_SIZE;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::memory::PhysicalMemory;
+use crate::progress::Progress;
 
 /// Parts at most: their numbers have three digits.
 const MAX_PARTS: u64 = 999;

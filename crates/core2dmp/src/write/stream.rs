@@ -2,13 +2,14 @@
 
 use std::io::Write;
 
-use super::job::{BUFFER, Failure, Progress, Written, advance};
+use super::job::{BUFFER, Failure, Written, advance};
 use super::page_cache::CacheUse;
 use super::{copy, decoded};
 use crate::address::PAGE_SIZE;
 use crate::error::{Error, Result};
 use crate::image::{Image, Segment, SegmentData};
 use crate::memory::PhysicalMemory;
+use crate::progress::Progress;
 
 /// Writes an image into a stream, from its first byte to its last; `memory` is the guest's that the image was planned for.
 ///

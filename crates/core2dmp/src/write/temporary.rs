@@ -16,12 +16,13 @@ use tempfile::NamedTempFile;
 
 use super::file::FileWriter;
 use super::free_space::FreeSpace;
-use super::job::{Progress, WriteOptions, Written};
+use super::job::{WriteOptions, Written};
 use super::page_cache::{CacheUse, WriteBack};
 use super::{decoded, leftover, verify};
 use crate::error::{Error, Result};
 use crate::image::{Image, SegmentData};
 use crate::memory::PhysicalMemory;
+use crate::progress::Progress;
 
 /// What its name ends with.
 pub(super) const SUFFIX: &str = ".core2dmp-part";

@@ -10,12 +10,13 @@
 
 use std::fs::File;
 
-use super::job::{BUFFER, Failure, Progress, advance};
+use super::job::{BUFFER, Failure, advance};
 use super::{copy, decoded};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::error::{Error, Result};
 use crate::image::{Image, Segment, SegmentData};
 use crate::memory::{Backing, PhysicalMemory};
+use crate::progress::Progress;
 use crate::source::{FileSource, ReadAt, fill_at};
 
 /// Compares `file` with the image that it was written of; `name` is its own for messages.

@@ -4,10 +4,13 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 19] = [
     "address",
+    "text",
     "error",
+    "progress",
     "format",
+    "header",
     "source",
     "codec",
     "memory",
@@ -16,6 +19,7 @@ const ORDER: [&str; 15] = [
     "paging",
     "windows",
     "measure",
+    "open",
     "dump",
     "export",
     "audit",

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use core2dmp::format::stop_codes;
+use core2dmp::header::stop_codes;
 use core2dmp::windows::{Bugcheck, CrashState, Exception};
 
 use super::{FactOf, hex};

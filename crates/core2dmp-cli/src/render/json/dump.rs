@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use core2dmp::dump::{Patch, Plan};
-use core2dmp::format::dump_values::dump_type_name;
+use core2dmp::header::dump_type_name;
 
 use super::{Missing, Run, hex, runs};
 use crate::render::Bytes;

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use core2dmp::container::Guest;
-use core2dmp::format::kdbg::MM_PFN_DATABASE;
+use core2dmp::memory::coverage;
+use core2dmp::windows::MM_PFN_DATABASE;
 use core2dmp::windows::{
     self, ContextSource, CrashState, DebuggerData, Fact, KernelImage, PdbId, ProcessorContext,
 };
 
 use super::crash::{Crash, StopCode};
-use super::header::Found;
+use super::header::{Found, Record};
 use super::{FactOf, Missing, Run, hex, runs};
-use crate::map;
 use crate::registers;
 use crate::render::architecture;
 use crate::time;
@@ -45,6 +45,7 @@ pub(crate) struct Windows {
     bugcheck: FactOf<StopCode>,
     crash: Crash,
     headers: Vec<Found>,
+    records: Vec<Record>,
     system_time: Option<FactOf<String>>,
     system_time_utc: Option<String>,
     system_uptime: Option<FactOf<String>>,
@@ -148,7 +149,7 @@ impl Windows {
     pub(crate) fn new(guest: &Guest, windows: &windows::Windows, crash: &CrashState) -> Self {
         let version = &windows.version;
         let (major, minor) = version.nt;
-        let summary = map::summary(&guest.memory, &windows.runs.value);
+        let summary = coverage::coverage(&guest.memory, &windows.runs.value);
         let gva = |fact: &Fact<_>| FactOf::new(fact, ToString::to_string);
         let time = |fact: &Option<Fact<u64>>| fact.as_ref().map(hex_fact);
         Self {
@@ -181,6 +182,7 @@ impl Windows {
             bugcheck: FactOf::new(&windows.bugcheck, |bugcheck| bugcheck.into()),
             crash: Crash::new(crash),
             headers: windows.headers.iter().map(Into::into).collect(),
+            records: windows.records.iter().map(Into::into).collect(),
             system_time: time(&windows.system_time),
             system_time_utc: windows
                 .system_time

@@ -3,12 +3,16 @@
 use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::Guest;
 use core2dmp::dump::Plan;
-use core2dmp::format::dump_values::dump_type_name;
+use core2dmp::header::dump_type_name;
 use core2dmp::windows::Windows;
 
-use super::{Table, container, count, crash, header, sandbox, size, warnings, windows};
+use super::{
+    Table, container, count, crash, export, header, in_place, sandbox, size, warnings, windows,
+};
 use crate::escape::printable;
+use crate::outcome::{Converted, Made};
 use crate::render::Bytes;
+use crate::request::{Convert, Output};
 
 /// Ranges of missing frames that are shown.
 const RANGES: usize = 8;
@@ -18,25 +22,58 @@ pub(super) const VERIFIED: &str = "every page, read again, is the source's";
 
 /// What became of the plan.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Written<'a> {
+pub(super) struct Written<'a> {
     /// The source's name.
-    pub(crate) source: &'a str,
+    pub(super) source: &'a str,
     /// The output's name; `None` if it is a stream.
-    pub(crate) output: Option<&'a str>,
+    pub(super) output: Option<&'a str>,
     /// Nothing was written.
-    pub(crate) is_dry_run: bool,
+    pub(super) is_dry_run: bool,
     /// Everything that was found, too.
-    pub(crate) verbose: bool,
+    pub(super) verbose: bool,
     /// How many parts the dump was written in.
-    pub(crate) parts: Option<usize>,
+    pub(super) parts: Option<usize>,
     /// Checksums, or where they stand.
-    pub(crate) sums: &'a [(&'static str, String)],
+    pub(super) sums: &'a [(&'static str, String)],
     /// Whether it was read again.
-    pub(crate) is_verified: bool,
+    pub(super) is_verified: bool,
+    /// What came up while it was written.
+    pub(super) warnings: &'a [String],
 }
 
 /// The report.
-pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan: &Plan) -> String {
+pub(crate) fn converted(request: &Convert, outcome: &Converted) -> String {
+    let name = request.output.name();
+    let is_file = request.output != Output::Stream;
+    let done = outcome.written.as_ref();
+    let warnings: &[String] = done.map_or(&[], |done| &done.warnings);
+    let written = Written {
+        source: &request.source.given,
+        output: is_file.then_some(&name),
+        is_dry_run: request.dry_run,
+        verbose: request.report.verbose,
+        parts: request
+            .split
+            .map(|_| done.map_or(0, |done| done.files.len())),
+        sums: done.map_or(&[], |done| &done.sums),
+        is_verified: request.write.verify && !request.dry_run && is_file,
+        warnings,
+    };
+    match (&outcome.guest, &outcome.windows, &outcome.made) {
+        (Some(guest), Some(found), Some(Made::Dump(plan))) => {
+            let mut text = convert(written, guest, found, plan);
+            if let Some(in_place) = &outcome.in_place {
+                in_place::in_place(&mut text, request.source.first(), in_place);
+            }
+            text
+        }
+        (Some(guest), _, Some(Made::Export(made))) => export::export(written, guest, made),
+        _ => String::new(),
+    }
+}
+
+/// A dump.
+fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan: &Plan) -> String {
     let mut out = String::new();
     if written.verbose {
         container::container(&mut out, written.source, guest);
@@ -53,7 +90,14 @@ pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan
     }
     dump(&mut out, written, plan);
     changes(&mut out, written, plan);
-    warnings(&mut out, found.warnings.iter().chain(&plan.warnings));
+    warnings(
+        &mut out,
+        found
+            .warnings
+            .iter()
+            .chain(&plan.warnings)
+            .chain(written.warnings),
+    );
     let whole = !written.is_dry_run && written.parts.is_none();
     out.push('\n');
     if let Some(output) = written.output.filter(|_| whole) {

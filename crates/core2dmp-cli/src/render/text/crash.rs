@@ -1,6 +1,6 @@
 //! The stop code in words, and the exception behind it.
 
-use core2dmp::format::stop_codes;
+use core2dmp::header::stop_codes;
 use core2dmp::windows::{Bugcheck, CrashState, Exception, Windows};
 
 use super::Table;

@@ -2,8 +2,7 @@
 
 use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::dmp::{BitmapFacts, Body, DumpFile, RangesBody, SummaryBody, TriageBody};
-use core2dmp::format::dump_values::{dump_type_name, machine_name};
-use core2dmp::format::header_fields::{FieldId, FieldKind, FieldValue, HeaderWidth};
+use core2dmp::header::{FieldId, FieldKind, FieldValue, HeaderWidth, dump_type_name, machine_name};
 
 use super::windows::exact_size;
 use super::{Table, count, size};

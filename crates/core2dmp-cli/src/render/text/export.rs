@@ -7,7 +7,7 @@ use super::convert::{VERIFIED, Written};
 use super::{Table, container, count, warnings, windows};
 
 /// The report.
-pub(crate) fn export(written: Written<'_>, guest: &Guest, export: &Export) -> String {
+pub(super) fn export(written: Written<'_>, guest: &Guest, export: &Export) -> String {
     let mut out = String::new();
     container::container(&mut out, written.source, guest);
     let mut table = Table::default();
@@ -30,7 +30,12 @@ pub(crate) fn export(written: Written<'_>, guest: &Guest, export: &Export) -> St
     table.write(&mut out, heading);
     warnings(
         &mut out,
-        guest.container.warnings.iter().chain(&export.warnings),
+        guest
+            .container
+            .warnings
+            .iter()
+            .chain(&export.warnings)
+            .chain(written.warnings),
     );
     out
 }

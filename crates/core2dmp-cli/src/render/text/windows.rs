@@ -2,12 +2,12 @@
 
 use core2dmp::container::Guest;
 use core2dmp::memory::Frames;
+use core2dmp::memory::coverage::{self, Side};
 use core2dmp::windows::{
     ContextSource, CrashState, KernelImage, Module, Process, ProcessorContext, Windows,
 };
 
 use super::{Table, count, crash, size};
-use crate::map::{self, Kind};
 use crate::registers;
 use crate::render::architecture;
 use crate::time;
@@ -24,6 +24,10 @@ pub(super) fn title(windows: &Windows) -> String {
         Some(build) => format!(" build {}", build.value),
         None => String::new(),
     };
+    if (major, minor) == (0, 0) {
+        // The page that names the version is destroyed.
+        return format!("Windows{build} {}", architecture(windows.mode));
+    }
     format!(
         "Windows NT {major}.{minor}{build} {}",
         architecture(windows.mode)
@@ -117,15 +121,11 @@ fn kernel(table: &mut Table, kernel: &KernelImage) {
 /// Windows' memory over the container's.
 pub(super) fn memory(out: &mut String, guest: &Guest, windows: &Windows, verbose: bool) {
     let mut table = Table::default();
-    let summary = map::summary(&guest.memory, &windows.runs.value);
+    let summary = coverage::coverage(&guest.memory, &windows.runs.value);
     let in_runs = |runs: &Vec<Frames>| {
         format!(
             "{} in {}",
-            count(
-                runs.iter()
-                    .fold(0, |sum, run| sum.saturating_add(run.count)),
-                "frame"
-            ),
+            count(Frames::total(runs), "frame"),
             count(runs.len() as u64, "run")
         )
     };
@@ -146,17 +146,13 @@ pub(super) fn memory(out: &mut String, guest: &Guest, windows: &Windows, verbose
     );
     table.write(out, "Memory");
     let mut table = Table::default();
-    let mut ranges = map::ranges(&guest.memory, &windows.runs.value);
-    let shown = if verbose {
-        map::MAX_RANGES.saturating_mul(64)
-    } else {
-        RANGES
-    };
+    let mut ranges = coverage::ranges(&guest.memory, &windows.runs.value);
+    let shown = if verbose { 4096 } else { RANGES };
     for (frames, kind) in ranges.by_ref().take(shown) {
         let what = match kind {
-            Kind::Both => "memory",
-            Kind::Container => "not counted",
-            Kind::Missing => "MISSING",
+            Side::Both => "memory",
+            Side::Container => "not counted",
+            Side::Missing => "MISSING",
         };
         table.noted(&frames.to_string(), count(frames.count, "frame"), what);
     }

@@ -1,7 +1,7 @@
 //! The header against the memory behind it.
 
 use super::structure::{field_finding, other_machine, show};
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
@@ -75,7 +75,7 @@ pub(super) fn nothing_found(dump: &DumpFile, guest: &Guest, error: &Error) -> Op
         } else {
             words::PARTIALLY
         }),
-        Mend::No("a Windows kernel in the memory; --from the original core"),
+        Mend::FromCore("a Windows kernel in the memory"),
     ))
 }
 
@@ -93,7 +93,7 @@ impl Judge<'_> {
         id: FieldId,
         severity: Severity,
         expected: impl Into<String>,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
     ) -> Finding {
         field_finding(self.dump, id, severity, expected, debugger, Mend::Yes)
     }
@@ -301,9 +301,7 @@ pub(in crate::audit) fn are_true(dump: &DumpFile, truth: &[Frames]) -> bool {
     let runs = dump.runs();
     let counts = |runs: &[Frames]| runs.iter().map(|run| run.count).collect::<Vec<_>>();
     let fills = |runs: &[Frames]| {
-        let pages = runs
-            .iter()
-            .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+        let pages = Frames::total(runs);
         let header = dump.width.bytes() as u64;
         pages.saturating_mul(PAGE_SIZE).saturating_add(header) == dump.size
     };
@@ -314,9 +312,7 @@ pub(in crate::audit) fn are_true(dump: &DumpFile, truth: &[Frames]) -> bool {
 /// The first runs, and how many frames all have.
 fn listed(runs: &[Frames]) -> String {
     const SHOWN: usize = 4;
-    let frames = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let frames = Frames::total(runs);
     let first: Vec<String> = runs.iter().take(SHOWN).map(ToString::to_string).collect();
     let more = if runs.len() > SHOWN { ", ..." } else { "" };
     format!("{frames} frames, {}{more}", first.join(", "))

@@ -6,8 +6,9 @@
 //!                        --memory----->  every field against it
 //! ```
 //!
-//! The words are those of dbgeng 10.0.10240 when one field of a good dump was broken at a time; which row of
-//! docs/formats/dmp.md a finding belongs to is its field.
+//! Verdict and words are those of today's WinDbg, dbgeng 10.0.29507, when one thing of a good dump was broken at a time;
+//! where dbgeng 10.0.10240 of 2015 differs, a finding says that too. Which row of docs/formats/dmp.md a finding belongs to
+//! is its field.
 
 mod block;
 mod kdbg;
@@ -18,6 +19,7 @@ mod ranges;
 mod runs;
 mod space;
 mod structure;
+pub(super) mod words;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -25,6 +27,7 @@ use std::fmt;
 use self::block::Damage;
 pub(super) use self::memory::are_true;
 pub(super) use self::runs::fitting_runs;
+pub use self::words::{Older, Said};
 use crate::audit::repair::Change;
 use crate::container::Guest;
 use crate::container::dmp::DumpFile;
@@ -59,6 +62,8 @@ pub enum Mend {
     Yes,
     /// What is missing for it.
     No(&'static str),
+    /// What is missing for it, which the core that the dump was made of has: `repair_from`.
+    FromCore(&'static str),
 }
 
 /// Something about a dump that the debugger, or its user, would stumble over.
@@ -76,7 +81,7 @@ pub struct Finding {
     /// What stands there.
     pub found: String,
     /// What the debugger prints, `None` where it says nothing.
-    pub debugger: Option<&'static str>,
+    pub debugger: Option<Said>,
     /// Whether `repair` can mend it.
     pub mend: Mend,
 }
@@ -197,43 +202,6 @@ fn block_of(dump: &DumpFile, guest: &Guest, windows: &Result<Windows, Error>) ->
         return Vec::new();
     }
     block::damage(dump, &guest.memory, base)
-}
-
-/// What dbgeng prints, as it prints it.
-pub(super) mod words {
-    pub(super) const SIGNATURE: &str = "Could not match Dump File signature - invalid file format; \
-                                        Win32 error 0n87: the parameter is incorrect";
-    pub(super) const CORRUPT_FILE: &str = "Could not open dump file, Win32 error 0n1392: the file \
-                                           or directory is corrupted and unreadable";
-    pub(super) const NO_ROOT: &str =
-        "Invalid directory table base value 0x0; OpenDumpFile failed, 80070570";
-    pub(super) const MACHINE: &str = "Unable to initialize target machine information, Win32 error \
-                                      0n87: the parameter is incorrect";
-    pub(super) const NO_EVENT: &str = "WaitForEvent failed, 8000FFFF";
-    pub(super) const TOO_MANY: &str = "WaitForEvent failed, 80004005";
-    pub(super) const PARTIALLY: &str = "THIS DUMP FILE IS PARTIALLY CORRUPT. KdDebuggerDataBlock is \
-                                        not present or unreadable.";
-    pub(super) const NO_KDBG: &str = "KdDebuggerDataBlock not available!";
-    pub(super) const RUNS_TRUNCATED: &str = "Dump header physical memory block has been truncated";
-    pub(super) const PAGE_MISSING: &str =
-        "Page ... not present in the dump file. Type \".hh dbgerr004\" for details";
-    pub(super) const TRUNCATED: &str = "Dump file has been truncated.  Data may be missing.";
-    pub(super) const SET_BITS: &str =
-        "Dump file has inconsistent set-bit count.  Data may be missing.";
-    pub(super) const KERNEL_BASE: &str = "Debugger can not determine kernel base address";
-    pub(super) const EXCEPTION_ZERO: &str = "Unknown exception - code 00000000";
-    pub(super) const EXCEPTION_PAGE: &str = "Unknown exception - code 45474150";
-    pub(super) const CONTEXT: &str = "Unable to get current machine context";
-    pub(super) const CS: &str = "CS descriptor lookup failed";
-    pub(super) const PARTIAL_CONTEXT: &str =
-        "The context is partially valid. Only x86 user-mode context is available.";
-    pub(super) const PROCESSORS: &str =
-        "Invalid number of processors; WaitForEvent failed, 80070570";
-    pub(super) const TOO_LARGE: &str =
-        "Dump file is too large to map; Win32 error 0n87: the parameter is incorrect";
-    pub(super) const OWNER_TAG: &str = "ERROR: KdDebuggerData.Header.OwnerTag is wrong";
-    pub(super) const NO_MODULES: &str = "Module List address is NULL - debugger not initialized \
-                                         properly; WaitForEvent failed, 80004005";
 }
 
 #[cfg(test)]

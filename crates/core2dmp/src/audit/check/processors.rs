@@ -12,7 +12,8 @@ const TOO_MANY: u64 = MAX_PROCESSORS + 1;
 
 impl Judge<'_> {
     pub(super) fn processors(&self) -> Option<Finding> {
-        let truth = self.windows.processors.len() as u64;
+        let count = &self.windows.processor_count;
+        let truth = u64::from(count.value);
         if truth == 0 {
             // Said by the debugger data block's own findings.
             return None;
@@ -23,12 +24,13 @@ impl Judge<'_> {
             Some(0) => (Severity::Refused, Some(words::NO_EVENT)),
             Some(found) if found < truth => (Severity::Broken, None),
             None | Some(TOO_MANY..) => (Severity::Refused, Some(words::PROCESSORS)),
-            _ => (Severity::Refused, Some(words::TOO_MANY)),
+            // Today's engine shows those that there are.
+            _ => (Severity::Broken, Some(words::TOO_MANY)),
         };
         Some(self.field(
             FieldId::NumberProcessors,
             severity,
-            format!("{truth:#x}, the control blocks in KiProcessorBlock"),
+            format!("{truth:#x} ({})", count.source),
             debugger,
         ))
     }
@@ -65,7 +67,7 @@ impl Judge<'_> {
                     // The debugger looks at the first processor when it opens a dump.
                     (self.dump.width == HeaderWidth::Bits64 && number == 0)
                         .then_some(words::PARTIAL_CONTEXT),
-                    Mend::No("the registers; --from the original core"),
+                    Mend::FromCore("the registers"),
                 ));
             }
             let stored = processor.special.and_then(|gva| {

@@ -10,7 +10,7 @@
 use std::mem::offset_of;
 
 use super::block::Damage;
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::PAGE_SIZE;
 use crate::audit::repair::Change;
 use crate::container::dmp::{Body, DumpFile, RangesBody};
@@ -44,7 +44,7 @@ struct Wrong {
     severity: Severity,
     expected: String,
     found: String,
-    debugger: Option<&'static str>,
+    debugger: Option<Said>,
     /// The bytes that mend it.
     new: Option<Vec<u8>>,
 }

@@ -88,8 +88,8 @@ fn found(dump: &DumpFile, read: &PhysicalMemory, hidden: &[String]) -> Option<Fi
             FieldId::RequiredDumpSpace,
             Severity::Broken,
             format!("{size:#x}, the size of the file"),
-            Some(match hidden {
-                [] => words::PAGE_MISSING,
+            Some(match (hidden, first) {
+                ([], Some(pfn)) => words::PAGE_ALONE.behind_page(pfn),
                 _ => words::PARTIALLY,
             }),
             Mend::Yes,

@@ -1,6 +1,6 @@
 //! What the header and the body say without any memory being understood.
 
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::container::dmp::{Body, BodyGuess, DumpFile, Problem, ProblemKind};
 use crate::error::Place;
 use crate::format::dump_values::{
@@ -44,7 +44,7 @@ pub(super) const MAX_PROCESSORS: u64 = 2048;
 const MACHINES: [u32; 5] = [MACHINE_X86, 0x1c4, 0x200, MACHINE_X64, MACHINE_ARM64];
 
 /// What a machine that is not the dump's makes of it.
-pub(super) fn other_machine(found: Option<u64>) -> (Severity, &'static str) {
+pub(super) fn other_machine(found: Option<u64>) -> (Severity, Said) {
     let is_known = MACHINES
         .iter()
         .any(|known| found == Some(u64::from(*known)));
@@ -93,7 +93,7 @@ pub(super) fn field_finding(
     id: FieldId,
     severity: Severity,
     expected: impl Into<String>,
-    debugger: Option<&'static str>,
+    debugger: Option<Said>,
     mend: Mend,
 ) -> Finding {
     let field = dump.width.field(id);
@@ -114,7 +114,7 @@ impl Checker<'_> {
         id: FieldId,
         severity: Severity,
         expected: impl Into<String>,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
         mend: Mend,
     ) -> Finding {
         field_finding(self.dump, id, severity, expected, debugger, mend)
@@ -156,7 +156,7 @@ impl Checker<'_> {
             // Types of files, whose body is not here.
             (Some(2 | 4 | 5 | 6), Body::Unknown) => refused(words::CORRUPT_FILE),
             (Some(4), Body::Triage(body)) if !body.finished => refused(words::CORRUPT_FILE),
-            (Some(8..=10), Body::Unknown) => refused(words::SIGNATURE),
+            (Some(8..=10), Body::Unknown) => refused(words::NO_RANGES),
             (Some(1..=2 | 4..=6 | 8..=10), _) => self.other_body(&expected, mend.clone()),
             (Some(_), _) => refused(words::SIGNATURE),
         }
@@ -248,7 +248,7 @@ impl Checker<'_> {
             | ProblemKind::Overlap => (
                 Severity::Broken,
                 Some(words::PARTIALLY),
-                Mend::No("which frame each page is; --from the original core"),
+                Mend::FromCore("which frame each page is"),
             ),
             ProblemKind::TriagePart => (
                 Severity::Broken,

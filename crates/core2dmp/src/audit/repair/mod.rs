@@ -26,6 +26,7 @@ use crate::format::dump_values::{SIGNATURE, VALID_DUMP32, VALID_DUMP64};
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::image::Image;
 use crate::memory::Backing;
+use crate::memory::Frames;
 use crate::source::read_exact_at;
 use crate::windows::Windows;
 
@@ -188,10 +189,7 @@ fn mend_field(dump: &DumpFile, finding: &Finding, ideal: Option<&Plan>) -> Optio
         }
         FieldId::NumberOfPages => {
             let runs = dump.runs();
-            number(
-                runs.iter()
-                    .fold(0, |sum: u64, run| sum.saturating_add(run.count)),
-            )
+            number(Frames::total(&runs))
         }
         FieldId::NumberOfRuns => match fitting_runs(dump) {
             Some(fit) => number(fit),

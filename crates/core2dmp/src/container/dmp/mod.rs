@@ -9,8 +9,8 @@
 //! [`Problem`]s. As a container a dump gives its memory; the processors' registers are in that memory, and the
 //! dump's header is one more source of facts.
 //!
-//! See docs/formats/dmp.md, and [`crate::format::dump64`], [`crate::format::bitmap`], [`crate::format::rdmp`] and
-//! [`crate::format::triage`] for the sources.
+//! See docs/formats/dmp.md, and `format/dump64.rs`, `format/bitmap.rs`, `format/rdmp.rs` and
+//! `format/triage.rs` for the sources.
 
 mod bitmap;
 mod body;

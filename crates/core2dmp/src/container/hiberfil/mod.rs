@@ -6,7 +6,7 @@
 //! page number --> block of 16 pages --Xpress--> pages        when somebody wants one
 //! ```
 //!
-//! What was free is not in the file: it is absent. See docs/formats/hiberfil.md, and [`crate::format::hiberfil`] for the
+//! What was free is not in the file: it is absent. See docs/formats/hiberfil.md, and `format/hiberfil.rs` for the
 //! sources.
 
 mod blocks;
@@ -23,7 +23,7 @@ use self::state::State;
 use super::salvage::Salvage;
 use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Remedy, Result};
 use crate::format::hiberfil::{
     LENGTH_SELF, NEW_HEADERS, NEW_HEADERS_UNKNOWN, NewHeader, signature,
 };
@@ -226,7 +226,7 @@ impl Reading<'_> {
             return Err(Error::NoMemory {
                 what: "this hibernation file",
                 found: format!("zeros stand where its pages should ({})", state.name()),
-                advice: CONSUMED,
+                remedy: Remedy::TakeWhileHibernated,
             });
         }
         let first = sets.iter().map(|set| set.offset).min().unwrap_or(0);
@@ -239,7 +239,7 @@ impl Reading<'_> {
             Err(Error::NoMemory {
                 what: "this hibernation file",
                 found,
-                advice: CONSUMED,
+                remedy: Remedy::TakeWhileHibernated,
             })
         };
         let Some((start, wide)) = runs::find_chain(self.source, 0) else {
@@ -266,6 +266,3 @@ impl Reading<'_> {
         Ok((index, wide, start / PAGE_SIZE))
     }
 }
-
-/// The second line where nothing is left.
-const CONSUMED: &str = "Windows wipes the file when it resumes, and a machine that never hibernated has an empty one: take it while the machine hibernates, or use a dump of the running guest; --salvage reads pages that a wiped header left behind";

@@ -9,7 +9,7 @@
 //! Older states (`.vsv`, `.bin`, virtual machines up to version 5.0) have other keys that nobody describes; they
 //! are refused by name.
 //!
-//! See docs/formats/hyperv.md, and [`crate::format::hyperv`] for the sources.
+//! See docs/formats/hyperv.md, and `format/hyperv.rs` for the sources.
 
 mod cpus;
 mod memory;

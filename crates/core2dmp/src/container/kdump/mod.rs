@@ -10,7 +10,7 @@
 //! Page descriptors stay in the file and are read when a page is: a terabyte's take 6 GiB. Frames that
 //! makedumpfile left out are absent.
 //!
-//! See docs/formats/kdump.md, and [`crate::format::kdump`] for the sources.
+//! See docs/formats/kdump.md, and `format/kdump.rs` for the sources.
 
 mod bitmap;
 mod decompress;

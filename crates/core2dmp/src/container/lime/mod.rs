@@ -5,7 +5,7 @@
 //! header | Snappy stream | length | header | Snappy stream | ...   AVML:  decoded when somebody reads
 //! ```
 //!
-//! See docs/formats/lime.md, and [`crate::format::lime`] for the sources.
+//! See docs/formats/lime.md, and `format/lime.rs` for the sources.
 
 mod avml;
 

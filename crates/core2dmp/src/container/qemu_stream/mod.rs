@@ -8,7 +8,7 @@
 //!                                     +-> runs of frames
 //! ```
 //!
-//! See docs/formats/qemu-stream.md, and [`crate::format::qemu_stream`] for the sources.
+//! See docs/formats/qemu-stream.md, and `format/qemu_stream.rs` for the sources.
 
 mod config;
 mod cpus;

@@ -6,9 +6,9 @@
 //! .vmem          frames, one region behind the other, and nothing else
 //! ```
 //!
-//! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`hole_of_vmem`].
+//! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`crate::open`].
 //!
-//! See docs/formats/vmware.md, and [`crate::format::vmware`] for the sources.
+//! See docs/formats/vmware.md, and `format/vmware.rs` for the sources.
 
 mod cpus;
 mod memory;
@@ -20,29 +20,12 @@ use self::memory::MemoryTags;
 use self::tags::{State, is_state};
 use super::salvage::Salvage;
 use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
-use crate::address::{PAGE_SIZE, Pfn};
 use crate::error::{Error, Place, Result};
-use crate::memory::{Frames, PhysicalMemory};
+use crate::memory::PhysicalMemory;
 use crate::source::{ReadAt, fill_at};
 
 pub(super) const TITLE: &str = "VMware saved state or snapshot";
 pub(super) const MAGICS: &[&[u8]] = crate::format::vmware::MAGICS;
-
-/// Frames below 4 GiB that VMware gives no RAM: 3 GiB to 4 GiB, in every state with regions that was described.
-pub const USUAL_HOLE: Frames = Frames::between(Pfn::new(0xc_0000), Pfn::new(0x10_0000));
-
-/// The hole with which a `.vmem` of so many bytes is opened when its state is lost.
-///
-/// What stands in the file behind the first 3 GiB then lies at 4 GiB and above. A smaller file has no hole.
-/// It is a habit of VMware and not a fact of the file: say so, with [`HOLE_WARNING`].
-#[must_use]
-pub fn hole_of_vmem(bytes: u64) -> Option<Frames> {
-    (bytes > USUAL_HOLE.first.get().saturating_mul(PAGE_SIZE)).then_some(USUAL_HOLE)
-}
-
-/// What a user has to know of memory that was opened with [`USUAL_HOLE`].
-pub const HOLE_WARNING: &str = "a .vmem without its .vmss or .vmsn: what stands behind 3 GiB in the file is taken for \
-                                memory at 4 GiB and above, as VMware usually has it";
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
     probe.begins_with(MAGICS)

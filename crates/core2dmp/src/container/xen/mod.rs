@@ -9,7 +9,7 @@
 //! takes no more memory than one of 1 GiB. A core that was cut short has lost that table, which stands last:
 //! see [`salvage`].
 //!
-//! See docs/formats/xen.md, and [`crate::format::xen`] for the sources.
+//! See docs/formats/xen.md, and `format/xen.rs` for the sources.
 
 mod layout;
 mod pages;

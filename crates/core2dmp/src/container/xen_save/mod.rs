@@ -5,7 +5,7 @@
 //!                                                                  -> Xen's context                      -> vCPUs
 //! ```
 //!
-//! See docs/formats/xen-save.md, and [`crate::format::xen_save`] for the sources.
+//! See docs/formats/xen-save.md, and `format/xen_save.rs` for the sources.
 
 mod context;
 mod headers;

@@ -8,6 +8,7 @@
 mod active;
 mod bitmap;
 mod kernel;
+mod loss;
 mod pages;
 
 use std::fmt;
@@ -35,7 +36,7 @@ const PLAUSIBLE_TIMES: u64 = 16;
 /// Which dump is planned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DumpKind {
-    /// Full; a bitmap where a full dump cannot be expressed or would invent what its source left out.
+    /// Full; a bitmap where a full dump cannot be expressed, or would invent what its source left out or lacks.
     #[default]
     Auto,
     /// Type 1: the runs that Windows counts; frames that the container lacks are zeros.
@@ -242,6 +243,11 @@ pub fn plan_with(
     if options.strict && plan.missing.frames > 0 {
         return Err(missing_error(&plan));
     }
+    // What was left out on purpose is no loss.
+    if guest.hints.left_out.is_none() {
+        let loss = loss::warning(guest, runs, &plan.missing);
+        plan.warnings.extend(loss);
+    }
     pages::outside(&mut plan, &patches.pages);
     plan.set_header(&header::build(guest, windows, &plan));
     Ok(plan)
@@ -249,9 +255,7 @@ pub fn plan_with(
 
 /// Whether zeros for what is missing can be meant: a guest that counts 2^52 frames would fill any disk.
 fn plausible(guest: &Guest, runs: &[Frames]) -> Result<()> {
-    let counted = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let counted = Frames::total(runs);
     let held = guest.memory.frame_count();
     if counted.saturating_mul(PAGE_SIZE) > PLAUSIBLE_BYTES
         && counted > held.saturating_mul(PLAUSIBLE_TIMES)
@@ -277,13 +281,17 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
                     LeftOut::Some => (DUMP_TYPE_BITMAP_FULL, "some of the memory"),
                 };
                 let why = format!(
-                    "the source holds {what}: a bitmap dump, in which the rest is absent; --type full writes zeros for it"
+                    "the source holds {what}: a bitmap dump, in which the rest is absent; a full dump would hold zeros for it"
                 );
                 return (kind, Some(why));
             }
             if let Err(error) = plausible(guest, runs) {
                 let why = format!("a bitmap dump, in which what is missing is absent: {error}");
                 return (DUMP_TYPE_BITMAP_FULL, Some(why));
+            }
+            if loss::is_large(loss::missing(guest, runs), loss::counted(runs)) {
+                let why = "a bitmap dump, in which what is missing is absent; --type full writes zeros for it";
+                return (DUMP_TYPE_BITMAP_FULL, Some(why.to_owned()));
             }
             let limit = most_runs(windows);
             if runs.len() <= limit {
@@ -379,10 +387,7 @@ fn start(
 fn missing_error(plan: &Plan) -> Error {
     Error::FramesMissing {
         missing: plan.missing.frames,
-        total: plan
-            .runs
-            .iter()
-            .fold(0, |sum, run| sum.saturating_add(run.count)),
+        total: Frames::total(&plan.runs),
         first: plan
             .missing
             .ranges

@@ -4,7 +4,8 @@
 //! vCPU CR3 ----+
 //! header ------+    maps KUSER_SHARED_DATA and a kernel's image?    ---> found: all of them, weighed (rivals)
 //! low stub ----+    else, if nothing was found: an image alone?     --->
-//! scan --------+    else: a kernel without its header page?         --->
+//! scan --------+    else: a guest record's page where it says?      --->
+//!                   else: a kernel without its header page?         --->
 //! ```
 //!
 //! Each candidate is verified by what it maps, and no single page decides: KUSER_SHARED_DATA may be missing where the
@@ -21,13 +22,14 @@ mod rivals;
 mod sources;
 
 use super::fact::Source;
+use super::guest_record;
 use super::kernel::{self, KernelImage};
-use super::kuser::Kuser;
-use crate::address::{Gpa, Gva};
+use super::kuser::{self, Kuser};
+use crate::address::{Gpa, Gva, Pfn};
 use crate::container::Guest;
 use crate::error::Attempt;
-use crate::memory::PhysicalMemory;
-use crate::paging::{AddressSpace, PagingMode, ScanBudget};
+use crate::memory::{Frames, MemoryError, PhysicalMemory};
+use crate::paging::{AddressSpace, PagingMode, ScanBudget, TranslateError};
 
 pub use rivals::Rival;
 
@@ -71,6 +73,15 @@ pub(super) struct Found {
     pub(super) rivals: Vec<Rival>,
 }
 
+/// That nothing was found.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// What was tried.
+    pub(super) tried: Vec<Attempt>,
+    /// A physical address behind all memory, to which page tables lead.
+    pub(super) beyond: Option<Gpa>,
+}
+
 /// What may be a root.
 #[derive(Debug, Clone)]
 struct Candidate {
@@ -89,21 +100,29 @@ impl Candidate {
 /// Finds the root and the kernel; `Err` lists what was tried.
 ///
 /// `wanted` is the base of a kernel, or its root: everything is searched for it.
-pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Vec<Attempt>> {
+pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Failed> {
     let mut search = Search::new(&guest.memory);
     search.vcpus(&guest.cpus);
     search.headers(&guest.hints.headers);
     let is_led = !search.found.is_empty();
     search.low_stub();
-    // Who has the word of a vCPU or a dump's header looks where System's tables of every Windows are, and no further.
-    search.scan(!is_led || wanted.is_some());
+    // With the word of a vCPU or a header, and in a dump, the search goes no further than where every Windows has
+    // System's tables: a dump is of one boot, and may have hundreds of GiB.
+    let is_one_boot = is_led || guest.container.format == "dmp";
+    search.scan(!is_one_boot || wanted.is_some());
+    if search.found.is_empty() {
+        search.records();
+    }
     if search.found.is_empty() {
         search.without_kuser();
     }
     if search.found.is_empty() {
         search.without_header();
     }
-    rivals::weigh(search.found, wanted).ok_or(search.tried)
+    rivals::weigh(search.found, wanted).ok_or(Failed {
+        tried: search.tried,
+        beyond: search.beyond,
+    })
 }
 
 /// What scans of address spaces may still cost, for one kind of candidates.
@@ -117,6 +136,7 @@ struct Search<'m> {
     tried: Vec<Attempt>,
     found: Vec<Root>,
     compared: usize,
+    beyond: Option<Gpa>,
     vcpus: Budget,
     others: Budget,
     /// They map no `KUSER_SHARED_DATA`.
@@ -136,6 +156,7 @@ impl<'m> Search<'m> {
             tried: Vec::new(),
             found: Vec::new(),
             compared: 0,
+            beyond: None,
             vcpus: budget(),
             others: budget(),
             without_kuser: Vec::new(),
@@ -161,6 +182,7 @@ impl<'m> Search<'m> {
                 space.root().get(),
                 &format!("{mode:?}: {why}"),
             );
+            self.beyond = self.beyond.or_else(|| beyond(&space));
             keep(&mut self.without_kuser, candidate);
             return false;
         }
@@ -277,6 +299,42 @@ impl<'m> Search<'m> {
         }
     }
 
+    /// What a driver in the guest left for the host. Its page being mapped where it says takes the place of
+    /// `KUSER_SHARED_DATA`, which may be destroyed.
+    fn records(&mut self) {
+        let everything = Frames::between(Pfn::new(0), Pfn::END);
+        for record in guest_record::search(self.memory, everything).records {
+            for (gpa, modes) in record.roots() {
+                for mode in modes {
+                    let near = record.kernel_hint().filter(|gva| mode.is_kernel(*gva));
+                    let candidate = Candidate {
+                        gpa,
+                        mode,
+                        source: Source::Header {
+                            origin: format!("guest record at {}", record.gpa),
+                            field: "DirectoryTableBase",
+                        },
+                        hints: near
+                            .map(|gva| EntryHint {
+                                gva,
+                                what: "the record's debugger block",
+                            })
+                            .into_iter()
+                            .collect(),
+                    };
+                    let space = self.space(&candidate);
+                    if !record.is_mapped(&space) {
+                        let why = format!("{mode:?}: the record's page is not mapped");
+                        self.fail(&candidate.source, gpa.get(), &why);
+                    } else if let Some(kernel) = self.image(&candidate, &space) {
+                        self.add(candidate, &space, kernel);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
     /// What has no `KUSER_SHARED_DATA`, but the image of a kernel.
     fn without_kuser(&mut self) {
         for candidate in std::mem::take(&mut self.without_kuser) {
@@ -320,6 +378,20 @@ fn keep(kept: &mut Vec<Candidate>, candidate: Candidate) {
     if kept.len() < MAX_KEPT {
         kept.push(candidate);
     }
+}
+
+/// Where the tables lead to behind the end of the memory, on the way to `KUSER_SHARED_DATA`.
+fn beyond(space: &AddressSpace<'_>) -> Option<Gpa> {
+    let end = space.memory().runs().last()?.frames.end();
+    let gpa = match space.translate(kuser::address(space.mode().is_64bit())) {
+        Ok(mapping) => mapping.gpa,
+        Err(TranslateError::Table {
+            source: MemoryError::Absent { gpa },
+            ..
+        }) if gpa.page_start() != space.root() => gpa,
+        Err(_) => return None,
+    };
+    (gpa.pfn() >= end).then_some(gpa)
 }
 
 fn system_time(space: &AddressSpace<'_>) -> Option<u64> {

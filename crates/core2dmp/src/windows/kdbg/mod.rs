@@ -17,6 +17,7 @@ mod plaintext;
 use std::ops::ControlFlow;
 
 use super::fact::{Fact, Source};
+use super::guest_record::GuestRecord;
 use super::headers::GuestHeader;
 use super::pe::{PeImage, Section};
 use super::rebuild::RebuiltField;
@@ -194,6 +195,42 @@ pub(super) fn find(
         }
     }
     Err(tried)
+}
+
+/// The decoded block of a guest record of this boot, where Windows has its own.
+pub(super) fn from_records(
+    space: &AddressSpace<'_>,
+    image: &PeImage,
+    records: &[GuestRecord],
+) -> Result<Fact<DebuggerData>, Attempt> {
+    let confirmed = records.iter().filter(|record| record.is_confirmed());
+    let found = confirmed.clone().find_map(|record| {
+        let block = record.block.as_ref()?;
+        let size = check_head(space.mode(), image.base, block.bytes.get(..0x20)?)?;
+        let bytes = block.bytes.get(..usize::try_from(size).ok()?)?.to_vec();
+        let gva = space.mode().canonical(block.gva?)?;
+        space.bytes(gva, bytes.len()).ok()?;
+        let data = DebuggerData {
+            gva,
+            bytes,
+            encoding: None,
+            rebuilt: Vec::new(),
+            is_64bit: space.mode().is_64bit(),
+        };
+        let source = Source::Header {
+            origin: format!("guest record at {}", record.gpa),
+            field: "debugger block",
+        };
+        Some(Fact::new(data, source))
+    });
+    found.ok_or_else(|| Attempt {
+        way: "guest records".to_owned(),
+        outcome: format!(
+            "{} of {} are of this boot, none has the block",
+            confirmed.count(),
+            records.len()
+        ),
+    })
 }
 
 /// The block that a header leads to: a decoded copy (fwcfg keeps its address in the first parameter), which

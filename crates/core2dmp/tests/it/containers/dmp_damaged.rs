@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use core2dmp::container::dmp::{Body, BodyGuess, DumpFile, ProblemKind};
 use core2dmp::container::{self, OpenOptions};
-use core2dmp::format::header_fields::HeaderWidth;
+use core2dmp::header::HeaderWidth;
 use core2dmp::memory::PhysicalMemory;
 use core2dmp::source::{FileSource, ReadAt};
 use core2dmp_synth::dump::{self, Dump, Ranges};

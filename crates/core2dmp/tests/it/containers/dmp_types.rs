@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use core2dmp::container::dmp::{Body, BodyGuess, DumpFile};
 use core2dmp::container::{self, OpenOptions};
-use core2dmp::format::header_fields::HeaderWidth;
+use core2dmp::header::HeaderWidth;
 use core2dmp::windows;
 use core2dmp_synth::dump::{self, Dump, Ranges};
 use core2dmp_synth::{Guest, GuestSpec};

@@ -11,7 +11,7 @@ use core2dmp::address::Gpa;
 use core2dmp::container::dmp::{BodyGuess, DumpFile};
 use core2dmp::container::{self, OpenOptions};
 use core2dmp::dump::{self, DumpKind, PlanOptions};
-use core2dmp::error::Error;
+use core2dmp::error::{Error, Remedy};
 use core2dmp::windows;
 use core2dmp::write::{self, Silent};
 use core2dmp_synth::dump::{self as encoder, Dump, Ranges};
@@ -129,7 +129,7 @@ fn a_full_dump_that_was_asked_for_is_not_replaced() {
             limit: 42
         }
     ));
-    assert!(error.hint().unwrap().contains("--type bitmap"));
+    assert!(error.remedy() == Some(Remedy::MakeBitmap));
 }
 
 #[test]

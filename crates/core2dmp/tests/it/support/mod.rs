@@ -1,5 +1,6 @@
 //! What several tests share: opening, comparing, breaking.
 
+pub(crate) mod absent;
 pub(crate) mod bad;
 pub(crate) mod cases;
 pub(crate) mod containers;

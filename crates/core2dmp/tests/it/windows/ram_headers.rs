@@ -11,7 +11,7 @@
 
 use core2dmp::address::Gpa;
 use core2dmp::audit::{FieldFact, field_facts};
-use core2dmp::format::header_fields::{FieldId, FieldValue};
+use core2dmp::header::{FieldId, FieldValue};
 use core2dmp::windows::{
     ContextPolicy, GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, IdentifyOptions, Source,
 };
