@@ -39,6 +39,12 @@ pub(crate) const KI_BUGCHECK_DATA: usize = 0x88;
 pub const MM_PFN_DATABASE: usize = 0xc0;
 /// Address of the text such as "19041.1.amd64fre.vb_release.191206-1406" (5.1 and later).
 pub(crate) const NT_BUILD_LAB: usize = 0x208;
+/// A pointer to the list of unloaded drivers.
+pub(crate) const MM_UNLOADED_DRIVERS: usize = 0x220;
+/// A pointer to the index of the last of them.
+pub(crate) const MM_LAST_UNLOADED_DRIVER: usize = 0x228;
+/// Address of the text such as "Service Pack 1".
+pub(crate) const CM_NT_CSD_VERSION: usize = 0x268;
 /// Address of the array of pointers to PRCBs.
 pub(crate) const KI_PROCESSOR_BLOCK: usize = 0x218;
 /// Address of the pointer to the physical memory descriptor.

@@ -157,6 +157,14 @@ pub enum Source {
     Rule(&'static str),
 }
 
+impl Source {
+    /// Whether it is the process object of System.
+    #[must_use]
+    pub const fn is_system(&self) -> bool {
+        matches!(self, Self::SystemProcess(_))
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,7 @@
 //! The header against the memory behind it.
 
 use super::structure::{field_finding, other_machine, show};
+use super::walk::root_is_lost;
 use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::container::Guest;
@@ -147,6 +148,9 @@ impl Judge<'_> {
                 Some(words::NO_ROOT),
             ));
         };
+        if root_is_lost(self.dump, self.guest, self.windows) {
+            return None;
+        }
         let memory = &self.guest.memory;
         let here = self.windows.space(memory).translate(base).ok();
         // No debugger walks five levels.

@@ -19,6 +19,7 @@ mod ranges;
 mod runs;
 mod space;
 mod structure;
+mod walk;
 pub(super) mod words;
 
 use std::collections::HashSet;
@@ -96,6 +97,8 @@ pub struct CheckReport {
     pub windows: Result<Windows, Error>,
     /// What mends findings that are no field of the header.
     pub(super) changes: Vec<Change>,
+    /// Whether the debugger data block is not in the file, so that no other may be put in its place.
+    pub(super) lost_block: bool,
 }
 
 impl CheckReport {
@@ -121,9 +124,15 @@ pub fn check(dump: &DumpFile) -> CheckReport {
         return proven.report();
     }
     let block = block_of(dump, &guest, &windows);
+    let walked = match &windows {
+        Ok(windows) => walk::walk(dump, &guest, windows),
+        Err(_) => walk::from_header(dump, &guest),
+    };
     // Where both speak of a field, the memory knows what should stand there.
     let mut findings = match &windows {
         Ok(windows) => memory::findings(dump, &guest, windows),
+        // What is missing is no wrong value.
+        Err(_) if !walked.findings.is_empty() => Vec::new(),
         Err(error) => memory::nothing_found(dump, &guest, error)
             .into_iter()
             .collect(),
@@ -141,6 +150,10 @@ pub fn check(dump: &DumpFile) -> CheckReport {
     }
     let damages = ranges.into_iter().chain(block);
     findings.extend(damages.map(|damage| damage.finding));
+    if walked.lost_block {
+        findings.retain(|finding| !UNKNOWN_WITHOUT_THE_BLOCK.contains(&finding.field));
+    }
+    findings.extend(walked.findings);
     if windows.is_err() {
         findings.iter_mut().for_each(needs_memory);
     }
@@ -155,6 +168,7 @@ pub fn check(dump: &DumpFile) -> CheckReport {
         findings,
         windows,
         changes,
+        lost_block: walked.lost_block,
     }
 }
 
@@ -183,6 +197,17 @@ fn needs_memory(finding: &mut Finding) {
 /// Fields that a damaged debugger data block makes look wrong.
 const BLAMED_ON_THE_BLOCK: [&str; 3] = [
     "DirectoryTableBase",
+    "PsLoadedModuleList",
+    "PsActiveProcessHead",
+];
+
+/// What only the debugger data block, or the page tables that lead to it, can tell to be wrong.
+const UNKNOWN_WITHOUT_THE_BLOCK: [&str; 7] = [
+    "DirectoryTableBase",
+    "KdDebuggerDataBlock",
+    "KDBG in memory",
+    "KDBG.KiProcessorBlock",
+    "KDBG.OffsetPrcbProcStateContext",
     "PsLoadedModuleList",
     "PsActiveProcessHead",
 ];

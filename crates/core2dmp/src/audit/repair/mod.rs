@@ -132,7 +132,9 @@ fn mend(dump: &DumpFile, report: &CheckReport) -> Vec<Change> {
             );
         }
     }
-    if let (Some((plan, pages)), Ok(windows)) = (&ideal, &report.windows) {
+    // Nothing is put where the file lacks a page.
+    if let (Some((plan, pages)), Ok(windows), false) = (&ideal, &report.windows, report.lost_block)
+    {
         changes.extend(mend_memory(dump, windows, plan, pages));
     }
     changes

@@ -101,7 +101,20 @@ pub(super) fn counted(
             Source::Export(name),
         ))
     };
-    kuser.active_processors().or_else(exported)
+    let most = most(space.mode());
+    kuser
+        .active_processors()
+        .or_else(exported)
+        .filter(|count| count.value <= most)
+}
+
+/// Processors that a system has at most.
+const fn most(mode: PagingMode) -> u32 {
+    if mode.is_64bit() {
+        MAX_PROCESSORS.0
+    } else {
+        MAX_PROCESSORS.1
+    }
 }
 
 /// Where things are in a PRCB.
@@ -214,11 +227,7 @@ impl Reader<'_, '_> {
 
     /// The processors that the array points to.
     fn pointers(&self) -> (Vec<Processor>, Vec<String>) {
-        let limit = if self.space.mode().is_64bit() {
-            MAX_PROCESSORS.0
-        } else {
-            MAX_PROCESSORS.1
-        };
+        let limit = most(self.space.mode());
         let mut processors = Vec::new();
         let mut warnings = Vec::new();
         for number in 0..limit {

@@ -2,6 +2,7 @@
 
 mod check;
 mod microsoft;
+mod missing_pages;
 mod osr_thread;
 mod repair;
 mod space;

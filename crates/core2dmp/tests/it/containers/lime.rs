@@ -169,20 +169,20 @@ fn cut_at_every_border() {
         (
             32,
             SECOND,
-            "the rest of a range, and what stood behind it",
+            "the rest of a range, and what followed it",
             0,
         ),
         (
             32 + 0x1800,
             SECOND,
-            "the rest of a range, and what stood behind it",
+            "the rest of a range, and what followed it",
             2,
         ),
         (SECOND + 31, SECOND + 32, "the header of a range", 0xa0),
         (
             lime.len() - 1,
             lime.len(),
-            "the rest of a range, and what stood behind it",
+            "the rest of a range, and what followed it",
             0xa0 + 0x1340,
         ),
     ] {

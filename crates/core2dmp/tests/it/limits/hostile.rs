@@ -223,13 +223,13 @@ fn what_ballooning_may_take_is_planned() {
     put_run(&mut guest, sixty_four_gib);
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
-    let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
+    let full = PlanOptions::default().kind(DumpKind::Full);
+    let plan = dump::plan(&opened, &windows, &full).unwrap();
     assert_eq!(plan.image.size(), 0x2000 + (64 << 30));
     // The same count is too much by a frame.
     put_run(&mut guest, sixty_four_gib + 1);
     let opened = crate::support::grown::opened(&guest);
     let windows = identify(&opened).unwrap();
-    let full = PlanOptions::default().kind(DumpKind::Full);
     assert!(dump::plan(&opened, &windows, &full).is_err());
     // By itself it becomes a bitmap, and says why.
     let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();

@@ -11,6 +11,7 @@ pub(crate) fn take(guest: &mut Guest, pfn: u64) {
     });
     let runs = runs.filter(|(first, end)| first < end);
     guest.present = runs.map(|(first, end)| (first, end - first)).collect();
+    guest.expected.missing.push((pfn, 1));
 }
 
 /// The frame of a kernel address.
