@@ -99,7 +99,7 @@ pub(super) fn row(id: FieldId) -> Judged {
             "0xF is a free build, 0xC a checked one; others are not read"),
         Id::MinorVersion => judged(System, All, |w, _| told(w.version.build.as_ref(), u64::from), unless_zero,
             "any build except 0 opens; the debugger shows it"),
-        Id::DirectoryTableBase => judged(System, All, |w, _| told(Some(&w.dtb), Gpa::get), unless_zero,
+        Id::DirectoryTableBase => judged(System, All, page_tables, unless_zero,
             "the page tables: another boot's, or another process'; a stale value opens, with PARTIALLY CORRUPT"),
         Id::PfnDataBase => judged(FrameDatabase, All, |w, _| told(w.pfn_database.as_ref(), Gva::get), misleads,
             "the debugger takes it from KDBG; differing values are a mark of another boot"),
@@ -202,6 +202,20 @@ fn body(_: &Windows, _: &Plan) -> Told {
 
 fn runs(windows: &Windows, _: &Plan) -> Told {
     plain(windows.runs.source.to_string())
+}
+
+fn page_tables(windows: &Windows, plan: &Plan) -> Told {
+    let (source, rejected) = told(Some(&windows.dtb), Gpa::get);
+    match plan.four_levels {
+        Some(_) => {
+            let pml5 = windows.dtb.value;
+            (
+                format!("the kernel's entry of the PML5 at {pml5} ({source})"),
+                rejected,
+            )
+        }
+        None => (source, rejected),
+    }
 }
 
 fn version_block(windows: &Windows, _: &Plan) -> Told {

@@ -67,7 +67,9 @@ impl Facts<'_> {
         if let Some(build) = value(windows.version.build.as_ref()) {
             header.minor_version.set(build);
         }
-        header.directory_table_base.set(windows.dtb.value.get());
+        let four_levels = windows.four_levels(&self.guest.memory);
+        let root = four_levels.unwrap_or(windows.dtb.value);
+        header.directory_table_base.set(root.get());
         if let Some(pfn_database) = value(windows.pfn_database.as_ref()) {
             header.pfn_database.set(pfn_database.get());
         }

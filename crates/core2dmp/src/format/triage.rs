@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Sources: the names are those of rizin's `dmp64` reader; offsets checked against triage dumps that Windows 10
-//! (19041, x64) and 11 (22000, ARM64) wrote, where every part stands where its field says. The 64-bit layout only:
-//! of the 32-bit block, at 0x1000, the first fields have the same places, and no real one was at hand.
+//! (19041, x64) and 11 (22000, ARM64) wrote, where every part is where its field says. The 32-bit block, at 0x1000, is
+//! that of a dump of x86 which dbgeng 10.0.29507 wrote (`.dump /m`).
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -60,10 +60,28 @@ pub(crate) struct TriageHeader64 {
     pub(crate) data_blocks_count: U32,
 }
 
+/// What follows in a 32-bit dump.
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct TriageHeader32 {
+    pub shared: TriageHeader,
+    /// Address of the first byte of the call stack.
+    pub top_of_stack: U32,
+    pub data_page_address: U32,
+    pub data_page_offset: U32,
+    pub data_page_size: U32,
+    pub debugger_data_offset: U32,
+    pub debugger_data_size: U32,
+    pub data_blocks_offset: U32,
+    pub data_blocks_count: U32,
+}
+
 const _: () = {
     use core::mem::{offset_of, size_of};
     assert!(size_of::<TriageHeader>() == 0x48);
     assert!(offset_of!(TriageHeader64, data_page_address) == 0x60);
     assert!(offset_of!(TriageHeader64, debugger_data_offset) == 0x70);
     assert!(size_of::<TriageHeader64>() == 0x80);
+    assert!(offset_of!(TriageHeader32, debugger_data_offset) == 0x58);
+    assert!(size_of::<TriageHeader32>() == 0x68);
 };

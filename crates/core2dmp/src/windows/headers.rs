@@ -23,7 +23,7 @@ use crate::format::dump_values::{MACHINE_ARM64, MACHINE_X64, MACHINE_X86};
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::nt::ram_header;
 use crate::memory::{Frames, PhysicalMemory};
-use crate::paging::AddressSpace;
+use crate::paging::{AddressSpace, PagingMode};
 
 /// Headers that are kept; more are counted by nobody but a hostile guest.
 const MAX_HEADERS: usize = 64;
@@ -337,9 +337,17 @@ fn contradictions(
     }
     let base = kernel.image.base;
     let dtb = header.number(FieldId::DirectoryTableBase).unwrap_or(0);
-    let own = AddressSpace::new(space.memory(), mode, Gpa::new(dtb));
-    let here = space.translate(base).ok();
-    if here.is_none() || own.translate(base).ok() != here {
+    let here = space.translate(base).ok().map(|mapping| mapping.gpa);
+    let maps = |mode| {
+        let own = AddressSpace::new(space.memory(), mode, Gpa::new(dtb));
+        own.translate(base).ok().map(|mapping| mapping.gpa) == here
+    };
+    // Of a system with five levels it names the PML4, since no debugger walks five; or the PML5 all the same.
+    let is_either = match mode {
+        PagingMode::X64 | PagingMode::X64La57 => maps(PagingMode::X64) || maps(PagingMode::X64La57),
+        mode => maps(mode),
+    };
+    if here.is_none() || !is_either {
         found.push(format!(
             "its page tables at {dtb:#x} do not map this kernel"
         ));

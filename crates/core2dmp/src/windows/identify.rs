@@ -22,7 +22,7 @@ use crate::container::Guest;
 use crate::error::{Attempt, Error, Result};
 use crate::format::header_fields::FieldId;
 use crate::format::kdbg::{MM_PFN_DATABASE, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST};
-use crate::paging::AddressSpace;
+use crate::paging::{AddressSpace, PagingMode};
 
 /// What the caller adds to the search.
 #[derive(Debug, Clone, Default)]
@@ -234,10 +234,17 @@ impl Collector<'_, '_> {
         let troubles = [modules_broken, processes_broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
         self.warnings.extend(started.warnings);
+        let (mode, dtb) = match five_levels(space, kernel.image.base, &processes) {
+            Some(dtb) => (PagingMode::X64La57, dtb),
+            None => {
+                let dtb = system_root(space, kernel.image.base, &processes, root, source);
+                (space.mode(), dtb)
+            }
+        };
         Ok(Windows {
-            mode: space.mode(),
+            mode,
             root_source: source.clone(),
-            dtb: system_root(space, kernel.image.base, &processes, root, source),
+            dtb,
             pfn_database: self.pfn_database(),
             kernel: whole(kernel, &modules),
             version: self.version(),
@@ -352,6 +359,20 @@ fn whole(kernel: &KernelImage, modules: &[Module]) -> KernelImage {
         kernel.image.size = module.size.min(kernel.image.size);
     }
     kernel
+}
+
+/// System's PML5, if the kernel was found with the PML4 that it names, as in a dump that a debugger opens.
+fn five_levels(space: &AddressSpace<'_>, base: Gva, processes: &[Process]) -> Option<Fact<Gpa>> {
+    let system = processes.iter().find(|process| process.pid == SYSTEM_PID)?;
+    let dtb = Gpa::new(system.dtb & space.mode().root_mask());
+    let place = space.translate(base).ok()?.gpa;
+    let leads = |mode| {
+        let own = AddressSpace::new(space.memory(), mode, dtb).translate(base);
+        own.is_ok_and(|mapping| mapping.gpa == place)
+    };
+    let is_pml5 = space.mode() == PagingMode::X64 && !leads(PagingMode::X64);
+    (is_pml5 && leads(PagingMode::X64La57))
+        .then(|| Fact::new(dtb, Source::SystemProcess(system.eprocess)))
 }
 
 /// System's own page tables rather than those of the process that a vCPU happened to run.

@@ -112,6 +112,9 @@ pub struct Windows {
     pub warnings: Vec<String>,
 }
 
+/// The PML5 entry that addresses of 48 bits in the kernel's half go through.
+const KERNEL_PML5_ENTRY: u64 = 511;
+
 /// Where the processors stood when the memory was taken, and what went wrong: computed once for a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrashState {
@@ -137,6 +140,46 @@ impl Windows {
     #[must_use]
     pub fn space<'m>(&self, memory: &'m PhysicalMemory) -> AddressSpace<'m> {
         AddressSpace::new(memory, self.mode, self.dtb.value)
+    }
+
+    /// Of a system with five levels of page tables the PML4 of the kernel's addresses, which is what a dump's header has
+    /// to name: dbgeng walks four levels from there, whatever CR4 says. `None` for every other system, and where the
+    /// entry is not present.
+    #[must_use]
+    pub fn four_levels(&self, memory: &PhysicalMemory) -> Option<Gpa> {
+        if self.mode != PagingMode::X64La57 {
+            return None;
+        }
+        let entry = self.dtb.value.get() & !0xfff | KERNEL_PML5_ENTRY.wrapping_mul(8);
+        let mut bytes = [0; 8];
+        memory.read(Gpa::new(entry), &mut bytes).ok()?;
+        let entry = u64::from_le_bytes(bytes);
+        (entry & 1 == 1).then(|| Gpa::new(entry & 0x000f_ffff_ffff_f000))
+    }
+
+    /// What a debugger reads that lies under another entry of the PML5 than the kernel's, by name: it cannot be read
+    /// with four levels.
+    #[must_use]
+    pub fn beyond_four_levels(&self) -> Vec<&'static str> {
+        let processors = self
+            .processors
+            .iter()
+            .map(|cpu| ("a control block", cpu.prcb));
+        let all = [
+            ("the kernel", self.kernel.image.base),
+            ("the debugger data block", self.kdbg.value.gva),
+            ("the module list", self.module_list.value),
+            ("the process list", self.process_list.value),
+        ];
+        let beyond = |gva: Gva| gva.get() >> 48 & 0x1ff != KERNEL_PML5_ENTRY;
+        let mut names: Vec<&'static str> = all
+            .into_iter()
+            .chain(processors)
+            .filter(|(_, gva)| self.mode == PagingMode::X64La57 && beyond(*gva))
+            .map(|(name, _)| name)
+            .collect();
+        names.dedup();
+        names
     }
 
     /// Where the processors stood, which of them crashed, and by which exception.

@@ -42,6 +42,7 @@ pub(super) fn findings(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Vec
     findings.extend(judge.runs());
     findings.extend(judge.times());
     findings.extend(judge.build());
+    findings.extend(judge.space());
     findings
 }
 
@@ -132,7 +133,13 @@ impl Judge<'_> {
     fn page_tables(&self) -> Option<Finding> {
         let base = self.windows.kernel.image.base;
         let dtb = self.dump.number(FieldId::DirectoryTableBase);
-        let expected = format!("{} ({})", self.windows.dtb.value, self.windows.dtb.source);
+        let expected = match self.windows.four_levels(&self.guest.memory) {
+            Some(pml4) => format!(
+                "{pml4}, the PML4 of the kernel's addresses: no debugger walks the five levels from {}",
+                self.windows.dtb.value
+            ),
+            None => format!("{} ({})", self.windows.dtb.value, self.windows.dtb.source),
+        };
         let Some(dtb) = dtb.filter(|dtb| *dtb != 0) else {
             return Some(self.field(
                 FieldId::DirectoryTableBase,
@@ -146,7 +153,12 @@ impl Judge<'_> {
         }
         let memory = &self.guest.memory;
         let here = self.windows.space(memory).translate(base).ok();
-        let own = AddressSpace::new(memory, self.windows.mode, Gpa::new(dtb));
+        // No debugger walks five levels.
+        let mode = match self.windows.mode {
+            PagingMode::X64La57 => PagingMode::X64,
+            mode => mode,
+        };
+        let own = AddressSpace::new(memory, mode, Gpa::new(dtb));
         (own.translate(base).ok() != here).then(|| {
             self.field(
                 FieldId::DirectoryTableBase,

@@ -17,6 +17,7 @@ mod processors;
 mod proof;
 mod ranges;
 mod runs;
+mod space;
 mod structure;
 mod walk;
 pub(super) mod words;

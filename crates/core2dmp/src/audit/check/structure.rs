@@ -24,6 +24,7 @@ pub(super) fn findings(dump: &DumpFile) -> Vec<Finding> {
     findings.extend(checker.body());
     findings.extend(checker.exception());
     findings.extend(checker.times());
+    findings.extend(super::space::finding(dump));
     if dump.is_encrypted() {
         findings.push(checker.field(
             FieldId::Attributes,
@@ -237,7 +238,6 @@ impl Checker<'_> {
                 Mend::No("the pages that were cut off; convert the original core"),
             ),
             ProblemKind::SetBits => (Severity::Broken, Some(words::SET_BITS), Mend::Yes),
-            ProblemKind::RequiredSpace => (Severity::Broken, Some(words::PARTIALLY), Mend::Yes),
             // Where the runs are wrong their sum says nothing.
             ProblemKind::PageCount if !self.sum_matters() => return None,
             ProblemKind::PageCount => (Severity::Cosmetic, None, Mend::Yes),
@@ -260,6 +260,7 @@ impl Checker<'_> {
             }
             // Said by `dump_type`, and by the runs' own checks, with what it should be.
             ProblemKind::DumpType
+            | ProblemKind::RequiredSpace
             | ProblemKind::TriageUnfinished
             | ProblemKind::BodyTag
             | ProblemKind::RunCount

@@ -181,7 +181,11 @@ fn mend_field(dump: &DumpFile, finding: &Finding, ideal: Option<&Plan>) -> Optio
             HeaderWidth::Bits64 => VALID_DUMP64.to_vec(),
         }),
         FieldId::DumpType => number(u64::from(dump.guess_body().dump_type()?)),
-        FieldId::RequiredDumpSpace => number(dump.body_end().max(dump.size)),
+        // More than the file has would hide the end of a bitmap dump that was cut.
+        FieldId::RequiredDumpSpace => number(match dump.body {
+            Body::Bitmap(_) | Body::Summary(_) => dump.size,
+            _ => dump.body_end().max(dump.size),
+        }),
         FieldId::NumberOfPages if dump.runs().is_empty() => {
             field.raw(ideal?.header()).map(<[u8]>::to_vec)
         }

@@ -29,6 +29,7 @@ use super::Guest;
 use crate::error::{Error, Place, Result};
 use crate::format::dump_values::ATTRIBUTE_ENCRYPTED;
 use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
+use crate::format::u64_at;
 use crate::memory::{Frames, PhysicalMemory};
 use crate::source::{ReadAt, fill_at};
 
@@ -185,6 +186,24 @@ impl DumpFile {
     #[must_use]
     pub const fn body_end(&self) -> u64 {
         self.end
+    }
+
+    /// File offset behind which today's debugger reads nothing, where `RequiredDumpSpace` makes it less than the file:
+    /// in dumps with a bitmap, which dbgeng 10.0.29507 reads through views of 16 MiB, each as long as that field says
+    /// that the file goes on. `None`: it reads the whole file.
+    #[must_use]
+    pub fn readable_end(&self) -> Option<u64> {
+        const VIEW: u64 = 16 << 20;
+        let field = self.width.field(FieldId::RequiredDumpSpace)?;
+        // Whether it was ever set is nothing that the debugger asks.
+        let space = u64_at(&self.header, field.offset)?;
+        match self.body {
+            Body::Bitmap(_) | Body::Summary(_) if space < self.end.min(self.size) => Some(space),
+            Body::Bitmap(_) if space > self.size && self.size >= VIEW => {
+                Some(self.size & !(VIEW - 1))
+            }
+            _ => None,
+        }
     }
 
     /// Pages that the body should have; 0 where it has none.

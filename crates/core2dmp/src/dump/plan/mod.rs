@@ -15,7 +15,7 @@ use std::fmt;
 
 use super::header;
 use super::patch::{Patch, PatchSet};
-use crate::address::PAGE_SIZE;
+use crate::address::{Gpa, PAGE_SIZE};
 use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
 use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
@@ -143,6 +143,8 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// Where each processor stood, which of them crashed, and by which exception.
     pub crash: CrashState,
+    /// The PML4 that the header names instead of a PML5, which no debugger walks.
+    pub four_levels: Option<Gpa>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -329,6 +331,25 @@ pub(crate) fn describe(
     (plan, patches.pages)
 }
 
+/// What a debugger that walks four levels of page tables does not see of a system with five.
+fn five_levels(guest: &Guest, windows: &Windows) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(pml4) = windows.four_levels(&guest.memory) {
+        warnings.push(format!(
+            "five levels of page tables: WinDbg walks four, so DirectoryTableBase is the PML4 of the kernel's addresses, \
+             {pml4}; user addresses and a change of process (.process) do not work in it"
+        ));
+    }
+    let beyond = windows.beyond_four_levels();
+    if !beyond.is_empty() {
+        warnings.push(format!(
+            "WinDbg cannot read {}: the address needs more than 48 bits",
+            beyond.join(", ")
+        ));
+    }
+    warnings
+}
+
 /// A plan with room for the header and nothing behind it.
 fn start(
     guest: &Guest,
@@ -342,7 +363,7 @@ fn start(
     } else {
         dump32::SIZE as u64
     };
-    let mut warnings = Vec::new();
+    let mut warnings = five_levels(guest, windows);
     let patches = pages::patches(guest, windows, &crash.contexts, &mut warnings);
     let mut plan = Plan {
         image: Image::new(),
@@ -354,6 +375,7 @@ fn start(
         left_out: 0,
         patches: patches.list.clone(),
         crash,
+        four_levels: windows.four_levels(&guest.memory),
         warnings,
     };
     plan.image.set_salvage(options.salvage);

@@ -197,8 +197,13 @@ impl<'m> Search<'m> {
 
     /// The kernel that is known already and that this address space maps, too.
     fn known(&mut self, space: &AddressSpace<'_>) -> Option<usize> {
+        // A dump's header names a PML4 where a system has five levels: one kernel, not two.
+        let same = |mode| {
+            let levels = [PagingMode::X64, PagingMode::X64La57];
+            mode == space.mode() || levels.contains(&mode) && levels.contains(&space.mode())
+        };
         let maps = |root: &Root| {
-            root.mode == space.mode()
+            same(root.mode)
                 && space
                     .translate(root.kernel.image.base)
                     .is_ok_and(|mapping| mapping.gpa == root.place)
@@ -212,9 +217,20 @@ impl<'m> Search<'m> {
 
     /// A root of an earlier boot may map the image of this one, where no boot moves it: the newer clock is right.
     fn newer(&mut self, known: usize, candidate: &Candidate, space: &AddressSpace<'_>) {
-        let Some(root) = self.found.get_mut(known).filter(|root| !root.is_vcpus) else {
+        let Some(root) = self.found.get_mut(known) else {
             return;
         };
+        if root.mode != space.mode() {
+            if space.mode() == PagingMode::X64La57 {
+                root.mode = PagingMode::X64La57;
+                root.gpa = space.root();
+                root.source = candidate.source.clone();
+            }
+            return;
+        }
+        if root.is_vcpus {
+            return;
+        }
         let time = system_time(space);
         if time > root.system_time {
             root.gpa = space.root();

@@ -51,6 +51,16 @@ fn rows_of_dumps_with_ranges() {
     assert_rows(Body::RangesA);
 }
 
+#[test]
+fn rows_of_five_levels_of_page_tables() {
+    assert_rows(Body::Levels5);
+}
+
+#[test]
+fn rows_of_a_bitmap_dump_of_more_than_a_view() {
+    assert_rows(Body::Large64);
+}
+
 /// All types that a guest of this Windows can be dumped as.
 fn assert_all_types_clean(name: &str, guest: &Guest) {
     for (kind, dump) in [

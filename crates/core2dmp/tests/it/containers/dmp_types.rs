@@ -156,7 +156,7 @@ fn a_triage_dump_has_parts_and_no_pages() {
         assert_eq!(body.size_of_dump, file.size);
         assert_eq!(body.drivers as usize, guest.expected.modules.len());
         let wide = guest.expected.arch.is_64();
-        assert_eq!(body.data_blocks, wide.then_some(1));
+        assert_eq!(body.data_blocks, Some(u32::from(wide)));
         let named = |name: &str| body.parts.iter().find(|part| part.name == name);
         if let Some(part) = named("debugger data") {
             let at = usize::try_from(part.offset).unwrap() + 0x10;

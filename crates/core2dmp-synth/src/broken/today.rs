@@ -1,4 +1,5 @@
-//! Dumps of WinDbg since 2022: each field of the header of the ranges, and what today's engine does about it.
+//! What today's engine decides otherwise than the one of 2015: RequiredDumpSpace, five levels of page tables, and each
+//! field of the header of the ranges, and what today's engine does about it.
 //!
 //! Reference: dbgeng 10.0.29507, one field changed at a time.
 
@@ -6,6 +7,20 @@ use super::{Row, table};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[&[Row]] = table! {
+    "page tables of five levels" [Levels5] |case| case.put_u64(0x10, case.guest.expected.dtb)
+        => Broken "DirectoryTableBase" "PARTIALLY CORRUPT" Whole;
+
+    "dump space a byte too large" [Large64] |case| case.add_word(0xfa0, 1)
+        => Broken "RequiredDumpSpace" "" Whole;
+    "dump space too large" [Large64] |case| case.add_word(0xfa0, 1 << 30)
+        => Broken "RequiredDumpSpace" "" Whole;
+    "dump space a byte too small" [Large64] |case| case.add_word(0xfa0, -1)
+        => Broken "RequiredDumpSpace" "" Whole;
+    "dump space 0" [Large64] |case| case.put_u64(0xfa0, 0)
+        => Broken "RequiredDumpSpace" "PARTIALLY CORRUPT" Whole;
+    "dump space PAGE" [Large64] |case| case.unset(0xfa0, 8)
+        => Broken "RequiredDumpSpace" "" Whole;
+
     "ranges marker" [Ranges8 Ranges9 RangesA] |case| case.put_u32(0x2000, 0)
         => Cosmetic "tags of the ranges" "" Whole;
     "ranges tag" [Ranges8 Ranges9 RangesA] |case| case.put(0x2004, b"XDMP")
