@@ -58,7 +58,7 @@ fn own_table(memory: &PhysicalMemory, mode: PagingMode, dtb: u64) -> Option<(Pfn
         }
         _ => {
             let own = (256..512).find(|index| {
-                let entry = root.checked_add(index * 8).and_then(word);
+                let entry = root.checked_add(index << 3).and_then(word);
                 entry.and_then(frame) == Some(root.pfn())
             });
             Some((root.pfn(), own.map(|_| root.pfn())))
@@ -117,7 +117,7 @@ fn frame_of(memory: &PhysicalMemory, kind: Kind, table: Pfn, gva: Gva) -> Option
             let entry = |table: Gpa, index: u64| {
                 let mut bytes = [0; 8];
                 memory
-                    .read(table.checked_add(index * 8)?, &mut bytes)
+                    .read(table.checked_add(index << 3)?, &mut bytes)
                     .ok()?;
                 let entry = u64::from_le_bytes(bytes);
                 (entry & 1 == 1).then_some(entry)

@@ -1,6 +1,6 @@
 //! What a debugger would stumble over.
 
-use core2dmp::audit::check::{CheckReport, Finding, Mend, Older, Severity};
+use core2dmp::audit::check::{Finding, Mend, Older, Severity};
 use core2dmp::container::dmp::{Body, DumpFile};
 use core2dmp::error::Error;
 

@@ -203,7 +203,7 @@ fn cut_at_every_border() {
     for bytes in [33, 0x2345, avml.len() - 1, avml.len() - 8, avml.len() - 9] {
         let line = refusal(avml[..bytes].to_vec());
         assert!(
-            line.ends_with("missing: the rest of a compressed range, and what stood behind it"),
+            line.ends_with("missing: the rest of a compressed range, and what followed it"),
             "{bytes:#x}: {line}"
         );
         let opened = salvage(avml[..bytes].to_vec()).unwrap();
