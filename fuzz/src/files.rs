@@ -183,7 +183,10 @@ impl Format {
             return false;
         }
         for salvage in [false, true] {
-            let options = OpenOptions::default().salvage(salvage);
+            let options = OpenOptions {
+                salvage,
+                ..OpenOptions::default()
+            };
             if let Ok(guest) = container::open(Arc::clone(&file), options) {
                 assert_kept(&guest, &*file);
                 let _ = windows::identify(&guest);

@@ -12,7 +12,25 @@ use core2dmp::error::{Attempt, Error};
 
 use crate::escape::printable;
 use crate::interrupt;
-use crate::remedy;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing to complain of.
+    Done,
+    /// A dump has findings, two dumps differ, or something is left after a repair.
+    Findings,
+}
+
+impl Outcome {
+    /// The exit code that tells of it.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Done => ExitCode::SUCCESS,
+            Self::Findings => ExitCode::from(1),
+        }
+    }
+}
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -26,6 +44,13 @@ pub(crate) enum Failure {
         /// What to do.
         hint: &'static str,
     },
+    /// The same, where what to do depends on the files.
+    Advised {
+        /// What, in one line.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
 }
 
 impl Failure {
@@ -33,15 +58,16 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Library(error) => printable(&error.to_string()),
-            Self::Refused { message, .. } => printable(message),
+            Self::Refused { message, .. } | Self::Advised { message, .. } => printable(message),
         }
     }
 
     /// The second line.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         match self {
-            Self::Library(error) => error.remedy().map(remedy::words),
-            Self::Refused { hint, .. } => Some((*hint).to_owned()),
+            Self::Library(error) => error.hint(),
+            Self::Refused { hint, .. } => Some(hint),
+            Self::Advised { hint, .. } => Some(hint),
         }
     }
 
@@ -49,7 +75,7 @@ impl Failure {
     pub(crate) fn attempts(&self) -> &[Attempt] {
         match self {
             Self::Library(error) => error.attempts(),
-            Self::Refused { .. } => &[],
+            Self::Refused { .. } | Self::Advised { .. } => &[],
         }
     }
 

@@ -25,11 +25,10 @@ fn child() {
         return;
     };
     let folder = PathBuf::from(folder);
-    let mut access = Access::default();
-    access.read.push(folder.join("in/guest.vmss"));
-    access.read.push(folder.join("in/guest.vmem"));
-    access.write.push(folder.join("out"));
-    enter(&access);
+    let mut needs = Needs::default();
+    needs.source(&folder.join("in/guest.vmss"));
+    needs.write.push(folder.join("out"));
+    enter(&needs);
     println!("reached {}", level().unwrap());
     let outcome = attempt(&what, &folder);
     println!("outcome {outcome}");
@@ -171,12 +170,12 @@ fn memory_has_an_end_and_no_core_is_dumped() {
 fn a_level_is_said_in_words() {
     let level = |landlock, seccomp, word| Level::of(landlock, seccomp, true, word).to_string();
     assert_eq!(
-        level(Some(7), true, Reach::Full),
+        level(Some(7), true, Word::Full),
         "Landlock 7, seccomp, limits"
     );
     assert_eq!(
-        level(None, true, Reach::Partial),
+        level(None, true, Word::Partial),
         "no Landlock (Linux 5.13 and later, where it is enabled), seccomp, limits"
     );
-    assert_eq!(level(None, false, Reach::Off), "off, by --no-sandbox");
+    assert_eq!(level(None, false, Word::Off), "off, by --no-sandbox");
 }

@@ -1,22 +1,17 @@
 //! A dump's header against the memory behind it.
 //!
 //! ```text
-//! check        would the debugger open it, and what would it say
-//! against      every page of a dump against the core that it was made of
-//! diff         two headers, field by field
-//! repair       the changes that make a header agree with its memory
-//! provenance   each header field of a planned dump with its source
-//! fields       the table behind all of them: what each field is worth
+//! check    would the debugger open it, and what would it say
+//! diff     two headers, field by field
+//! repair   the changes that make a header agree with its memory
+//! facts    each header field of a planned dump with its source
 //! ```
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod against;
 pub mod check;
 pub mod diff;
-mod fields;
-mod provenance;
+mod facts;
 pub mod repair;
 
-pub use against::{AgainstCore, against_core};
-pub use provenance::{FieldFact, RejectedValue, field_facts};
+pub use facts::{FieldFact, RejectedValue, field_facts};

@@ -4,22 +4,17 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 14] = [
     "address",
-    "text",
     "error",
-    "progress",
     "format",
-    "header",
     "source",
+    "image",
     "codec",
     "memory",
-    "image",
     "container",
     "paging",
     "windows",
-    "measure",
-    "open",
     "dump",
     "export",
     "audit",

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use core2dmp::header::stop_codes;
-use core2dmp::windows::{Bugcheck, CrashState, Exception};
+use core2dmp::container::Guest;
+use core2dmp::format::stop_codes;
+use core2dmp::windows::{Bugcheck, Exception, ProcessorContext, Windows};
 
 use super::{FactOf, hex};
 
@@ -55,10 +56,11 @@ pub(super) struct Crash {
 }
 
 impl Crash {
-    pub(super) fn new(crash: &CrashState) -> Self {
+    pub(super) fn new(guest: &Guest, windows: &Windows, contexts: &[ProcessorContext]) -> Self {
+        let (processor, exception) = windows.crash(&guest.memory, contexts);
         Self {
-            processor: FactOf::new(&crash.processor, |number| *number),
-            exception: FactOf::new(&crash.exception, |exception| exception.into()),
+            processor: FactOf::new(&processor, |number| *number),
+            exception: FactOf::new(&exception, |exception| exception.into()),
         }
     }
 }

@@ -17,7 +17,10 @@ fn guest() -> synth::Guest {
 }
 
 fn salvaged(file: Vec<u8>) -> Result<Guest> {
-    let options = OpenOptions::default().salvage(true);
+    let options = OpenOptions {
+        salvage: true,
+        ..OpenOptions::default()
+    };
     container::open(Arc::new(file), options)
 }
 

@@ -28,7 +28,7 @@ fn dump_of(guest: &Guest, options: &PlanOptions) -> Result<(BTreeSet<u64>, Plan)
     let found = windows::identify(&opened).unwrap();
     let plan = dump::plan(&opened, &found, options)?;
     let mut bytes = Vec::new();
-    write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent)?;
+    write::to_stream(&plan, &opened.memory, &mut bytes, &Silent)?;
     let file = DumpFile::open(Arc::new(bytes)).unwrap();
     assert_eq!(file.problems(), []);
     let frames = file
@@ -44,11 +44,17 @@ fn dump_of(guest: &Guest, options: &PlanOptions) -> Result<(BTreeSet<u64>, Plan)
 }
 
 fn kernel() -> PlanOptions {
-    PlanOptions::default().kind(DumpKind::Kernel)
+    PlanOptions {
+        kind: DumpKind::Kernel,
+        ..PlanOptions::default()
+    }
 }
 
 fn active() -> PlanOptions {
-    PlanOptions::default().kind(DumpKind::Active)
+    PlanOptions {
+        kind: DumpKind::Active,
+        ..PlanOptions::default()
+    }
 }
 
 /// Frames that Windows counts and the container has.
@@ -190,7 +196,10 @@ fn a_process_may_be_kept() {
             (Keep::Pid(0x270), vec![0x270]),
             (Keep::Name("SvcHost.exe".to_owned()), vec![0x2f4, 0x354]),
         ] {
-            let options = kernel().keep(vec![keep]);
+            let options = PlanOptions {
+                keep: vec![keep],
+                ..kernel()
+            };
             let (frames, plan) = dump_of(&guest, &options).unwrap();
             for user in &guest.expected.user {
                 let kept = pids.contains(&user.pid);
@@ -200,7 +209,10 @@ fn a_process_may_be_kept() {
             assert_eq!(plan.warnings.len(), pids.len());
             assert!(plan.warnings[0].contains("user memory"));
         }
-        let options = kernel().keep(vec![Keep::Name("nosuch.exe".to_owned())]);
+        let options = PlanOptions {
+            keep: vec![Keep::Name("nosuch.exe".to_owned())],
+            ..kernel()
+        };
         let error = dump_of(&guest, &options).unwrap_err();
         assert_eq!(error.to_string(), "no process nosuch.exe in the guest");
     }

@@ -7,7 +7,10 @@ use core2dmp::error::Result;
 
 /// Opens a file's bytes, taking what there is of one that was cut short.
 pub(crate) fn salvage(file: Vec<u8>) -> Result<Guest> {
-    let options = OpenOptions::default().salvage(true);
+    let options = OpenOptions {
+        salvage: true,
+        ..OpenOptions::default()
+    };
     container::open(Arc::new(file), options)
 }
 

@@ -36,7 +36,10 @@ impl Case {
     }
 
     pub(crate) fn plan(&self, contexts: ContextPolicy) -> Plan {
-        let options = PlanOptions::default().contexts(contexts);
+        let options = PlanOptions {
+            contexts,
+            ..PlanOptions::default()
+        };
         dump::plan(&self.opened, &self.windows, &options).unwrap()
     }
 }

@@ -1,6 +1,5 @@
 //! What several tests share: opening, comparing, breaking.
 
-pub(crate) mod absent;
 pub(crate) mod bad;
 pub(crate) mod cases;
 pub(crate) mod containers;
@@ -9,7 +8,6 @@ pub(crate) mod dmp;
 pub(crate) mod dump_bytes;
 pub(crate) mod dumped;
 pub(crate) mod endless;
-pub(crate) mod every;
 pub(crate) mod facts;
 pub(crate) mod grown;
 pub(crate) mod hand;

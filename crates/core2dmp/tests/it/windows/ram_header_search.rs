@@ -13,7 +13,10 @@ use crate::support::open::{file_of, open};
 /// The headers in all of the guest's memory.
 fn search(guest: &Guest) -> Vec<GuestHeader> {
     let opened = open(file_of(&guest.xen_core())).unwrap();
-    let options = IdentifyOptions::default().header_search(HeaderSearch::All);
+    let options = IdentifyOptions {
+        header_search: HeaderSearch::All,
+        ..IdentifyOptions::default()
+    };
     windows::identify_with(&opened, &options).unwrap().headers
 }
 

@@ -1,6 +1,5 @@
 //! Moving bytes.
 
 mod faults;
-mod image;
 mod reshape;
 mod ways;
