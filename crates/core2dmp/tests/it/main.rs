@@ -7,6 +7,10 @@ mod containers;
 mod dump;
 mod layering;
 mod limits;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "tests build inputs of known size"
+)]
 mod support;
 mod windows;
 mod write;

@@ -2,11 +2,6 @@
 //!
 //! The files are made by `core2dmp-synth` or by hand, without the library's structures.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "files are built from numbers of known size"
-)]
-
 use core2dmp::address::{Gpa, Pfn};
 use core2dmp::container::{CpuState, Guest, X86Registers};
 use core2dmp::memory::{Backing, Frames, MemoryRun};

@@ -4,11 +4,6 @@
 //! guest -> Xen core on disk -> identify -> plan -> write -> kdmp-parser (x64), raw offsets (x64 and x86)
 //! ```
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "files are built from numbers of known size"
-)]
-
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;

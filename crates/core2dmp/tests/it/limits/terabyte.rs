@@ -3,11 +3,6 @@
 //! The core has 64 GiB, so 128 MiB of table: a terabyte's 2 GiB differ in time alone. Its pages are a hole.
 
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "files are built from numbers of known size"
-)]
-
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;

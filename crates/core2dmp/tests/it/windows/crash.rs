@@ -5,11 +5,6 @@
 //! no address in the parameters -> machine frame on the crashed processor's stack -> a breakpoint where it stood
 //! ```
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "offsets in files that fit in memory"
-)]
-
 use core2dmp::dump::Plan;
 use core2dmp::windows::ContextPolicy;
 use core2dmp_synth::CrashRecord as R;

@@ -1,10 +1,5 @@
 //! Stop codes whose exception is on the stack only: the processor's machine frame tells where it was.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "offsets in files that fit in memory"
-)]
-
 use core2dmp::windows::ContextPolicy;
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 

@@ -4,11 +4,6 @@
 //! driver's header in memory, or given  --weigh against memory-->  confirmed, or what contradicts it
 //! ```
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "offsets in files that fit in memory"
-)]
-
 use core2dmp::address::Gpa;
 use core2dmp::audit::{FieldFact, field_facts};
 use core2dmp::format::header_fields::{FieldId, FieldValue};

@@ -4,11 +4,6 @@
 //! a block of the guest's own  --overwritten-->  rebuilt in the kernel's header page  ==  what was overwritten
 //! ```
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "offsets in files that fit in memory"
-)]
-
 use core2dmp::address::{Gva, Pfn};
 use core2dmp::error::Error;
 use core2dmp::memory::Frames;
