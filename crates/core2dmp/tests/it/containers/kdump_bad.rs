@@ -12,7 +12,7 @@ use core2dmp::memory::MemoryError;
 use core2dmp_synth::{Guest, GuestSpec};
 use proptest::prelude::*;
 
-use crate::support::bad::{refusal, salvage};
+use crate::support::bad::{answer, refusal, salvage, spoiled};
 use crate::support::containers::{assert_memory, open, page};
 use crate::support::patch::patched;
 
@@ -292,17 +292,7 @@ proptest! {
     ) {
         static PLAIN: LazyLock<Vec<u8>> = LazyLock::new(|| SMALL.kdump().bytes());
         static FLAT: LazyLock<Vec<u8>> = LazyLock::new(|| SMALL.kdump().flattened(0x1000));
-        let mut file = if flat { FLAT.clone() } else { PLAIN.clone() };
-        for (at, byte) in changes {
-            file[at] = byte;
-        }
-        if cut < 0x20000 {
-            file.truncate(cut);
-        }
-        let opened = if take { salvage(file) } else { open(file) };
-        if let Ok(guest) = opened {
-            let _ = guest.memory.read(Gpa::new(0x1ff0), &mut [0; 64]);
-            let _ = guest.memory.read(Gpa::new(0x10_0000), &mut [0; 0x10000]);
-        }
+        let file = if flat { FLAT.clone() } else { PLAIN.clone() };
+        answer(spoiled(file, &changes, cut), take, 0x10_0000);
     }
 }

@@ -12,7 +12,7 @@ use core2dmp::memory::{Backing, Frames, MemoryError, MemoryRun};
 use core2dmp_synth::{Guest, GuestSpec};
 use proptest::prelude::*;
 
-use crate::support::bad::{refusal, salvage};
+use crate::support::bad::{answer, refusal, salvage, spoiled};
 use crate::support::containers::{assert_memory, open, page};
 use crate::support::patch::patched;
 
@@ -349,17 +349,7 @@ proptest! {
     ) {
         static LIME: LazyLock<Vec<u8>> = LazyLock::new(|| SMALL.lime(&[0x2345]));
         static AVML: LazyLock<Vec<u8>> = LazyLock::new(|| SMALL.avml(&[0x2345]));
-        let mut file = if compressed { AVML.clone() } else { LIME.clone() };
-        for (at, byte) in changes {
-            file[at] = byte;
-        }
-        if cut < 0x20000 {
-            file.truncate(cut);
-        }
-        let opened = if take { salvage(file) } else { open(file) };
-        if let Ok(guest) = opened {
-            let _ = guest.memory.read(Gpa::new(0x1ff0), &mut [0; 64]);
-            let _ = guest.memory.read(Gpa::new(0), &mut [0; 0x10000]);
-        }
+        let file = if compressed { AVML.clone() } else { LIME.clone() };
+        answer(spoiled(file, &changes, cut), take, 0);
     }
 }

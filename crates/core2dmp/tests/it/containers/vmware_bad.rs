@@ -7,13 +7,13 @@
 
 use std::sync::LazyLock;
 
-use core2dmp::address::{Gpa, Pfn};
+use core2dmp::address::Pfn;
 use core2dmp::container::OpenOptions;
 use core2dmp::memory::MemoryError;
 use core2dmp_synth::{Guest, GuestSpec};
 use proptest::prelude::*;
 
-use crate::support::bad::{refusal, salvage};
+use crate::support::bad::{answer, refusal, salvage, spoiled};
 use crate::support::containers::{assert_memory, open};
 use crate::support::patch::patched;
 use crate::support::sets::{open_set, open_set_with};
@@ -309,17 +309,7 @@ proptest! {
         cut in 0_usize..0x40000,
         take in any::<bool>(),
     ) {
-        let mut file = WHOLE.clone();
-        for (at, byte) in changes {
-            file[at] = byte;
-        }
-        if cut < 0x20000 {
-            file.truncate(cut);
-        }
-        let opened = if take { salvage(file) } else { open(file) };
-        if let Ok(guest) = opened {
-            let _ = guest.memory.read(Gpa::new(0x1ff0), &mut [0; 64]);
-            let _ = guest.memory.read(Gpa::new(0x10_0000), &mut [0; 0x10000]);
-        }
+        let file = WHOLE.clone();
+        answer(spoiled(file, &changes, cut), take, 0x10_0000);
     }
 }

@@ -1,15 +1,9 @@
 //! What every container has to give back.
 
-use std::sync::Arc;
-
 use core2dmp::address::Pfn;
-use core2dmp::container::{self, Guest, OpenOptions};
-use core2dmp::error::Result;
+use core2dmp::container::Guest;
 
-/// Opens a file's bytes.
-pub(crate) fn open(file: Vec<u8>) -> Result<Guest> {
-    container::open(Arc::new(file), OpenOptions::default())
-}
+pub(crate) use super::open::open;
 
 /// The frame's bytes.
 #[track_caller]

@@ -14,11 +14,19 @@ pub(crate) fn alone(test: &str) -> bool {
     if std::env::var_os("CORE2DMP_TEST_ALONE").is_some_and(|name| name == test) {
         return true;
     }
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env("CORE2DMP_TEST_ALONE", test)
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "{test}: {status}");
+    let [printed, errors] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    println!("{printed}");
+    // A name that no test has runs none, and that is a success, too.
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "{test}: {}\n{errors}",
+        output.status
+    );
     false
 }
