@@ -39,7 +39,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether an error is told with everything that was tried.
+    /// Whether an error lists everything that was tried.
     pub(crate) const fn is_verbose(&self) -> bool {
         match self {
             Self::Convert(args) => args.verbose,

@@ -6,7 +6,7 @@
 //! container file  ->  physical memory  ->  Windows  ->  plan  ->  dump file
 //! (Xen, QEMU, ..)     (runs of frames)     (facts)      (data)    (bytes)
 //!
-//!   container::open     memory, paging    windows::identify   dump::plan   write::execute
+//!   container::open     memory, paging    windows::identify   dump::plan   write::to_file
 //! ```
 //!
 //! Modules import only those before them in this order, and a test keeps it:

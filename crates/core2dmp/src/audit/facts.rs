@@ -2,6 +2,7 @@
 //!
 //! The last word on a header: what `info --facts` shows, and what `diff` and `repair` will compare with.
 
+use crate::address::{Gpa, Gva};
 use crate::dump::Plan;
 use crate::format::header_fields::{Field, FieldId, FieldValue, HeaderWidth};
 use crate::windows::{Fact, GuestHeader, Windows};
@@ -138,10 +139,10 @@ fn origin(windows: &Windows, plan: &Plan, id: FieldId) -> (String, Vec<RejectedV
         }
         FieldId::MajorVersion => told(Some(&windows.version.flavour), u64::from),
         FieldId::MinorVersion => told(windows.version.build.as_ref(), u64::from),
-        FieldId::DirectoryTableBase => told(Some(&windows.dtb), crate::address::Gpa::get),
-        FieldId::PfnDataBase => told(windows.pfn_database.as_ref(), crate::address::Gva::get),
-        FieldId::PsLoadedModuleList => told(Some(&windows.module_list), crate::address::Gva::get),
-        FieldId::PsActiveProcessHead => told(Some(&windows.process_list), crate::address::Gva::get),
+        FieldId::DirectoryTableBase => told(Some(&windows.dtb), Gpa::get),
+        FieldId::PfnDataBase => told(windows.pfn_database.as_ref(), Gva::get),
+        FieldId::PsLoadedModuleList => told(Some(&windows.module_list), Gva::get),
+        FieldId::PsActiveProcessHead => told(Some(&windows.process_list), Gva::get),
         FieldId::MachineImageType => plain("the kernel's PE header"),
         FieldId::PaeEnabled => plain("the page tables"),
         FieldId::NumberProcessors => plain("control blocks in KiProcessorBlock"),
