@@ -119,6 +119,6 @@ pub(crate) fn repair(data: &[u8]) -> bool {
         assert_eq!(got, old.len() as u64, "a change behind the end");
         assert_eq!(old, change.old);
     }
-    repair.segments(&dump).expect("the repaired file");
+    let _ = repair.image(&dump).expect("the repaired file");
     true
 }

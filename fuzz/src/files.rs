@@ -183,10 +183,7 @@ impl Format {
             return false;
         }
         for salvage in [false, true] {
-            let options = OpenOptions {
-                salvage,
-                ..OpenOptions::default()
-            };
+            let options = OpenOptions::default().salvage(salvage);
             if let Ok(guest) = container::open(Arc::clone(&file), options) {
                 assert_kept(&guest, &*file);
                 let _ = windows::identify(&guest);

@@ -206,10 +206,7 @@ pub(crate) fn identify(data: &[u8]) -> bool {
     let Some(base) = base(data) else {
         return false;
     };
-    let options = IdentifyOptions {
-        header_search: HeaderSearch::All,
-        ..IdentifyOptions::default()
-    };
+    let options = IdentifyOptions::default().header_search(HeaderSearch::All);
     let guest = base.guest(data);
     match windows::identify_with(&guest, &options) {
         Ok(windows) => {
@@ -239,28 +236,26 @@ pub(crate) fn convert(data: &[u8]) -> bool {
         DumpKind::Active,
         DumpKind::Kernel,
     ];
-    let options = PlanOptions {
-        kind: kinds[choice as usize % kinds.len()],
-        keep: if choice & 0x80 == 0 {
+    let options = PlanOptions::default()
+        .kind(kinds[choice as usize % kinds.len()])
+        .keep(if choice & 0x80 == 0 {
             Vec::new()
         } else {
             vec![Keep::Pid(4)]
-        },
-        ..PlanOptions::default()
-    };
+        });
     let Ok(plan) = dump::plan(&guest, &windows, &options) else {
         return true;
     };
     // No disk is written: zeros for what is missing are cheap in a file, and not here.
-    if plan.size < 64 << 20 {
+    if plan.image.size() < 64 << 20 {
         let mut file = Count(0);
-        if let Err(error) = write::to_stream(&plan, &guest.memory, &mut file, &Silent) {
+        if let Err(error) = write::to_stream(&plan.image, &guest.memory, &mut file, &Silent) {
             // A container that names bytes behind its end is refused when it is opened; here nobody has looked.
             let is_cut = input::records(data).any(|record| record.kind == 4);
             assert!(is_cut, "{error}");
             return true;
         }
-        assert_eq!(file.0, plan.size);
+        assert_eq!(file.0, plan.image.size());
         if windows.mode.is_64bit() {
             assert_opens(&plan, &guest.memory);
         }
@@ -270,7 +265,7 @@ pub(crate) fn convert(data: &[u8]) -> bool {
 
 /// Another reader finds every frame of the plan. It is not made for hostile lists, so it sees none.
 fn assert_opens(plan: &Plan, memory: &PhysicalMemory) {
-    let file = Lazy::new(plan, memory.clone()).hiding(&[(0x20, 8), (0x80, 8)]);
+    let file = Lazy::new(plan.image.clone(), memory.clone()).hiding(&[(0x20, 8), (0x80, 8)]);
     let parser = KernelDumpParser::with_reader(file).expect("kdmp-parser opens it");
     assert_eq!(parser.physmem().len() as u64, plan.frames);
 }

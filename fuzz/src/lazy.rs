@@ -2,26 +2,21 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use core2dmp::dump::Plan;
-use core2dmp::image::{Segment, SegmentData};
+use core2dmp::image::{Image, ImageReader};
 use core2dmp::memory::PhysicalMemory;
 
 /// A dump that was never written.
 #[derive(Debug)]
 pub(crate) struct Lazy {
-    segments: Vec<Segment>,
-    memory: PhysicalMemory,
-    size: u64,
+    reader: ImageReader,
     at: u64,
     hidden: Vec<(u64, u64)>,
 }
 
 impl Lazy {
-    pub(crate) fn new(plan: &Plan, memory: PhysicalMemory) -> Self {
+    pub(crate) fn new(image: Image, memory: PhysicalMemory) -> Self {
         Self {
-            segments: plan.segments.clone(),
-            memory,
-            size: plan.size,
+            reader: ImageReader::new(image, memory),
             at: 0,
             hidden: Vec::new(),
         }
@@ -36,30 +31,7 @@ impl Lazy {
 
 impl Read for Lazy {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut start = 0;
-        let holds = |segment: &&Segment| {
-            let holds = self.at < start + segment.bytes;
-            start += if holds { 0 } else { segment.bytes };
-            holds
-        };
-        let Some(segment) = self.segments.iter().find(holds) else {
-            return Ok(0);
-        };
-        let inside = self.at - start;
-        let left = segment.bytes - inside;
-        let count = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let buf = &mut buf[..count];
-        match &segment.data {
-            SegmentData::Bytes(bytes) => {
-                buf.copy_from_slice(&bytes[inside as usize..inside as usize + count]);
-            }
-            SegmentData::Source { offset } => {
-                let got = core2dmp::source::fill_at(&**self.memory.source(), offset + inside, buf)?;
-                assert_eq!(got, count as u64, "the plan names bytes of the file");
-            }
-            SegmentData::Zeros => buf.fill(0),
-            SegmentData::Encoded { .. } => return Err(io::ErrorKind::Unsupported.into()),
-        }
+        let count = self.reader.read_at(self.at, buf)?;
         for (place, bytes) in &self.hidden {
             for at in *place..place + bytes {
                 let byte = at
@@ -80,7 +52,7 @@ impl Seek for Lazy {
         let target = match to {
             SeekFrom::Start(at) => Some(at),
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.size.checked_add_signed(by),
+            SeekFrom::End(by) => self.reader.image().size().checked_add_signed(by),
         };
         self.at = target.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.at)

@@ -16,6 +16,7 @@ mod dumps;
 mod files;
 mod guests;
 mod lazy;
+mod stacks;
 
 /// What one input goes through.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ targets! {
     "check": dumps::check, dumps::seeds;
     "repair": dumps::repair, dumps::seeds;
     "paging": guests::paging, guests::seeds;
+    "stacks": stacks::walk, stacks::seeds;
     "identify": guests::identify, guests::seeds;
     "convert": guests::convert, guests::seeds;
 }

@@ -28,12 +28,15 @@ pub fn task(_arguments: &[String]) -> Outcome {
     println!("==> supply: cargo xtask supply");
     crate::supply::task(&[])?;
     let fuzzing = crate::fuzz::short()?;
+    println!("==> driver: its logic, and each .sys that can be built");
+    let driver = crate::driver::short()?;
     let deny = deny()?;
     println!();
     for (name, time) in done {
         println!("    {name:18} ok {:7.1} s", time.as_secs_f64());
     }
     println!("    {:18} {fuzzing}", "fuzzing");
+    println!("    {:18} {driver}", "driver");
     println!("    {:18} {deny}", "licences");
     println!(
         "    {:18}    {:7.1} s",
@@ -60,6 +63,10 @@ fn steps() -> Vec<Step> {
                 "-D",
                 "warnings",
             ],
+        ),
+        step(
+            "without features",
+            &["check", "--package", "core2dmp", "--no-default-features"],
         ),
         step("tests", &["test", "--workspace"]),
         // The program and the library share a name: documented together, cargo warns of one file for both.

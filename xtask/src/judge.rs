@@ -3,14 +3,20 @@
 //! ```text
 //! corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
 //! rows: dumps with one thing broken -> judge-dbgeng, our check -> table
+//! stacks: our stacks of every processor -> judge-dbgeng's k
 //! thread: the dump that nobody could open, before and after its repair
+//! page: docs/formats/dmp-rows.md of what both engines are recorded to have said; asks none
+//! export DIR, import FILE: the broken dumps to a machine with today's engine, and what it said back
 //! ```
 //!
-//! The judges are shell scripts in a folder beside the workspace, `../shared/judges`, or where `CORE2DMP_JUDGES`
-//! points; the corpus likewise (`../shared/corpus`, `CORE2DMP_CORPUS`). What is absent is skipped, loudly.
+//! The judges are shell scripts in `judges/`, or in the folder that `CORE2DMP_JUDGES` names; they install what they
+//! need below `$JUDGES`. The corpus is beside the workspace (`../shared/corpus`, `CORE2DMP_CORPUS`). What is absent is
+//! skipped, loudly.
 
 mod dumps;
+mod recorded;
 mod rows;
+mod stacks;
 mod thread;
 
 use std::path::{Path, PathBuf};
@@ -52,15 +58,22 @@ struct Row {
 
 /// Judges the dumps that are named, or those of the corpus and of the presets.
 pub fn task(arguments: &[String]) -> Outcome {
-    let Some(judges) = beside("CORE2DMP_JUDGES", "judges") else {
-        eprintln!(
-            "judge: SKIPPED. There is no ../shared/judges beside the workspace; CORE2DMP_JUDGES may name the folder \
-             with the judges' scripts. Its README says how they are set up."
-        );
-        return Ok(());
-    };
+    match arguments {
+        [page] if page == "page" => return rows::page(),
+        [export, folder] if export == "export" => return rows::export(Path::new(folder)),
+        [import, file] if import == "import" => {
+            recorded::import(file)?;
+            return rows::page();
+        }
+        _ => {}
+    }
+    let judges = std::env::var_os("CORE2DMP_JUDGES");
+    let judges = judges.map_or_else(|| root().join("judges"), PathBuf::from);
     if let Some(("rows", wanted)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
         return rows::task(&judges, wanted);
+    }
+    if let Some(("stacks", files)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        return stacks::task(&judges, files);
     }
     if arguments == ["thread"] {
         return thread::task(&judges);

@@ -4,8 +4,10 @@
 //! cargo xtask ci       what has to pass before a commit
 //! cargo xtask bench    how fast and how small, against cp; verifies what it measures
 //! cargo xtask supply   what the program is made of, against deny.toml and README
+//! cargo xtask driver   the guest driver, as far as this machine can build it
 //! cargo xtask dist     a release: a static program and its bill of materials
 //! cargo xtask fuzz     bytes of an attacker before the library, under libFuzzer
+//! cargo xtask unwind   stack walks, instruction by instruction, against an emulator
 //! cargo xtask judge    what programs that no one here wrote say of our dumps
 //! ```
 //!
@@ -14,11 +16,13 @@
 mod bench;
 mod ci;
 mod dist;
+mod driver;
 mod fuzz;
 mod judge;
 mod run;
 mod sbom;
 mod supply;
+mod unwind;
 
 use std::process::ExitCode;
 
@@ -50,7 +54,12 @@ static TASKS: &[Task] = &[
     Task {
         name: "judge",
         run: judge::task,
-        description: "[rows | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
+        description: "[rows | stacks | FILE.dmp ...]: Microsoft's engine and open readers on our dumps; rows: on broken ones, against `check`",
+    },
+    Task {
+        name: "unwind",
+        run: unwind::task,
+        description: "[--samples FILE] [--golden]: stack walks against Microsoft's own code in an emulator (Python, PyPI)",
     },
     Task {
         name: "decode",
@@ -66,6 +75,11 @@ static TASKS: &[Task] = &[
         name: "dist",
         run: dist::task,
         description: "[--musl]: a static, stripped program, its bill of materials, and a start in an empty root",
+    },
+    Task {
+        name: "driver",
+        run: driver::task,
+        description: "[--no-run] [TARGET ...]: the guest driver of each architecture that this machine can build, and its harness",
     },
     Task {
         name: "measure",

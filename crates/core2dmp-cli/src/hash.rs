@@ -69,9 +69,9 @@ fn put(output: &Path, suffix: &str, text: &str) -> Result<PathBuf, Failure> {
             error,
         )
     };
-    let mut file = core2dmp::write::temporary(output).map_err(failed)?;
+    let mut file = core2dmp::write::Temporary::beside(output).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
+    file.persist(&path).map_err(failed)?;
     Ok(path)
 }
 

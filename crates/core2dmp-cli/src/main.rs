@@ -1,8 +1,9 @@
 //! `core2dmp`: a virtual machine's memory becomes a Windows crash dump that WinDbg opens.
 //!
 //! ```text
-//! args  ->  commands/convert, info, check, diff, repair, demo  ->  render/text, render/json  ->  stdout
-//!                      |                                                              message -> stderr
+//! args --> request --> confine      what the process gives up
+//!              \---> commands --> outcome --> render: text, JSON --> stdout
+//!                        |                                 message --> stderr
 //!                 core2dmp (the library)
 //! ```
 //!
@@ -15,13 +16,13 @@ mod confine;
 mod escape;
 mod hash;
 mod interrupt;
-mod map;
-mod memory_diff;
 mod message;
+mod outcome;
 mod progress;
 mod registers;
+mod remedy;
 mod render;
-mod sources;
+mod request;
 mod time;
 
 use std::process::ExitCode;
@@ -29,39 +30,56 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::args::{Args, Command};
-use self::confine::Needs;
-use self::message::Outcome;
+use self::confine::Access;
+use self::interrupt::Interrupt;
+use self::message::Failure;
+use self::outcome::Verdict;
+use self::render::report;
+use self::request::Request;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let verbose = args.command.is_verbose();
-    let done = |()| Outcome::Done;
-    confine(&args);
-    let result = match args.command {
-        Command::Convert(args) => commands::convert::run(&args).map(done),
-        Command::Info(args) => commands::info::run(&args).map(done),
-        Command::Check(args) => commands::check::run(&args),
-        Command::Diff(args) => commands::diff::run(&args),
-        Command::Repair(args) => commands::repair::run(&args),
-        Command::Demo(args) => commands::demo::run(&args).map(done),
-    };
-    match result {
-        Ok(outcome) => outcome.exit_code(),
-        Err(failure) => message::report(&failure, verbose),
+    match run(&args) {
+        Ok(Verdict::Done) => ExitCode::SUCCESS,
+        Ok(Verdict::Findings) => ExitCode::from(1),
+        Err(failure) => message::report(&failure, args.command.is_verbose()),
     }
 }
 
-/// Gives up what the command does not need, before it looks at a guest.
-fn confine(args: &Args) {
-    let needs = match &args.command {
+fn run(args: &Args) -> Result<Verdict, Failure> {
+    let interrupt = Interrupt::install()?;
+    let request = Request::resolve(&args.command);
+    confine(args, request.as_ref().ok());
+    match request {
+        Err(failure) => report::unresolved(&args.command, failure),
+        Ok(Request::Convert(request)) => {
+            report::convert(&request, commands::convert::run(&request, &interrupt))
+        }
+        Ok(Request::Undo(request)) => {
+            report::undo(&request, commands::in_place::undo(&request, &interrupt))
+        }
+        Ok(Request::Info(request)) => {
+            report::info(&request, commands::info::run(&request, &interrupt))
+        }
+        Ok(Request::Check(request)) => {
+            report::check(&request, commands::check::run(&request, &interrupt))
+        }
+        Ok(Request::Diff(request)) => {
+            report::diff(&request, commands::diff::run(&request, &interrupt))
+        }
+        Ok(Request::Repair(request)) => {
+            report::repair(&request, commands::repair::run(&request, &interrupt))
+        }
+        Ok(Request::Demo(dir)) => commands::demo::run(&dir, &interrupt).map(|()| Verdict::Done),
+    }
+}
+
+/// Gives up what the request does not need, before a guest is looked at.
+fn confine(args: &Args, request: Option<&Request>) {
+    match &args.command {
         // Its guest is its own.
-        Command::Demo(_) => return,
-        _ if args.no_sandbox => return confine::stay_out(),
-        Command::Convert(args) => Needs::of_convert(args),
-        Command::Info(args) => Needs::of_info(args),
-        Command::Check(args) => Needs::of_check(args),
-        Command::Diff(args) => Needs::of_diff(args),
-        Command::Repair(args) => Needs::of_repair(args),
-    };
-    confine::enter(&needs);
+        Command::Demo(_) => {}
+        _ if args.no_sandbox => confine::stay_out(),
+        _ => confine::enter(&request.map(Access::of).unwrap_or_default()),
+    }
 }

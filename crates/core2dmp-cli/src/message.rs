@@ -12,25 +12,7 @@ use core2dmp::error::{Attempt, Error};
 
 use crate::escape::printable;
 use crate::interrupt;
-
-/// How a command ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Nothing to complain of.
-    Done,
-    /// A dump has findings, two dumps differ, or something is left after a repair.
-    Findings,
-}
-
-impl Outcome {
-    /// The exit code that tells of it.
-    pub(crate) fn exit_code(self) -> ExitCode {
-        match self {
-            Self::Done => ExitCode::SUCCESS,
-            Self::Findings => ExitCode::from(1),
-        }
-    }
-}
+use crate::remedy;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -44,13 +26,6 @@ pub(crate) enum Failure {
         /// What to do.
         hint: &'static str,
     },
-    /// The same, where what to do depends on the files.
-    Advised {
-        /// What, in one line.
-        message: String,
-        /// What to do.
-        hint: String,
-    },
 }
 
 impl Failure {
@@ -58,16 +33,15 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Library(error) => printable(&error.to_string()),
-            Self::Refused { message, .. } | Self::Advised { message, .. } => printable(message),
+            Self::Refused { message, .. } => printable(message),
         }
     }
 
     /// The second line.
-    pub(crate) fn hint(&self) -> Option<&str> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Library(error) => error.hint(),
-            Self::Refused { hint, .. } => Some(hint),
-            Self::Advised { hint, .. } => Some(hint),
+            Self::Library(error) => error.remedy().map(remedy::words),
+            Self::Refused { hint, .. } => Some((*hint).to_owned()),
         }
     }
 
@@ -75,7 +49,7 @@ impl Failure {
     pub(crate) fn attempts(&self) -> &[Attempt] {
         match self {
             Self::Library(error) => error.attempts(),
-            Self::Refused { .. } | Self::Advised { .. } => &[],
+            Self::Refused { .. } => &[],
         }
     }
 

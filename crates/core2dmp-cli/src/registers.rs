@@ -1,9 +1,10 @@
 //! The registers of a chosen context by name, those of x64 for x86 too, as docs/json.md has them.
 
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::format::context::{ContextAmd64, ContextArm64, ContextX86, SpecialAmd64, SpecialX86};
-use core2dmp::format::dump_values::{MACHINE_ARM64, MACHINE_X64, MACHINE_X86};
-use core2dmp::format::header_fields::{FieldId, FieldValue};
+use core2dmp::header::{
+    ContextAmd64, ContextArm64, ContextX86, FieldId, FieldValue, MACHINE_ARM64, MACHINE_X64,
+    MACHINE_X86, SpecialAmd64, SpecialX86,
+};
 use core2dmp::windows::ProcessorContext;
 use zerocopy::FromBytes;
 

@@ -18,12 +18,15 @@
 //! guest.xen_core().write_to(&mut file).unwrap();
 //! ```
 
+pub mod bare;
 pub mod broken;
 mod bytes;
 mod containers;
 pub mod dump;
+pub mod unwind;
 mod windows;
 
+pub use containers::core_notes::VirtualboxFormat;
 pub use containers::hiberfil::{HiberFile, HiberVersion, Hiberfil};
 pub use containers::hyperv::Hyperv;
 pub use containers::kdump::{Kdump, KdumpCompression};
@@ -36,10 +39,11 @@ pub use containers::xpress::{xpress_huffman, xpress_plain};
 pub use containers::zdmp::zdmp;
 pub use windows::crash::CrashRecord;
 pub use windows::expected::{
-    Bugcheck, Exception, Expected, FoundHeader, Kdbg, Keys, Module, Pdb, Process, Processor,
-    UserMemory,
+    Bugcheck, Exception, Expected, FoundHeader, FoundRecord, Kdbg, Keys, Module, Pdb, Process,
+    Processor, UserMemory,
 };
 pub use windows::guest::{Guest, Vcpu};
+pub use windows::guest_record::{GuestRecord, crc32};
 pub use windows::memory::{Fill, Frames};
 pub use windows::paging::Arch;
 pub use windows::ram_header::RamHeader;

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Place, Result};
+use crate::text;
 
 /// Bytes that can be read at any offset.
 pub trait ReadAt: Debug + Send + Sync {
@@ -43,7 +44,7 @@ impl FileSource {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened or is not a regular file or block device.
     pub fn open(path: &Path) -> Result<Self> {
-        let what = || format!("cannot open {}", path.display().to_string().escape_debug());
+        let what = || format!("cannot open {}", text::path(path));
         #[cfg(unix)]
         refuse_pipes(path).map_err(|e| Error::io(what(), e))?;
         let file = File::open(path).map_err(|e| Error::io(what(), e))?;

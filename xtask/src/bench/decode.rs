@@ -86,12 +86,12 @@ pub fn task(arguments: &[String]) -> Outcome {
     let export = export::export(&opened, ExportFormat::Raw);
     let decode = |sink: &mut dyn Write| -> Outcome<f64> {
         let start = Instant::now();
-        write::export_to_stream(&export, &opened.memory, sink, false, &Silent)?;
+        write::to_stream(&export.image, &opened.memory, sink, &Silent)?;
         Ok(start.elapsed().as_secs_f64())
     };
     let mut check = Compare::new(&guest);
     decode(&mut check)?;
-    check.finish(export.size)?;
+    check.finish(export.image.size())?;
     let cores = thread::available_parallelism()?.get();
     let (mut ours, mut one, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..runs {

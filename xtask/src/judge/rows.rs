@@ -7,9 +7,10 @@
 //! ```
 //!
 //! What the engine refuses has to be called refused, and nothing that it opens clean may be; what it finds has to be
-//! found, and the words that are predicted have to be its words. The table that is printed
-//! is docs/formats/dmp-rows.md.
+//! found, and the words that are predicted have to be its words. What the engine said is recorded; the page
+//! docs/formats/dmp-rows.md is made of the records of both engines (`judge page` makes it without asking one).
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use core2dmp::container::dmp::DumpFile;
 use core2dmp_synth::broken::{Body, Case, Mended, Row, rows};
 
 use super::PATIENCE;
+use super::recorded::{Engine, Record, Said};
 use crate::run::{Outcome, have, root, target_dir};
 
 /// Judges that run at the same time.
@@ -32,15 +34,16 @@ const MAX_WORDS: usize = 3;
 const PAGE: &str = "docs/formats/dmp-rows.md";
 /// What the page begins with.
 const HEAD: &str = "\
-# What Microsoft's engine makes of broken dumps, and what `check` says
+# What Microsoft's engines make of broken dumps, and what `check` says
 
-Made by `cargo xtask judge rows`; do not edit. Each row breaks one thing of a good synthetic dump
-(`core2dmp_synth::broken`). The engine is dbgeng 10.0.10240. `core2dmp check` has to call refused whatever the engine
-refuses, and nothing that it opens clean; what it finds wrong has to be found, and the words have to be its words. The last column is the engine again, on what
-`core2dmp repair` makes of the dump, where it can be mended.
+Made by `cargo xtask judge rows` or `judge page`; do not edit. Each row breaks one thing of a good synthetic dump
+(`core2dmp_synth::broken`). Today is dbgeng 10.0.29507 (WinDbg, 2026-11-28), old is dbgeng 10.0.10240 (2015); their
+records are in `judges/dbgeng/`. **not asked**: the row is newer than the record. `core2dmp check` has to call refused
+whatever today's engine refuses, nothing that opens broken refused or clean, and nothing refused that opens clean; a row
+where it does not is marked WRONG. \"Repaired\" are the engines again, on what `core2dmp repair` makes of the dump.
 
-| dump | broken | the engine | its words | check | in | and expects the words | repaired |
-|---|---|---|---|---|---|---|---|
+| dump | broken | today | its words | old | its words | check | in | and expects the words | repaired: today, old |
+|---|---|---|---|---|---|---|---|---|---|
 ";
 
 /// What the engine made of a dump.
@@ -55,7 +58,13 @@ pub(super) enum Opinion {
 }
 
 impl Opinion {
-    fn name(self) -> &'static str {
+    /// The opinion of this name.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let all = [Self::Refused, Self::Findings, Self::Clean];
+        all.into_iter().find(|opinion| opinion.name() == name)
+    }
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::Findings => "opens broken",
@@ -95,11 +104,18 @@ pub fn task(judges: &Path, wanted: &[String]) -> Outcome {
         });
         lines.extend(judge_all(&script, &folder, body, &good, &chosen)?);
     }
-    let page = render(&lines);
-    print!("{page}");
-    if wanted.is_empty() {
-        std::fs::write(root().join(PAGE), page)?;
+    let mut record = Record::read(Engine::Old)?;
+    for line in &lines {
+        print_line(line);
+        let said = Said {
+            verdict: line.engine,
+            words: line.words.clone(),
+            repaired: line.mended,
+        };
+        record.put(line.body.name(), line.name, said);
     }
+    record.write()?;
+    page()?;
     let wrong = lines.iter().filter(|line| line.wrong).count();
     if wrong > 0 {
         return Err(format!("{wrong} rows that the engine sees differently").into());
@@ -161,13 +177,11 @@ fn judge(
         _ => None,
     };
     std::fs::remove_file(&file)?;
-    let ours = DumpFile::open(Arc::new(dump.bytes))
-        .map(|dump| check(&dump).findings.into_iter().next())?;
+    let ours = ours(dump.bytes)?;
     let refused = ours
         .as_ref()
-        .is_some_and(|finding| finding.severity == Severity::Refused);
-    let predicted = ours.as_ref().and_then(|finding| finding.debugger);
-    let said = said(&text, predicted.unwrap_or_default());
+        .is_some_and(|finding| severity(finding) == Severity::Refused);
+    let said = said(&text, expected(ours.as_ref()));
     let wrong = match engine {
         Opinion::Refused => !refused,
         Opinion::Findings => ours.is_none(),
@@ -186,6 +200,148 @@ fn judge(
             || mended.is_some_and(|opinion| opinion != Opinion::Clean),
         mended,
     })
+}
+
+/// What our own `check` says first of a dump.
+fn ours(bytes: Vec<u8>) -> Outcome<Option<Finding>> {
+    let dump = DumpFile::open(Arc::new(bytes))?;
+    Ok(check(&dump).findings.into_iter().next())
+}
+
+/// Whether `check` and an engine decide alike, as far as they have to.
+fn agree(engine: Opinion, ours: Option<&Finding>) -> bool {
+    let refused = ours.is_some_and(|finding| finding.severity == Severity::Refused);
+    match engine {
+        Opinion::Refused => refused,
+        Opinion::Findings => ours.is_some() && !refused,
+        Opinion::Clean => !refused,
+    }
+}
+
+/// `judge page`: the page of all rows, of the records and our own `check`; no engine is asked.
+pub fn page() -> Outcome {
+    let (old, today) = (Record::read(Engine::Old)?, Record::read(Engine::Today)?);
+    let mut page = HEAD.to_owned();
+    let (mut wrong, mut not_asked) = (0, 0);
+    for body in Body::ALL {
+        let good = body.good();
+        for row in std::iter::once(None).chain(rows().filter(|row| row.body == body).map(Some)) {
+            let name = row.map_or("nothing", |row| row.name);
+            let dump = row.map_or_else(|| good.dump.clone(), |row| row.broken(&good));
+            let finding = ours(dump.bytes)?;
+            let (today, old) = (today.said(body.name(), name), old.said(body.name(), name));
+            let agreed = today.is_none_or(|said| agree(said.verdict, finding.as_ref()));
+            wrong += usize::from(!agreed);
+            not_asked += usize::from(today.is_none());
+            page.push_str(&cells(body, name, today, old, finding.as_ref(), agreed));
+        }
+    }
+    std::fs::write(root().join(PAGE), page)?;
+    println!(
+        "{wrong} rows where check differs from today's engine; {not_asked} that it was not asked"
+    );
+    Ok(())
+}
+
+/// A line of the page.
+fn cells(
+    body: Body,
+    name: &str,
+    today: Option<&Said>,
+    old: Option<&Said>,
+    ours: Option<&Finding>,
+    agreed: bool,
+) -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let verdict = |said: Option<&Said>| said.map_or("**not asked**", |said| said.verdict.name());
+    let words = |said: Option<&Said>| said.map_or_else(String::new, |said| cell(&said.words));
+    let repaired = |said: Option<&Said>| {
+        said.and_then(|said| said.repaired)
+            .map_or("", Opinion::name)
+    };
+    let mended = [repaired(today), repaired(old)];
+    format!(
+        "| {} | {name} | {}{} | {} | {} | {} | {} | {} | {} | {} |\n",
+        body.name(),
+        if agreed { "" } else { "**WRONG** " },
+        verdict(today),
+        words(today),
+        verdict(old),
+        words(old),
+        ours.map_or_else(
+            || "nothing".to_owned(),
+            |finding| finding.severity.to_string()
+        ),
+        ours.map_or("", |finding| finding.field),
+        cell(
+            ours.and_then(|finding| finding.debugger.as_ref())
+                .map_or("", |said| &said.today)
+        ),
+        mended.join(", ").trim_matches([',', ' ']),
+    )
+}
+
+/// `judge export DIR`: every row's dump and every repaired one, with a list, for an engine on another machine.
+pub fn export(folder: &Path) -> Outcome {
+    std::fs::create_dir_all(folder)?;
+    let mut list = String::from("file\tdump\tbroken\n");
+    let mut add = |name: &str, bytes: &[u8], body: Body, broken: &str| -> Outcome {
+        sparse(&folder.join(name), bytes)?;
+        list.push_str(&format!("{name}\t{}\t{broken}\n", body.name()));
+        Ok(())
+    };
+    for body in Body::ALL {
+        let good = body.good();
+        add(
+            &format!("{}.dmp", body.name()),
+            &good.dump.bytes,
+            body,
+            "nothing",
+        )?;
+        for row in rows().filter(|row| row.body == body) {
+            let file = format!("{}-{}", body.name(), row.name.replace([' ', '.'], "-"));
+            let broken = row.broken(&good).bytes;
+            add(&format!("{file}.dmp"), &broken, body, row.name)?;
+            if matches!(row.mended, Mended::Whole | Mended::Anew) {
+                let mended = repaired(&broken)?;
+                add(&format!("{file}.repaired.dmp"), &mended, body, row.name)?;
+            }
+        }
+    }
+    std::fs::write(folder.join("list.tsv"), list)?;
+    println!(
+        "pack it with: tar -S -C {} -c . | zstd --long=31 -T0",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Writes a file with holes for its zeros.
+fn sparse(path: &Path, bytes: &[u8]) -> Outcome {
+    let mut file = std::fs::File::create(path)?;
+    for (index, block) in (0_u64..).zip(bytes.chunks(4096)) {
+        if block.iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start(index * 4096))?;
+            file.write_all(block)?;
+        }
+    }
+    file.set_len(bytes.len() as u64)?;
+    Ok(())
+}
+
+/// What the engine that judges here, the one of 2015, should print about a finding.
+pub(super) fn expected(finding: Option<&Finding>) -> &str {
+    let said = finding.and_then(|finding| finding.debugger.as_ref());
+    said.map_or("", |said| match said.of_2015 {
+        Some(older) => older.words,
+        None => &said.today,
+    })
+}
+
+/// How bad a finding is to that engine.
+pub(super) fn severity(finding: &Finding) -> Severity {
+    let older = finding.debugger.as_ref().and_then(|said| said.of_2015);
+    older.map_or(finding.severity, |older| older.severity)
 }
 
 /// A dump after its repair.
@@ -288,24 +444,22 @@ fn said(text: &str, predicted: &str) -> bool {
         .all(|part| text.contains(part))
 }
 
-fn render(lines: &[Line]) -> String {
-    let mut page = HEAD.to_owned();
-    for line in lines {
-        let ours = line.ours.as_ref();
-        let cell = |text: &str| text.replace('|', "\\|");
-        page.push_str(&format!(
-            "| {} | {} | {}{} | {} | {} | {} | {}{} | {} |\n",
-            line.body.name(),
-            line.name,
-            if line.wrong { "**WRONG** " } else { "" },
-            line.engine.name(),
-            cell(&line.words),
-            ours.map_or_else(|| "nothing".to_owned(), |f| f.severity.to_string()),
-            ours.map_or("", |finding| finding.field),
-            cell(ours.and_then(|finding| finding.debugger).unwrap_or("")),
-            if line.said { "" } else { " (not said)" },
-            line.mended.map_or("", Opinion::name),
-        ));
-    }
-    page
+fn print_line(line: &Line) {
+    let ours = line.ours.as_ref();
+    println!(
+        "{}{}: {}; engine: {}, {}; check: {} {} {:?}{}; repaired: {}",
+        if line.wrong { "WRONG " } else { "" },
+        line.body.name(),
+        line.name,
+        line.engine.name(),
+        line.words,
+        ours.map_or_else(
+            || "nothing".to_owned(),
+            |finding| finding.severity.to_string()
+        ),
+        ours.map_or("", |finding| finding.field),
+        expected(ours),
+        if line.said { "" } else { " (not said)" },
+        line.mended.map_or("-", Opinion::name),
+    );
 }

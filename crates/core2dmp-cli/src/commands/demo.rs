@@ -9,23 +9,22 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use core2dmp::audit::check;
 use core2dmp::audit::diff;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::error::Error;
-use core2dmp::format::dump_values::DUMP_TYPE_SUMMARY;
-use core2dmp::format::header_fields::FieldId;
-use core2dmp::format::put_at;
-use core2dmp::image::{Segment, SegmentData};
+use core2dmp::header::{DUMP_TYPE_SUMMARY, FieldId};
+use core2dmp::image::Image;
 use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
-use super::{convert, open_dump, repair};
-use crate::args::{CheckArgs, Context, ConvertArgs, DemoArgs, Kind, RepairArgs, Target};
+use core2dmp::open;
+
+use super::{check, convert, repair};
 use crate::escape;
 use crate::interrupt::Interrupt;
 use crate::message::{Failure, to_stdout};
-use crate::render::text;
+use crate::render::{report, text};
+use crate::request::{Check, Convert, Repair};
 
 /// Of the guest, in MiB.
 const MEMORY: u64 = 64;
@@ -38,10 +37,9 @@ const OTHER_ROOT: u64 = 0x3ec_1000;
 const OTHER_PFN_DATABASE: u64 = 0xffff_fadf_c920_0000;
 
 /// Runs the command.
-pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
-    let interrupt = Interrupt::install()?;
-    let core = args.dir.join("demo.core");
-    let dump = args.dir.join("demo.dmp");
+pub(crate) fn run(dir: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
+    let core = dir.join("demo.core");
+    let dump = dir.join("demo.dmp");
     let guest = GuestSpec::windows10()
         .processors(2)
         .memory_mib(MEMORY)
@@ -52,116 +50,60 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         let what = format!("cannot write {}", escape::path(path));
         move |e| Error::io(what.clone(), e)
     };
-    fs::create_dir_all(&args.dir).map_err(failed(&args.dir))?;
-    write_core(&guest, &args.dir, &core, &interrupt).map_err(failed(&core))?;
+    fs::create_dir_all(dir).map_err(failed(dir))?;
+    write_core(&guest, dir, &core, interrupt).map_err(failed(&core))?;
     if interrupt.is_raised() {
         return Err(Error::Interrupted.into());
     }
     to_stdout(&story(&guest, &core, &dump))?;
-    let convert_args = ConvertArgs {
-        names: vec![core.clone()],
-        to: Target::Dmp,
-        output: Some(dump.clone()),
-        kind: Kind::Auto,
-        keep_user: Vec::new(),
-        sparse: false,
-        split: None,
-        hash: false,
-        verify: false,
-        clean: false,
-        force: true,
-        no_sync: false,
-        in_place: false,
-        yes: false,
-        undo: false,
-        dry_run: false,
-        strict: false,
-        salvage: false,
-        hole: Vec::new(),
-        context: Context::Auto,
-        header: Vec::new(),
-        json: false,
-        verbose: false,
-        quiet: false,
-    };
-    convert::run_with(&convert_args, &interrupt)?;
+    let request = Convert::to_dump(&core, &dump)?;
+    report::convert(&request, convert::run(&request, interrupt))?;
     to_stdout(&format!(
         "what is in it: core2dmp info {}\n\nWould WinDbg open it?\n",
         escape::path(&core)
     ))?;
-    judge(&dump)?;
-    stale(&args.dir, &dump, &interrupt)
+    judge(&dump, interrupt)?;
+    stale(dir, &dump, interrupt)
 }
 
 /// What `core2dmp check` says.
-fn judge(dump: &Path) -> Result<(), Failure> {
-    let args = CheckArgs {
-        file: dump.to_path_buf(),
-        deep: false,
-        with: None,
-        json: false,
-        verbose: false,
-    };
-    let opened = open_dump(dump)?;
-    let report = text::check(&args, &opened, &check::check(&opened), None);
+fn judge(dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
+    let request = Check::of(dump);
+    let checked = check::run(&request, interrupt)?;
     to_stdout(&format!(
-        "  $ core2dmp check {}\n{report}",
-        escape::path(dump)
+        "  $ core2dmp check {}\n{}",
+        escape::path(dump),
+        text::check(&request, &checked)
     ))
 }
 
 /// The same dump behind a header that the guest made in another boot: refused, explained, repaired.
 fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
     let path = dir.join("stale.dmp");
-    let good = open_dump(dump)?;
+    let good = open::dump(dump)?;
     let header = stale_header(&good);
     let header_bytes = header.len() as u64;
-    let segments = [
-        Segment {
-            bytes: header_bytes,
-            data: SegmentData::Bytes(header),
-        },
-        Segment {
-            bytes: good.size.saturating_sub(header_bytes),
-            data: SegmentData::Source {
-                offset: header_bytes,
-            },
-        },
-    ];
-    let options = WriteOptions {
-        force: true,
-        sync: false,
-        sparse: false,
-        verify: false,
-    };
+    let mut image = Image::new();
+    image.push_bytes(header);
+    image.push_source(header_bytes, good.size.saturating_sub(header_bytes));
+    let options = WriteOptions::default().force(true).sync(false);
     {
         let _guard = interrupt.guard();
-        write::segments_to_file(&segments, &good.memory(), &path, options, &Silent)?;
+        write::to_file(&image, &good.memory(), &path, options, &Silent)?;
     }
-    let bad = open_dump(&path)?;
+    let bad = open::dump(&path)?;
     let verdict = diff::diff_headers(&good.header, &bad.header).map(|diff| diff.verdict());
     to_stdout(
         "\nThe same memory behind a header that a driver made in another boot, of another type:\n",
     )?;
-    judge(&path)?;
+    judge(&path, interrupt)?;
     let (good, bad) = (escape::path(dump), escape::path(&path));
     to_stdout(&format!(
         "  $ core2dmp diff {good} {bad}\nverdict: {}\n  $ core2dmp repair {bad}\n",
         verdict.unwrap_or_default()
     ))?;
-    let args = RepairArgs {
-        file: path,
-        output: None,
-        in_place: false,
-        undo: false,
-        from: None,
-        dry_run: false,
-        force: true,
-        no_sync: true,
-        json: false,
-        verbose: false,
-    };
-    repair::run_with(&args, interrupt).map(|_| ())
+    let request = Repair::of(&path);
+    report::repair(&request, repair::run(&request, interrupt)).map(|_| ())
 }
 
 /// The header with another type, and the addresses of another boot.
@@ -177,8 +119,11 @@ fn stale_header(dump: &DumpFile) -> Vec<u8> {
         };
         let bytes = change.to_le_bytes();
         let (value, _) = bytes.split_at(field.bytes.min(bytes.len()));
-        let fits = put_at(&mut header, field.offset, value);
-        debug_assert!(fits, "a header has all its fields");
+        let target = header.get_mut(field.offset..field.offset + value.len());
+        debug_assert!(target.is_some(), "a header has all its fields");
+        if let Some(target) = target {
+            target.copy_from_slice(value);
+        }
     }
     header
 }

@@ -10,96 +10,45 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use core2dmp::audit::diff::{
-    self, ByteDifference, DiffError, Difference, HeaderDiff, ListingError, Weight,
-};
+use core2dmp::audit::diff::{self, ByteDifference, DiffError, ListingError};
 use core2dmp::error::Error;
-use core2dmp::format::header_fields::FieldId;
+use core2dmp::memory::compare;
+use core2dmp::open;
 
-use super::open_if_dump;
-use super::side::Side;
-use crate::args::DiffArgs;
+use super::compared::Compared;
 use crate::escape;
 use crate::interrupt::Interrupt;
-use crate::memory_diff::{self, MemoryDiff};
-use crate::message::{Failure, Outcome, to_stdout};
+use crate::message::Failure;
+use crate::outcome::Comparison;
 use crate::progress::Bar;
-use crate::render::{json, text};
+use crate::request::{Compare, Diff, Source};
 
 /// Bytes of a listing that are read: two headers give fewer.
 const MAX_LISTING: u64 = 4 << 20;
 
-/// What was compared.
-#[derive(Debug)]
-pub(crate) struct Comparison {
-    /// The first file, as it was given.
-    pub(crate) old: String,
-    /// What of it.
-    pub(crate) old_what: &'static str,
-    /// What stands behind its header.
-    pub(crate) old_body: Option<String>,
-    /// The second file.
-    pub(crate) new: String,
-    /// What of it.
-    pub(crate) new_what: &'static str,
-    /// What stands behind its header.
-    pub(crate) new_body: Option<String>,
-    /// The fields.
-    pub(crate) fields: HeaderDiff,
-    /// The bytes.
-    pub(crate) bytes: Vec<ByteDifference>,
-    /// The memories, if they were asked for.
-    pub(crate) memory: Option<MemoryDiff>,
-    /// Lines of a listing that lie behind the header.
-    pub(crate) behind: usize,
-}
-
 /// Runs the command.
-pub(crate) fn run(args: &DiffArgs) -> Result<Outcome, Failure> {
-    let interrupt = Interrupt::install()?;
-    if !args.json {
-        let comparison = compare(args, &interrupt)?;
-        to_stdout(&if args.bytes {
-            text::byte_listing(&comparison.bytes)
-        } else {
-            text::diff(&comparison)
-        })?;
-        return Ok(comparison.outcome());
+pub(crate) fn run(request: &Diff, interrupt: &Interrupt) -> Result<Comparison, Failure> {
+    match &request.what {
+        Compare::Listing { listing, with } => lay_over(listing, with),
+        Compare::Files { old, new, memory } => {
+            let bar = Bar::new(request.report.quiet, interrupt);
+            files(old, new, *memory, &bar)
+        }
     }
-    let mut document = json::Diff::default();
-    let result = compare(args, &interrupt);
-    match &result {
-        Ok(comparison) => document.fill(comparison, args.bytes),
-        Err(failure) => document.error = Some(failure.into()),
-    }
-    to_stdout(&json::render(&document))?;
-    result.map(|comparison| comparison.outcome())
 }
 
-fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure> {
-    if let (Some(listing), Some(with)) = (&args.listing, &args.with) {
-        return lay_over(listing, with);
-    }
-    let (Some(old), Some(new)) = (&args.old, &args.new) else {
-        return Err(Failure::Refused {
-            message: "there are no two files to compare".to_owned(),
-            hint: "core2dmp diff A B, or core2dmp diff --listing FILE --with HEADER",
-        });
-    };
-    let (old, new) = (Side::open(old, interrupt)?, Side::open(new, interrupt)?);
+/// Two files.
+fn files(old: &Source, new: &Source, memory: bool, bar: &Bar) -> Result<Comparison, Failure> {
+    let (old, new) = (Compared::open(old, bar)?, Compared::open(new, bar)?);
     let mut fields =
         diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
     let has_bodies = old.body.is_some() && new.body.is_some();
     if has_bodies && old.type_fits && new.type_fits {
-        types_fit(&mut fields);
+        fields.weigh_by_bodies(old.dump_type, new.dump_type);
     }
-    let memory = args.memory.then(|| {
-        let (a, b) = (&old.guest.memory, &new.guest.memory);
-        let bar = Bar::new(memory_diff::bytes(a, b), false, interrupt.clone());
-        let memory = memory_diff::compare(a, b, &bar);
-        bar.clear();
-        memory
-    });
+    let memory = memory
+        .then(|| compare::compare(&old.guest.memory, &new.guest.memory, bar))
+        .transpose()?;
     Ok(Comparison {
         bytes: diff::byte_differences(&old.header, &new.header),
         old: old.name,
@@ -114,21 +63,10 @@ fn compare(args: &DiffArgs, interrupt: &Interrupt) -> Result<Comparison, Failure
     })
 }
 
-/// Two dumps of different types, each of which is what it says: neither type is wrong.
-fn types_fit(fields: &mut HeaderDiff) {
-    let mut types = fields.differences.iter_mut();
-    if let Some(difference) = types.find(|d| d.field.id == FieldId::DumpType) {
-        difference.weight = Weight::Cosmetic;
-        difference.meaning = "each is the type of what stands behind its header".to_owned();
-    }
-    let order = |difference: &Difference| (difference.weight, difference.field.offset);
-    fields.differences.sort_by_key(order);
-}
-
 /// The fields behind a listing of bytes.
 fn lay_over(listing: &Path, with: &Path) -> Result<Comparison, Failure> {
     let differences = diff::parse_listing(&read_text(listing)?).map_err(|e| not_a_listing(&e))?;
-    let Some(dump) = open_if_dump(with)? else {
+    let Some(dump) = open::dump_if_one(with)? else {
         return Err(not_comparable(&DiffError::NotAHeader { which: "--with" }));
     };
     let header = dump.header;
@@ -195,21 +133,5 @@ fn not_a_listing(error: &ListingError) -> Failure {
             }
             _ => "a listing has lines such as \"00000f98: 01 02\": offset, old byte, new byte",
         },
-    }
-}
-
-impl Comparison {
-    /// Whether nothing differs.
-    pub(crate) fn is_alike(&self) -> bool {
-        let headers = self.bytes.is_empty() && self.fields.differences.is_empty();
-        headers && self.memory.as_ref().is_none_or(MemoryDiff::is_alike)
-    }
-
-    fn outcome(&self) -> Outcome {
-        if self.is_alike() {
-            Outcome::Done
-        } else {
-            Outcome::Findings
-        }
     }
 }

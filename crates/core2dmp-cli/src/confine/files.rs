@@ -19,7 +19,7 @@ use landlock::{
     RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
-use super::Needs;
+use super::Access;
 
 /// What the standard library counts processors by: a group's quota may be less than the machine has.
 const PROCESSORS: [&str; 3] = [
@@ -32,9 +32,9 @@ const PROCESSORS: [&str; 3] = [
 const NEWEST: ABI = ABI::V7;
 
 /// Restricts this thread and those that it will start; the version that holds, `None` where the kernel has none.
-pub(super) fn restrict(needs: &Needs) -> Result<Option<i32>, RulesetError> {
+pub(super) fn restrict(access: &Access) -> Result<Option<i32>, RulesetError> {
     let mut ruleset = Ruleset::default();
-    if needs.moves {
+    if access.moves {
         // The first version forbids moves between folders, whatever is asked for: then rather no Landlock than a core
         // that cannot get its name back.
         ruleset = ruleset
@@ -50,10 +50,10 @@ pub(super) fn restrict(needs: &Needs) -> Result<Option<i32>, RulesetError> {
     let mut write = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile
     });
-    if needs.moves {
+    if access.moves {
         write |= AccessFs::Refer;
     }
-    for path in &needs.read {
+    for path in &access.read {
         let access = if path.is_dir() {
             AccessFs::ReadFile | AccessFs::ReadDir
         } else {
@@ -64,14 +64,11 @@ pub(super) fn restrict(needs: &Needs) -> Result<Option<i32>, RulesetError> {
     for path in PROCESSORS {
         ruleset = allow(ruleset, Path::new(path), AccessFs::ReadFile.into())?;
     }
-    for folder in &needs.list {
-        ruleset = allow(ruleset, folder, AccessFs::ReadDir.into())?;
-    }
-    for file in &needs.change {
+    for file in &access.change {
         let access = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
         ruleset = allow(ruleset, file, access)?;
     }
-    for folder in &needs.write {
+    for folder in &access.write {
         ruleset = allow(ruleset, folder, write)?;
     }
     let status = ruleset.restrict_self()?;

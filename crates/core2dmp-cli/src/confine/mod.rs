@@ -1,7 +1,7 @@
 //! What the program gives up before it reads the first byte that a guest wrote.
 //!
 //! ```text
-//! arguments --> Needs { read: sources, write: folder of the output } --> enter
+//! arguments --> Access { read: sources, write: folder of the output } --> enter
 //!     limits     no core dumps of a process that holds a guest's secrets, an end to its memory
 //!     Landlock   opens the sources, and files in that folder; nothing else of the file system, no network
 //!     seccomp    copies, allocates, starts threads; whatever else is called kills the process
@@ -10,6 +10,7 @@
 //! Nothing here is needed for a right dump: a guest that gets past the library's checks finds itself in a process that
 //! can do little. An old kernel has less of it; `level` says what was reached.
 
+mod access;
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -17,7 +18,6 @@
 mod files;
 #[cfg(target_os = "linux")]
 mod limits;
-mod needs;
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -29,13 +29,13 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-pub(crate) use needs::Needs;
+pub(crate) use access::Access;
 
 /// What the process gave up; it cannot take it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Level {
     /// In a word.
-    pub(crate) level: Word,
+    pub(crate) level: Reach,
     /// The version of Landlock's interface that holds, if any does.
     pub(crate) landlock: Option<i32>,
     /// Whether system calls are filtered.
@@ -47,7 +47,7 @@ pub(crate) struct Level {
 /// How much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Word {
+pub(crate) enum Reach {
     /// Everything.
     Full,
     /// What the kernel has.
@@ -67,17 +67,17 @@ pub(crate) fn level() -> Option<Level> {
 
 /// Says that the user wants none of it.
 pub(crate) fn stay_out() {
-    let _ = REACHED.set(Level::of(None, false, false, Word::Off));
+    let _ = REACHED.set(Level::of(None, false, false, Reach::Off));
 }
 
-/// Gives up what `needs` does not name, as far as the kernel can.
-pub(crate) fn enter(needs: &Needs) {
+/// Gives up what `access` does not name, as far as the kernel can.
+pub(crate) fn enter(access: &Access) {
     let limits = limit();
-    let (landlock, seccomp) = confine(needs);
+    let (landlock, seccomp) = confine(access);
     let word = match (landlock.is_some(), seccomp, limits) {
-        (true, true, true) => Word::Full,
-        (false, false, false) => Word::None,
-        _ => Word::Partial,
+        (true, true, true) => Reach::Full,
+        (false, false, false) => Reach::None,
+        _ => Reach::Partial,
     };
     let _ = REACHED.set(Level::of(landlock, seccomp, limits, word));
 }
@@ -97,8 +97,8 @@ fn limit() -> bool {
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
-fn confine(needs: &Needs) -> (Option<i32>, bool) {
-    let landlock = files::restrict(needs).ok().flatten();
+fn confine(access: &Access) -> (Option<i32>, bool) {
+    let landlock = files::restrict(access).ok().flatten();
     (landlock, system_calls::restrict().is_ok())
 }
 
@@ -106,12 +106,12 @@ fn confine(needs: &Needs) -> (Option<i32>, bool) {
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
-fn confine(_: &Needs) -> (Option<i32>, bool) {
+fn confine(_: &Access) -> (Option<i32>, bool) {
     (None, false)
 }
 
 impl Level {
-    const fn of(landlock: Option<i32>, seccomp: bool, limits: bool, level: Word) -> Self {
+    const fn of(landlock: Option<i32>, seccomp: bool, limits: bool, level: Reach) -> Self {
         Self {
             level,
             landlock,
@@ -124,9 +124,9 @@ impl Level {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.level {
-            Word::Off => return f.write_str("off, by --no-sandbox"),
-            Word::None => return f.write_str("none, this system has no means for it"),
-            Word::Full | Word::Partial => {}
+            Reach::Off => return f.write_str("off, by --no-sandbox"),
+            Reach::None => return f.write_str("none, this system has no means for it"),
+            Reach::Full | Reach::Partial => {}
         }
         match self.landlock {
             Some(version) => write!(f, "Landlock {version}")?,

@@ -25,10 +25,11 @@ fn child() {
         return;
     };
     let folder = PathBuf::from(folder);
-    let mut needs = Needs::default();
-    needs.source(&folder.join("in/guest.vmss"));
-    needs.write.push(folder.join("out"));
-    enter(&needs);
+    let mut access = Access::default();
+    access.read.push(folder.join("in/guest.vmss"));
+    access.read.push(folder.join("in/guest.vmem"));
+    access.write.push(folder.join("out"));
+    enter(&access);
     println!("reached {}", level().unwrap());
     let outcome = attempt(&what, &folder);
     println!("outcome {outcome}");
@@ -170,12 +171,12 @@ fn memory_has_an_end_and_no_core_is_dumped() {
 fn a_level_is_said_in_words() {
     let level = |landlock, seccomp, word| Level::of(landlock, seccomp, true, word).to_string();
     assert_eq!(
-        level(Some(7), true, Word::Full),
+        level(Some(7), true, Reach::Full),
         "Landlock 7, seccomp, limits"
     );
     assert_eq!(
-        level(None, true, Word::Partial),
+        level(None, true, Reach::Partial),
         "no Landlock (Linux 5.13 and later, where it is enabled), seccomp, limits"
     );
-    assert_eq!(level(None, false, Word::Off), "off, by --no-sandbox");
+    assert_eq!(level(None, false, Reach::Off), "off, by --no-sandbox");
 }

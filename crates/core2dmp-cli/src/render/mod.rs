@@ -2,12 +2,16 @@
 
 pub(crate) mod json;
 mod notation;
+pub(crate) mod report;
 pub(crate) mod text;
 
 use core2dmp::audit::check::Severity;
+use core2dmp::container::Guest;
 use core2dmp::dump::Plan;
 use core2dmp::image::SegmentData;
 use core2dmp::paging::PagingMode;
+
+use crate::message::Failure;
 
 /// The name of a paging mode, in text and JSON alike.
 pub(crate) const fn architecture(mode: PagingMode) -> &'static str {
@@ -30,6 +34,21 @@ pub(crate) const fn verdict(worst: Option<Severity>) -> &'static str {
     }
 }
 
+/// What a repair needs that the original core has.
+pub(crate) fn from_core(missing: &str) -> String {
+    format!("{missing}; --from the original core")
+}
+
+/// A warning where the memory behind a dump's header is not understood; none where there is no memory.
+fn not_understood(guest: &Guest, failure: &Failure) -> Option<String> {
+    (guest.memory.frame_count() > 0).then(|| {
+        format!(
+            "Windows was not found in the dump's memory: {}",
+            failure.message()
+        )
+    })
+}
+
 /// Where the bytes behind a dump's header come from.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bytes {
@@ -45,7 +64,7 @@ impl Bytes {
     /// Sums up a plan; its first segment is the header.
     pub(crate) fn of(plan: &Plan) -> Self {
         let mut sums = Self::default();
-        for segment in plan.segments.iter().skip(1) {
+        for segment in plan.image.segments().iter().skip(1) {
             let sum = match segment.data {
                 SegmentData::Source { .. } | SegmentData::Encoded { .. } => &mut sums.copied,
                 SegmentData::Bytes(_) => &mut sums.patched,

@@ -1,51 +1,12 @@
 //! A header's fields in their own notation: dates for times, names for codes, bits by what they mean.
 //!
-//! Sources: winnt.h for suites, products and attributes; see [`core2dmp::format`] for the rest.
+//! Sources: winnt.h for suites, products and attributes; see [`core2dmp::header`] for the rest.
 
-use core2dmp::format::dump_values::{dump_type_name, machine_name};
-use core2dmp::format::header_fields::{Field, FieldId, FieldKind, FieldValue};
-use core2dmp::format::stop_codes;
+use core2dmp::header::stop_codes;
+use core2dmp::header::{Field, FieldKind, FieldValue, Notation};
 
 use super::text::{count, size};
 use crate::time;
-
-/// Names of bits.
-type Bits = &'static [(u32, &'static str)];
-
-/// `Attributes` of a header.
-const ATTRIBUTES: Bits = &[
-    (0, "hibernation crash"),
-    (1, "dump device powered off"),
-    (2, "dump file too small"),
-    (3, "kernel-generated triage dump"),
-    (4, "live dump"),
-    (5, "made offline"),
-    (6, "filtered"),
-    (7, "early boot crash"),
-    (8, "encrypted"),
-    (9, "decrypted"),
-];
-
-/// `VER_SUITE_*`.
-const SUITES: Bits = &[
-    (0, "SmallBusiness"),
-    (1, "Enterprise"),
-    (2, "BackOffice"),
-    (3, "Communications"),
-    (4, "TerminalServer"),
-    (5, "SmallBusinessRestricted"),
-    (6, "EmbeddedNT"),
-    (7, "DataCenter"),
-    (8, "SingleUserTS"),
-    (9, "Personal"),
-    (10, "Blade"),
-    (11, "EmbeddedRestricted"),
-    (12, "SecurityAppliance"),
-    (13, "StorageServer"),
-    (14, "ComputeServer"),
-    (15, "HomeServer"),
-    (17, "MultiUserTS"),
-];
 
 /// A value as its kind is read.
 pub(crate) fn value(kind: FieldKind, value: &FieldValue) -> String {
@@ -65,8 +26,10 @@ pub(crate) fn value(kind: FieldKind, value: &FieldValue) -> String {
 
 /// Two values of a field, told apart: in hexadecimal where their own notation shows no difference.
 pub(crate) fn both(field: &Field, old: &FieldValue, new: &FieldValue) -> (String, String) {
-    let shown = |held: &FieldValue| match explain(field.id, held, None) {
-        Some(name) if is_a_name(field.id) => format!("{} ({name})", value(field.kind, held)),
+    // A size, a raw time or a parameter's meaning is no name: it says more about the value.
+    let is_a_name = matches!(field.notation, Notation::Name(_) | Notation::Bits(_));
+    let shown = |held: &FieldValue| match explain(field, held, None) {
+        Some(name) if is_a_name => format!("{} ({name})", value(field.kind, held)),
         _ => value(field.kind, held),
     };
     let (before, after) = (shown(old), shown(new));
@@ -79,57 +42,18 @@ pub(crate) fn both(field: &Field, old: &FieldValue, new: &FieldValue) -> (String
     }
 }
 
-/// Whether the explanation names the value, rather than saying more about it.
-const fn is_a_name(id: FieldId) -> bool {
-    matches!(
-        id,
-        FieldId::DumpType
-            | FieldId::MachineImageType
-            | FieldId::BugCheckCode
-            | FieldId::ExceptionCode
-            | FieldId::ProductType
-            | FieldId::Attributes
-    )
-}
-
 /// What a value means; `stop` is the header's stop code, which explains the parameters.
-pub(crate) fn explain(id: FieldId, value: &FieldValue, stop: Option<u32>) -> Option<String> {
+pub(crate) fn explain(field: &Field, value: &FieldValue, stop: Option<u32>) -> Option<String> {
     let FieldValue::Number(number) = *value else {
         return None;
     };
-    let code = u32::try_from(number).ok();
-    let known = |name: Option<&str>| name.map(str::to_owned);
-    match id {
-        FieldId::MajorVersion => known(match number {
-            0xf => Some("free build"),
-            0xc => Some("checked build"),
-            _ => None,
-        }),
-        FieldId::MachineImageType => known(code.and_then(machine_name)),
-        FieldId::DumpType => known(code.and_then(dump_type_name)),
-        FieldId::BugCheckCode => known(code.and_then(stop_codes::find).map(|stop| stop.name)),
-        FieldId::BugCheckParameter1 => parameter(stop, 0),
-        FieldId::BugCheckParameter2 => parameter(stop, 1),
-        FieldId::BugCheckParameter3 => parameter(stop, 2),
-        FieldId::BugCheckParameter4 => parameter(stop, 3),
-        FieldId::ExceptionCode => known(code.and_then(stop_codes::exception_name)),
-        FieldId::RequiredDumpSpace => Some(size(number)),
-        FieldId::SystemTime | FieldId::SystemUpTime => Some(format!("{number:#x}")),
-        FieldId::ProductType => known(match number {
-            1 => Some("workstation"),
-            2 => Some("domain controller"),
-            3 => Some("server"),
-            _ => None,
-        }),
-        FieldId::PaeEnabled => known(match number {
-            0 => Some("two levels of page tables"),
-            1 => Some("PAE"),
-            _ => None,
-        }),
-        FieldId::SuiteMask => bits(SUITES, number),
-        FieldId::Attributes => bits(ATTRIBUTES, number),
-        FieldId::WriterStatus if number == 0 => known(Some("success")),
-        _ => None,
+    match field.notation {
+        Notation::Plain => None,
+        Notation::Name(name) => name(u32::try_from(number).ok()?).map(str::to_owned),
+        Notation::Bits(names) => bits(names, number),
+        Notation::Size => Some(size(number)),
+        Notation::Raw => Some(format!("{number:#x}")),
+        Notation::StopParameter(index) => parameter(stop, index),
     }
 }
 
@@ -140,7 +64,7 @@ fn parameter(stop: Option<u32>, index: usize) -> Option<String> {
 }
 
 /// The bits that are set, by name; nameless ones by number.
-fn bits(names: Bits, value: u64) -> Option<String> {
+fn bits(names: &[(u32, &str)], value: u64) -> Option<String> {
     let name = |bit: u32| {
         let known = names.iter().find(|(known, _)| *known == bit);
         known.map_or_else(|| format!("bit {bit}"), |(_, name)| (*name).to_owned())
@@ -152,7 +76,7 @@ fn bits(names: Bits, value: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use core2dmp::format::header_fields::HeaderWidth;
+    use core2dmp::header::{ATTRIBUTES, FieldId, HeaderWidth, SUITES};
 
     use super::*;
 

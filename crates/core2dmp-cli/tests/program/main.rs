@@ -16,6 +16,7 @@
 //! kills      signals at random moments; what they leave
 //! ways       sparse, in parts, with checksums
 //! in_place   the core itself becomes the dump, killed at any call, and the core again
+//! layering   the rooms of the program in their order
 //! whole      interrupted, full disks, existing files: the output appears whole or not at all
 //! ```
 
@@ -37,6 +38,7 @@ mod faults;
 mod hostile;
 mod in_place;
 mod kills;
+mod layering;
 mod libkdumpfile;
 mod names;
 mod roundtrip;

@@ -133,7 +133,7 @@ fn a_companion_of_no_known_format_is_left_out_and_named() {
     write(&folder, "win.vmss", b"nothing that anybody knows");
     let (dump, said) = converted(&[], &[&memory]);
     assert!(dump == wanted(&guest));
-    assert!(said.contains("win.vmss stands beside it, but"), "{said}");
+    assert!(said.contains("win.vmss is beside it, but"), "{said}");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn windows_tells_of_the_hole_that_a_raw_file_leaves_out() {
     let raw = write(&folder, "guest.raw", &file);
     let (dump, said) = converted(&[], &[&raw]);
     assert!(dump.ends_with(&[0x5a; 16 * 4096]));
-    let told = "warning: Windows counts memory behind a hole that this raw file leaves out: read as with --hole ";
+    let told = "warning: Windows counts memory behind a hole that this raw file leaves out: read with the hole ";
     let (_, hole) = said.split_once(told).unwrap();
     // The same, given by hand.
     let hole = hole.lines().next().unwrap();
@@ -211,7 +211,11 @@ fn windows_tells_of_the_hole_that_a_raw_file_leaves_out() {
     assert!(again == dump && !said.contains(told), "{said}");
     let document = run(&["info", "--json"], &[&raw]).expect_code(0).json();
     crate::schema::check(&document);
-    assert!(document["warnings"].to_string().contains("--hole "));
+    assert!(
+        document["warnings"]
+            .to_string()
+            .contains("read with the hole ")
+    );
 }
 
 /// Memory as VMware writes it: what is at 4 GiB and above follows the first 3 GiB.
@@ -241,12 +245,15 @@ fn a_vmem_alone_has_vmwares_hole() {
         said.contains("taken to be VMware's, 0xc0000000-0xffffffff"),
         "{said}"
     );
-    // By another name it is raw memory like any: Windows says so.
+    // By another name it is raw memory like any, and measures itself.
     let other = folder.path().join("guest.mem");
     fs::rename(&path, &other).unwrap();
     let (dump, said) = converted(&[], &[&other]);
     assert!(dump == wanted(&guest));
-    assert!(said.contains("--hole 0xc0000000-0x100000000"), "{said}");
+    assert!(
+        said.contains("the file leaves out 0xc0000000-0xffffffff"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -255,7 +262,7 @@ fn a_hole_is_for_raw_memory() {
     let guest = GuestSpec::windows7().build();
     let core = write(&folder, "guest.elf", &guest.qemu_elf().bytes());
     let outcome = run(&["info", "--hole", "3G-4G"], &[&core]).expect_code(2);
-    assert!(outcome.stderr.contains("--hole is for raw memory"));
+    assert!(outcome.stderr.contains("holes are for raw memory"));
     let outcome = run(&["info", "--hole", "4G-3G"], &[&core]).expect_code(2);
     assert!(outcome.stderr.contains("is not behind the start"));
 }

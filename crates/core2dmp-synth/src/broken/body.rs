@@ -35,11 +35,17 @@ pub(super) static ROWS: &[&[Row]] = table! {
         => Broken "RequiredDumpSpace" "PARTIALLY CORRUPT" Whole;
     "dump space too small" [Bitmap64 Kernel64 Summary64] |case| case.put_u64(0xfa0, 0x3000)
         => Broken "RequiredDumpSpace" "PARTIALLY CORRUPT" Whole;
-    "dump space PAGE" [Bitmap64 Summary64] |case| case.unset(0xfa0, 8)
+    "dump space PAGE" [Summary64] |case| case.unset(0xfa0, 8)
         => Silent "" "" Nothing;
-    "dump space too large" [Bitmap64 Kernel64 Summary64] |case| {
+    // Of a file of more than 16 MiB the rest is not read.
+    "dump space PAGE" [Bitmap64] |case| case.unset(0xfa0, 8)
+        => Broken "RequiredDumpSpace" "PARTIALLY CORRUPT" Whole;
+    "dump space too large" [Kernel64 Summary64] |case| {
         case.put_u64(0xfa0, 10 * case.dump.bytes.len() as u64);
     } => Silent "" "" Nothing;
+    "dump space too large" [Bitmap64] |case| {
+        case.put_u64(0xfa0, 10 * case.dump.bytes.len() as u64);
+    } => Broken "RequiredDumpSpace" "PARTIALLY CORRUPT" Whole;
 
     "bitmap tag" [Bitmap64 Summary64] |case| case.put(0x2000, b"XDMP")
         => Refused "bitmap" "Win32 error 0n1392" Whole;

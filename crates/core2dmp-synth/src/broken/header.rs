@@ -66,7 +66,7 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "no processors" [Full64 Full32] |case| case.put_u32(case.at().processors, 0)
         => Refused "NumberProcessors" "8000FFFF" Whole;
     "a processor too many" [Full64 Full32] |case| case.put_u32(case.at().processors, 3)
-        => Refused "NumberProcessors" "80004005" Whole;
+        => Broken "NumberProcessors" "GetContextState failed" Whole;
     "processors PAGE" [Full64 Full32] |case| case.unset(case.at().processors, 4)
         => Refused "NumberProcessors" "Invalid number of processors" Whole;
     "4096 processors" [Full64 Full32] |case| case.put_u32(case.at().processors, 4096)

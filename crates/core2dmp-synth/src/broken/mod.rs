@@ -19,9 +19,10 @@
 mod body;
 mod header;
 mod memory;
+mod today;
 
 use crate::bytes::get_u64;
-use crate::dump::{self, Dump};
+use crate::dump::{self, Dump, Ranges};
 use crate::windows::guest::Guest;
 use crate::windows::spec::GuestSpec;
 
@@ -42,11 +43,21 @@ pub enum Body {
     Summary64,
     /// Type 2, x86 with PAE.
     Summary32,
+    /// Type 1, x64 with five levels of page tables.
+    Levels5,
+    /// Type 5, x64, a file of more than 16 MiB.
+    Large64,
+    /// Type 8, x64.
+    Ranges8,
+    /// Type 9, x64.
+    Ranges9,
+    /// Type 0xA, x64.
+    RangesA,
 }
 
 impl Body {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Full64,
         Self::Full32,
         Self::Live64,
@@ -54,6 +65,11 @@ impl Body {
         Self::Kernel64,
         Self::Summary64,
         Self::Summary32,
+        Self::Levels5,
+        Self::Large64,
+        Self::Ranges8,
+        Self::Ranges9,
+        Self::RangesA,
     ];
 
     /// Its name in tables.
@@ -67,6 +83,11 @@ impl Body {
             Self::Kernel64 => "kernel64",
             Self::Summary64 => "summary64",
             Self::Summary32 => "summary32",
+            Self::Levels5 => "levels5",
+            Self::Large64 => "large64",
+            Self::Ranges8 => "ranges8",
+            Self::Ranges9 => "ranges9",
+            Self::RangesA => "rangesA",
         }
     }
 
@@ -80,13 +101,17 @@ impl Body {
         let guest = match self {
             Self::Full32 | Self::Summary32 => stop(GuestSpec::windows7_pae()),
             Self::Live64 => GuestSpec::windows10().memory_mib(20).processors(2).build(),
+            Self::Levels5 => stop(GuestSpec::windows10_la57()),
             _ => stop(GuestSpec::windows7()),
         };
         let dump = match self {
-            Self::Full64 | Self::Full32 | Self::Live64 => dump::full(&guest),
-            Self::Bitmap64 => dump::bitmap(&guest, false),
+            Self::Full64 | Self::Full32 | Self::Live64 | Self::Levels5 => dump::full(&guest),
+            Self::Bitmap64 | Self::Large64 => dump::bitmap(&guest, false),
             Self::Kernel64 => dump::bitmap(&guest, true),
             Self::Summary64 | Self::Summary32 => dump::summary(&guest),
+            Self::Ranges8 => dump::rdmp(&guest, Ranges::Kernel),
+            Self::Ranges9 => dump::rdmp(&guest, Ranges::KernelAndUser),
+            Self::RangesA => dump::rdmp(&guest, Ranges::Complete),
         };
         Case { guest, dump }
     }
@@ -164,7 +189,7 @@ impl Row {
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    let tables = [header::ROWS, body::ROWS, memory::ROWS];
+    let tables = [header::ROWS, body::ROWS, memory::ROWS, today::ROWS];
     tables.into_iter().flatten().flat_map(|rows| rows.iter())
 }
 

@@ -107,12 +107,35 @@ fn qemu_cpu(vcpu: &Vcpu) -> Vec<u8> {
     c
 }
 
+/// The format of VirtualBox' notes: what `DBGFCORECPU` looked like, and how a compiler laid it out.
+///
+/// ```text
+/// 1.4, 1.5   .. xcr[2] cbExt XSAVE area    the area at 0x238 (alignment of 8) or 0x240 (16)
+/// 1.6        .. tsc_aux xcr[2] cbExt ..    0x248 (Windows hosts) or 0x250 (gcc, clang: alignment of 16)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VirtualboxFormat {
+    /// Low half of `u32FmtVersion`; the high half is 1.
+    pub minor: u32,
+    /// Where the XSAVE area of 8192 bytes begins.
+    pub area_at: usize,
+}
+
+impl Default for VirtualboxFormat {
+    fn default() -> Self {
+        Self {
+            minor: 6,
+            area_at: 0x250,
+        }
+    }
+}
+
 /// VirtualBox' notes.
-pub(crate) fn virtualbox(guest: &Guest, cpu_notes: bool) -> Vec<u8> {
+pub(crate) fn virtualbox(guest: &Guest, format: VirtualboxFormat, cpu_notes: bool) -> Vec<u8> {
     let mut core = vec![0; 0x18];
     for (at, value) in [
         (0, 0xc01a_c0de),
-        (4, 0x0001_0006),
+        (4, 1 << 16 | format.minor),
         (8, 0x18),
         (12, 0x0700_000e),
         (16, 161_095),
@@ -122,14 +145,14 @@ pub(crate) fn virtualbox(guest: &Guest, cpu_notes: bool) -> Vec<u8> {
     }
     let mut notes = note(b"VBCORE", 0xb00, &core);
     for vcpu in guest.vcpus.iter().filter(|_| cpu_notes) {
-        notes.extend(note(b"VBCPU", 0xb01, &virtualbox_cpu(vcpu)));
+        notes.extend(note(b"VBCPU", 0xb01, &virtualbox_cpu(vcpu, format)));
     }
     notes
 }
 
-fn virtualbox_cpu(vcpu: &Vcpu) -> Vec<u8> {
+fn virtualbox_cpu(vcpu: &Vcpu, format: VirtualboxFormat) -> Vec<u8> {
     let r = &vcpu.registers;
-    let mut c = vec![0; 0x240 + 0x1000];
+    let mut c = vec![0; format.area_at + 0x2000];
     let general = [
         r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14,
         r.r15, r.rip, r.rsp, r.rbp, r.rflags,
@@ -165,7 +188,10 @@ fn virtualbox_cpu(vcpu: &Vcpu) -> Vec<u8> {
     }
     put_u64(&mut c, 0x1e8, 0xd01);
     put_u64(&mut c, 0x218, other);
-    put_u32(&mut c, 0x238, 0x1000);
-    put_bytes(&mut c, 0x240, &r.fxsave);
+    // msrTscAux is of 1.6; behind it XCR0, XCR1 and cbExt.
+    let xcr = if format.minor < 6 { 0x228 } else { 0x230 };
+    put_u64(&mut c, xcr, 7);
+    put_u32(&mut c, xcr + 16, 0x340);
+    put_bytes(&mut c, format.area_at, &r.fxsave);
     c
 }

@@ -11,7 +11,7 @@
 use std::io::{self, Write};
 
 use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
-use crate::containers::core_notes;
+use crate::containers::core_notes::{self, VirtualboxFormat};
 use crate::windows::guest::Guest;
 use crate::windows::memory::{PAGE, VGA_END, VGA_START};
 
@@ -26,7 +26,7 @@ type Range = (u64, u64);
 pub struct QemuElf<'a> {
     guest: &'a Guest,
     narrow: bool,
-    virtualbox: bool,
+    virtualbox: Option<VirtualboxFormat>,
     cpu_notes: bool,
     kernel_gs: bool,
     vmcoreinfo: Option<Vec<u8>>,
@@ -40,7 +40,7 @@ impl<'a> QemuElf<'a> {
         Self {
             guest,
             narrow: false,
-            virtualbox: false,
+            virtualbox: None,
             cpu_notes: true,
             kernel_gs: true,
             vmcoreinfo: None,
@@ -60,7 +60,14 @@ impl<'a> QemuElf<'a> {
     /// VirtualBox' notes and segments.
     #[must_use]
     pub fn virtualbox(mut self) -> Self {
-        self.virtualbox = true;
+        self.virtualbox = Some(VirtualboxFormat::default());
+        self
+    }
+
+    /// As VirtualBox writes it in this format.
+    #[must_use]
+    pub fn virtualbox_format(mut self, format: VirtualboxFormat) -> Self {
+        self.virtualbox = Some(format);
         self
     }
 
@@ -120,7 +127,11 @@ impl<'a> QemuElf<'a> {
         } else {
             (0x40, 0x40, 0x38)
         };
-        let sections = if self.virtualbox { 0 } else { section };
+        let sections = if self.virtualbox.is_some() {
+            0
+        } else {
+            section
+        };
         let head_bytes = header + sections + headers * segment;
         let memory: u64 = ranges.iter().map(|range| range.1).sum();
         let (notes_at, memory_at) = if self.notes_last {
@@ -129,7 +140,7 @@ impl<'a> QemuElf<'a> {
             (head_bytes as u64, (head_bytes + notes.len()) as u64)
         };
         let mut head = self.elf_header(headers, header + sections, header);
-        if !self.virtualbox {
+        if self.virtualbox.is_none() {
             let mut null = vec![0; section];
             let info = if self.narrow { 28 } else { 44 };
             put_u32(
@@ -184,7 +195,7 @@ impl<'a> QemuElf<'a> {
         for &(first, count) in &self.guest.present {
             match ranges.last_mut() {
                 Some(last)
-                    if !self.virtualbox
+                    if self.virtualbox.is_none()
                         && last.0 + last.1 == VGA_START * page
                         && first == VGA_END =>
                 {
@@ -229,8 +240,8 @@ impl<'a> QemuElf<'a> {
     }
 
     fn notes(&self) -> Vec<u8> {
-        if self.virtualbox {
-            return core_notes::virtualbox(self.guest, self.cpu_notes);
+        if let Some(format) = self.virtualbox {
+            return core_notes::virtualbox(self.guest, format, self.cpu_notes);
         }
         let mut notes = core_notes::qemu(self.guest, self.cpu_notes, self.kernel_gs);
         if let Some(contents) = &self.vmcoreinfo {
@@ -240,13 +251,13 @@ impl<'a> QemuElf<'a> {
     }
 
     fn elf_header(&self, headers: usize, segments_at: usize, sections_at: usize) -> Vec<u8> {
-        let machine = if self.guest.expected.arch.is_64() || self.virtualbox {
+        let machine = if self.guest.expected.arch.is_64() || self.virtualbox.is_some() {
             62
         } else {
             3
         };
         let class = if self.narrow { 1 } else { 2 };
-        let (sections, sections_at) = if self.virtualbox {
+        let (sections, sections_at) = if self.virtualbox.is_some() {
             (0, 0)
         } else {
             (1, sections_at)

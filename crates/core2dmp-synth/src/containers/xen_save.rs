@@ -37,6 +37,7 @@ pub struct XenSave<'a> {
     verify: bool,
     context: bool,
     cpu_bytes: usize,
+    fpu: bool,
 }
 
 impl<'a> XenSave<'a> {
@@ -49,6 +50,7 @@ impl<'a> XenSave<'a> {
             verify: false,
             context: true,
             cpu_bytes: 1032,
+            fpu: true,
         }
     }
 
@@ -64,6 +66,13 @@ impl<'a> XenSave<'a> {
     pub fn old(mut self) -> Self {
         self.version = 2;
         self.cpu_bytes = 1016;
+        self
+    }
+
+    /// Of vCPUs that never used their FPU: Xen leaves the area zero and the flag away.
+    #[must_use]
+    pub fn unused_fpu(mut self) -> Self {
+        self.fpu = false;
         self
     }
 
@@ -232,7 +241,13 @@ impl<'a> XenSave<'a> {
     fn cpu(&self, vcpu: &Vcpu) -> Vec<u8> {
         let r = &vcpu.registers;
         let mut c = vec![0; self.cpu_bytes];
-        put_bytes(&mut c, 0, &r.fxsave);
+        if self.fpu {
+            put_bytes(&mut c, 0, &r.fxsave);
+        }
+        if self.cpu_bytes >= 1032 {
+            // XEN_X86_FPU_INITIALISED.
+            put_u32(&mut c, 1024, u32::from(self.fpu));
+        }
         let general = [
             r.rax, r.rbx, r.rcx, r.rdx, r.rbp, r.rsi, r.rdi, r.rsp, r.r8, r.r9, r.r10, r.r11,
             r.r12, r.r13, r.r14, r.r15, r.rip, r.rflags, r.cr0, r.cr2, r.cr3, r.cr4, r.dr0, r.dr1,

@@ -34,6 +34,7 @@ use self::header::Fields;
 use crate::bytes::{put_bytes, put_u32, put_u64};
 use crate::windows::guest::Guest;
 use crate::windows::memory::PAGE;
+use crate::windows::paging::Arch;
 
 pub use bitmap::{bitmap, summary};
 pub use ranges::{Ranges, rdmp};
@@ -144,6 +145,11 @@ pub fn header(guest: &Guest, dump_type: u32) -> Vec<u8> {
 fn fields(guest: &Guest, dump_type: u32) -> Fields {
     let mut fields = Fields::of(&guest.expected);
     fields.dump_type = dump_type;
+    if guest.expected.arch == Arch::X64La57 {
+        // Debuggers walk four levels: the PML4 that the PML5's last entry names, without flags.
+        let entry = guest.frames.read_u64(fields.dtb + 511 * 8);
+        fields.dtb = entry & 0x000f_ffff_ffff_f000;
+    }
     fields
 }
 

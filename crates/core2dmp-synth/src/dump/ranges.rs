@@ -1,14 +1,15 @@
 //! Dumps of WinDbg since 2022: a table of ranges, then their pages.
 //!
 //! ```text
-//! +00 0x40 RDMP DUMP 0  +10 bytes from +20 to the first page  +18 first page  +20 A: ranges u32, 0, pages u64
-//! +30 { first frame u64, frames u64 } ... { 0, 0 }
+//! +00 0x40 RDMP DUMP 0  +10 bytes from +20 to the first page  +18 first page  +20 ranges u32, junk u32, pages u64
+//! +30 { first frame u64, frames u64 } ...  the first page at once, not aligned
 //! ```
+//!
+//! Reference: files that dbgeng 10.0.29507 wrote (`.dump /f`, `/k`); it reads as many ranges as +20 counts.
 
 use super::{Dump, pages};
 use crate::bytes::{put_bytes, put_u32, put_u64};
 use crate::windows::guest::Guest;
-use crate::windows::memory::PAGE;
 
 /// Which of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +33,16 @@ pub fn rdmp(guest: &Guest, kind: Ranges) -> Dump {
     let mut dump = Dump::new(guest, number);
     let ranges = ranges(&pfns);
     let start = dump.bytes.len();
-    let end = start + 0x30 + (ranges.len() + 1) * 16;
-    let first_page = end.next_multiple_of(PAGE);
+    let first_page = start + 0x30 + ranges.len() * 16;
     let mut head = vec![0; first_page - start];
     put_u32(&mut head, 0, 0x40);
     put_bytes(&mut head, 4, b"RDMPDUMP");
     put_u64(&mut head, 0x10, (first_page - start - 0x20) as u64);
     put_u64(&mut head, 0x18, first_page as u64);
-    if kind == Ranges::Complete {
-        put_u32(&mut head, 0x20, ranges.len() as u32);
-        put_u64(&mut head, 0x28, pfns.len() as u64);
-    }
+    put_u32(&mut head, 0x20, ranges.len() as u32);
+    // What was on the writer's stack.
+    put_u32(&mut head, 0x24, 0x7fff);
+    put_u64(&mut head, 0x28, pfns.len() as u64);
     for (i, &(first, count)) in ranges.iter().enumerate() {
         put_u64(&mut head, 0x30 + i * 16, first);
         put_u64(&mut head, 0x38 + i * 16, count);

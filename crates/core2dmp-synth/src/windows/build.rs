@@ -4,7 +4,7 @@
 //! memory map -> kernel mapping -> processes -> processors -> modules -> variables -> KDBG -> code -> roots -> vCPUs
 //! ```
 
-use super::{crash, drivers, kdbg, kernel, mm, processor, ram_header, vcpu};
+use super::{crash, drivers, guest_record, kdbg, kernel, mm, processor, ram_header, vcpu};
 use crate::windows::code::{self, Targets};
 use crate::windows::expected::{Bugcheck, Expected, Kdbg, Keys, Module, Processor, UserMemory};
 use crate::windows::guest::{Guest, Vcpu};
@@ -59,6 +59,7 @@ pub(crate) fn build(spec: &GuestSpec) -> Guest {
         &mut world,
         block.as_ref().map(|block| block.plain.as_slice()),
     );
+    let records = guest_record::prepare(&mut world);
     system::write_decoys(&mut world);
     objects::finish_roots(&mut world, &processes, kuser_pfn);
     let vcpus = vcpu::make_all(&mut world, &mut processors, &mut processes);
@@ -76,6 +77,7 @@ pub(crate) fn build(spec: &GuestSpec) -> Guest {
     };
     let mut expected = facts(&mut world, parts.clone());
     ram_header::write_all(&mut world, &mut expected, kdbg_copy);
+    guest_record::write_all(&mut world, &mut expected, &records);
     if spec.pfn_database {
         expected.free = mm::write_pfn_database(&mut world, &parts.processes);
     }
@@ -190,6 +192,7 @@ fn facts(world: &mut World<'_>, parts: Parts) -> Expected {
         product_type: layout.product_type,
         suite_mask: layout.suite_mask,
         ram_headers: Vec::new(),
+        guest_records: Vec::new(),
         low_stub: parts.low_stub,
         user: parts.user,
         free: Vec::new(),

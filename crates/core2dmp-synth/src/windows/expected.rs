@@ -62,6 +62,8 @@ pub struct Expected {
     pub suite_mask: u32,
     /// Dump headers left in memory.
     pub ram_headers: Vec<FoundHeader>,
+    /// Guest records in its memory.
+    pub guest_records: Vec<FoundRecord>,
     /// User memory of the processes, with [`crate::GuestSpec::user_pages`].
     pub user: Vec<UserMemory>,
     /// Frames that are free or zeroed, with [`crate::GuestSpec::pfn_database`].
@@ -224,6 +226,17 @@ pub struct Process {
     pub dtb: u64,
     /// The EPROCESS' address.
     pub eprocess: u64,
+}
+
+/// A guest record left in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// The physical address of its page.
+    pub gpa: u64,
+    /// Its virtual address.
+    pub va: u64,
+    /// Whether it is of this boot.
+    pub fresh: bool,
 }
 
 /// A dump header left in memory.

@@ -6,6 +6,7 @@ pub(crate) mod crash;
 pub(crate) mod drivers;
 pub(crate) mod expected;
 pub(crate) mod guest;
+pub(crate) mod guest_record;
 pub(crate) mod kdbg;
 pub(crate) mod kernel;
 pub(crate) mod layout;

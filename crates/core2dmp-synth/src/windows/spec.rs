@@ -7,6 +7,7 @@
 use crate::windows::build;
 use crate::windows::crash::CrashRecord;
 use crate::windows::guest::Guest;
+use crate::windows::guest_record::GuestRecord;
 use crate::windows::layout::Layout;
 use crate::windows::memory::Fill;
 use crate::windows::paging::Arch;
@@ -31,6 +32,7 @@ pub struct GuestSpec {
     pub(crate) ballooned: Vec<(u64, u64)>,
     pub(crate) runs: usize,
     pub(crate) ram_headers: Vec<RamHeader>,
+    pub(crate) guest_records: Vec<GuestRecord>,
     pub(crate) low_stub: bool,
     pub(crate) user_pages: u32,
     pub(crate) pfn_database: bool,
@@ -65,6 +67,7 @@ impl GuestSpec {
             ballooned: Vec::new(),
             runs: 0,
             ram_headers: Vec::new(),
+            guest_records: Vec::new(),
             user_pages: 0,
             pfn_database: false,
         }
@@ -262,6 +265,13 @@ impl GuestSpec {
     #[must_use]
     pub fn ram_header(mut self, header: RamHeader) -> Self {
         self.ram_headers.push(header);
+        self
+    }
+
+    /// Leaves a guest record in the guest's memory. May be called several times.
+    #[must_use]
+    pub fn guest_record(mut self, record: GuestRecord) -> Self {
+        self.guest_records.push(record);
         self
     }
 

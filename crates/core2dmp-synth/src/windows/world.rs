@@ -75,6 +75,18 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Maps neighbouring frames into pool, at an address of their own.
+    pub(crate) fn map_run(&mut self, first: u64, pages: u64) -> u64 {
+        let va = self.pool_end.max(self.next_pool.next_multiple_of(0x1000));
+        for i in 0..pages {
+            let page = va + i * PAGE as u64;
+            self.space.map(&mut self.ram, page, first + i, KERNEL);
+        }
+        self.pool_end = va + pages * PAGE as u64;
+        self.next_pool = self.pool_end + 0x40;
+        va
+    }
+
     /// Maps all pages that a structure touches.
     pub(crate) fn map_span(&mut self, va: u64, bytes: u64, place: Place) {
         let first = va & !0xfff;

@@ -1,17 +1,22 @@
 //! A dump's header against the memory behind it.
 //!
 //! ```text
-//! check    would the debugger open it, and what would it say
-//! diff     two headers, field by field
-//! repair   the changes that make a header agree with its memory
-//! facts    each header field of a planned dump with its source
+//! check        would the debugger open it, and what would it say
+//! against      every page of a dump against the core that it was made of
+//! diff         two headers, field by field
+//! repair       the changes that make a header agree with its memory
+//! provenance   each header field of a planned dump with its source
+//! fields       the table behind all of them: what each field is worth
 //! ```
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod against;
 pub mod check;
 pub mod diff;
-mod facts;
+mod fields;
+mod provenance;
 pub mod repair;
 
-pub use facts::{FieldFact, RejectedValue, field_facts};
+pub use against::{AgainstCore, against_core};
+pub use provenance::{FieldFact, RejectedValue, field_facts};

@@ -1,4 +1,5 @@
-//! Compression of Microsoft's that no library reads: Xpress (MS-XCA) and LZNT1.
+//! Compression of Microsoft's that no crate decodes: Xpress (MS-XCA) and LZNT1; and the cache of decoded blocks.
 
+pub(crate) mod block_cache;
 pub(crate) mod lznt1;
 pub(crate) mod xpress;

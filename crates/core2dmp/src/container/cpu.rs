@@ -118,10 +118,10 @@ pub struct X86Registers {
     pub cr2: u64,
     pub cr3: u64,
     pub cr4: u64,
-    /// DR0 to DR3, DR6, DR7.
-    pub dr: [u64; 6],
-    /// An FXSAVE image.
-    pub fxsave: [u8; 512],
+    /// DR0 to DR3, DR6, DR7, where the container has them.
+    pub dr: Option<[u64; 6]>,
+    /// An FXSAVE image, where the container has one.
+    pub fxsave: Option<[u8; 512]>,
     /// Where the container has it.
     pub gdtr: Option<TableRegister>,
     /// Where the container has it.

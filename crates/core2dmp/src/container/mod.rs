@@ -9,17 +9,21 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod core_notes;
 mod cpu;
 pub mod dmp;
 mod elf;
 mod extents;
+mod guest;
 mod hiberfil;
 mod hyperv;
 mod kdump;
 mod lime;
 mod page_index;
+mod pc;
 mod qemu_stream;
 pub mod raw;
+mod salvage;
 pub mod vmware;
 mod xen;
 mod xen_save;
@@ -28,89 +32,59 @@ mod zdmp;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::memory::{Frames, PhysicalMemory};
+use crate::memory::Frames;
 use crate::source::{JoinedSource, ReadAt, fill_at};
 
 pub use cpu::{Arm64Registers, CpuState, Registers, TableRegister, X86Registers};
+pub use guest::{ContainerInfo, Guest, HeaderHint, Hints, LeftOut};
 pub use kdump::{SplitPart, split_part};
 
 /// Bytes that a probe sees.
 const PROBE_BYTES: usize = 0x1000;
 
-/// What a container holds: memory, processors, and what else is known without looking at the memory.
-#[derive(Debug)]
-pub struct Guest {
-    /// Physical memory.
-    pub memory: PhysicalMemory,
-    /// The hypervisor's vCPUs in the container's order, which is not the processors' order.
-    pub cpus: Vec<CpuState>,
-    /// What helps to find Windows.
-    pub hints: Hints,
-    /// What the container says of itself.
-    pub container: ContainerInfo,
-}
-
-/// What a container knows about the guest besides memory and registers.
+/// How to open a container: `OpenOptions::default().salvage(true)`.
 #[derive(Debug, Clone, Default)]
-pub struct Hints {
-    /// Frames that may be in the container without being RAM.
-    pub not_ram: Vec<Frames>,
-    /// Dump headers that notes of the container hold.
-    pub headers: Vec<HeaderHint>,
-    /// What whoever wrote the container left out on purpose.
-    pub left_out: Option<LeftOut>,
-}
-
-/// Memory that was left out on purpose, rather than missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeftOut {
-    /// That of processes: a kernel dump.
-    User,
-    /// Whatever was of no interest, such as free pages.
-    Some,
-}
-
-/// A dump header in a note.
-#[derive(Debug, Clone)]
-pub struct HeaderHint {
-    /// The note's name.
-    pub name: &'static str,
-    /// Its contents.
-    pub bytes: Vec<u8>,
-}
-
-/// What a container says of itself.
-#[derive(Debug, Clone)]
-pub struct ContainerInfo {
-    /// Short name of the format, such as "xen".
-    pub format: &'static str,
-    /// The format in words.
-    pub title: &'static str,
-    /// Bytes of the file.
-    pub size: u64,
-    /// Further facts: name and value.
-    pub details: Vec<(&'static str, String)>,
-    /// Entries of the page table that stand for no page.
-    pub padding: u64,
-    /// The map was rebuilt by rule: what was missing and what was done.
-    pub salvaged: Option<String>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
-}
-
-/// How to open a container.
-#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct OpenOptions {
     /// Rebuild by rule what a damaged file lacks, and say so, where that is possible.
     pub salvage: bool,
     /// Frames that a raw file leaves out, since no RAM was there.
     pub holes: Vec<Frames>,
+    /// The format, one of [`format_names`], whatever the file looks like.
+    pub format: Option<String>,
+}
+
+impl OpenOptions {
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// Sets [`format`](Self#structfield.format).
+    #[must_use]
+    pub fn format(mut self, format: Option<String>) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets [`holes`](Self#structfield.holes).
+    #[must_use]
+    pub fn holes(mut self, holes: Vec<Frames>) -> Self {
+        self.holes = holes;
+        self
+    }
 }
 
 /// A row of the table of formats.
 struct Format {
+    /// What the user asks for it by.
+    name: &'static str,
     /// As the user knows it.
     title: &'static str,
+    /// The first bytes of its files; no other file beginning with them is raw memory.
+    magics: &'static [&'static [u8]],
     /// Whether the file is of this format; must not fail.
     probe: fn(&Probe<'_>) -> bool,
     /// Reads everything but the pages.
@@ -138,67 +112,101 @@ impl<'a> Probe<'a> {
     const fn of(head: &'a [u8], source: &'a dyn ReadAt) -> Self {
         Self { head, source }
     }
+
+    /// Whether the file begins with one of these.
+    fn begins_with(&self, magics: &[&[u8]]) -> bool {
+        magics.iter().any(|magic| self.head.starts_with(magic))
+    }
+
+    /// Whether the file begins as those of some format do, whether or not that format claims it.
+    fn begins_as_known(&self) -> bool {
+        FORMATS.iter().any(|format| self.begins_with(format.magics))
+    }
 }
 
 /// Every format, the most specific first.
 static FORMATS: &[Format] = &[
     Format {
+        name: "xen",
         title: xen::TITLE,
+        magics: xen::MAGICS,
         probe: xen::probe,
         open: Open::One(xen::open),
     },
     Format {
+        name: "dmp",
         title: dmp::TITLE,
+        magics: dmp::MAGICS,
         probe: dmp::probe,
         open: Open::One(dmp::open),
     },
     Format {
+        name: "kdump",
         title: kdump::TITLE,
+        magics: kdump::MAGICS,
         probe: kdump::probe,
         open: Open::Set(kdump::open),
     },
     Format {
+        name: "elf",
         title: elf::TITLE,
+        magics: elf::MAGICS,
         probe: elf::probe,
         open: Open::One(elf::open),
     },
     Format {
+        name: "lime",
         title: lime::TITLE,
+        magics: lime::MAGICS,
         probe: lime::probe,
         open: Open::One(lime::open),
     },
     Format {
+        name: "hiberfil",
         title: hiberfil::TITLE,
+        magics: hiberfil::MAGICS,
         probe: hiberfil::probe,
         open: Open::One(hiberfil::open),
     },
     Format {
+        name: "zdmp",
         title: zdmp::TITLE,
+        magics: zdmp::MAGICS,
         probe: zdmp::probe,
         open: Open::One(zdmp::open),
     },
     Format {
+        name: "vmware",
         title: vmware::TITLE,
+        magics: vmware::MAGICS,
         probe: vmware::probe,
         open: Open::Set(vmware::open),
     },
     Format {
+        name: "hyperv",
         title: hyperv::TITLE,
+        magics: hyperv::MAGICS,
         probe: hyperv::probe,
         open: Open::One(hyperv::open),
     },
     Format {
+        name: "qemu",
         title: qemu_stream::TITLE,
+        magics: qemu_stream::MAGICS,
         probe: qemu_stream::probe,
         open: Open::One(qemu_stream::open),
     },
     Format {
+        name: "xen-save",
         title: xen_save::TITLE,
+        magics: xen_save::MAGICS,
         probe: xen_save::probe,
         open: Open::One(xen_save::open),
     },
     Format {
+        name: "raw",
         title: raw::TITLE,
+        magics: raw::MAGICS,
         probe: raw::probe,
         open: Open::One(raw::open),
     },
@@ -236,6 +244,9 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
         .map(|source| head(&**source))
         .collect::<Result<Vec<_>>>()?;
     let Some(format) = FORMATS.iter().find(|format| {
+        if let Some(name) = &options.format {
+            return format.name == name;
+        }
         let mut files = heads.iter().zip(&sources);
         files.any(|(head, source)| (format.probe)(&Probe::of(head, &**source)))
     }) else {
@@ -260,16 +271,21 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
     }
 }
 
-/// The format that claims a file by its first bytes; none for raw memory, which any file may be.
+/// What [`OpenOptions::format`] may be.
+pub fn format_names() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|format| format.name)
+}
+
+/// The format that claims a file by its first bytes; none for raw memory, which any file may be, and for zeros.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read.
 pub fn recognise(source: &dyn ReadAt) -> Result<Option<&'static str>> {
     let head = head(source)?;
-    let claimed = FORMATS
-        .iter()
-        .find(|format| (format.probe)(&Probe::of(&head, source)));
+    let probe = Probe::of(&head, source);
+    let claimed = FORMATS.iter().find(|format| (format.probe)(&probe));
     Ok(claimed
+        .filter(|format| format.name != "hiberfil" || !hiberfil::is_nothing(&probe))
         .map(|format| format.title)
         .filter(|title| *title != raw::TITLE))
 }

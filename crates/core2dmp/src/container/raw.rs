@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, elf};
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::error::{Error, Place, Result};
 use crate::memory::{Backing, Frames, PhysicalMemory, RunBuilder};
@@ -22,19 +22,12 @@ pub(super) const TITLE: &str = "raw memory";
 
 /// The least that is taken for a guest's memory.
 const MIN_BYTES: u64 = 1 << 20;
-/// Where RAM continues that has no place below 4 GiB.
-const FOUR_GIB: Pfn = Pfn::new(0x10_0000);
 /// Frames that are looked at to tell a hole from memory.
 const SAMPLES: u64 = 256;
 
-/// First bytes of files that are no memory, whatever their size.
+/// First bytes of files that are no memory and of no format of [`super::FORMATS`].
 const OTHERS: &[&[u8]] = &[
-    b"\x7fELF",
-    b"PAGEDU",
-    b"KDUMP ",
-    b"makedumpfile",
-    b"EMiL",
-    b"AVML",
+    // Compressed files: gzip, xz, Zstandard, LZ4, bzip2, zip, 7z.
     b"\x1f\x8b",
     b"\xfd7zXZ",
     b"\x28\xb5\x2f\xfd",
@@ -42,47 +35,69 @@ const OTHERS: &[&[u8]] = &[
     b"BZh",
     b"PK\x03\x04",
     b"7z\xbc\xaf",
+    // Disks: qcow2, VHDX, VHD, VMDK.
     b"QFI\xfb",
-    b"QEVM",
     b"vhdxfile",
     b"conectix",
     b"KDMV",
-    b"hibr",
-    b"HIBR",
-    b"wake",
-    b"WAKE",
-    b"RSTR",
-    b"ZDMP",
+    // A dump of one process.
     b"MDMP",
-    b"LibxenFmt",
-    b"\xd0\xbe\xd0\xbe",
-    b"\xd0\xbe\xd2\xbe",
-    b"\xd1\xba\xd1\xba",
-    b"\xd2\xba\xd2\xba",
-    b"\xd2\xbe\xd2\xbe",
-    b"\xd3\xbe\xd3\xbe",
 ];
+
+pub(super) const MAGICS: &[&[u8]] = &[];
 
 /// Only what nothing else claims.
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    probe.source.size() >= MIN_BYTES && !OTHERS.iter().any(|magic| probe.head.starts_with(magic))
+    probe.source.size() >= MIN_BYTES && !probe.begins_as_known() && !probe.begins_with(OTHERS)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
-    let size = source.size();
-    let frames = size / PAGE_SIZE;
-    let mut runs = RunBuilder::default();
+    let frames = source.size() / PAGE_SIZE;
+    let mut regions = Vec::new();
     let (mut next, mut done) = (Pfn::new(0), 0_u64);
-    for hole in sorted(&options.holes)? {
-        let count = hole
-            .first
-            .frames_since(next)
-            .min(frames.saturating_sub(done));
-        push(&mut runs, next, count, done)?;
+    let ends = sorted(&options.holes)?.into_iter().map(Some).chain([None]);
+    for hole in ends {
+        let rest = frames.saturating_sub(done);
+        let count = hole.map_or(rest, |hole| hole.first.frames_since(next).min(rest));
+        regions.push(Region {
+            frames: Frames::new(next, count),
+            page: done,
+        });
         done = done.saturating_add(count);
-        next = hole.end();
+        next = hole.map_or(next, |hole| hole.end());
     }
-    push(&mut runs, next, frames.saturating_sub(done), done)?;
+    let holes: Vec<String> = options.holes.iter().map(ToString::to_string).collect();
+    let holes = match holes.as_slice() {
+        [] => "none: by address".to_owned(),
+        some => some.join(", "),
+    };
+    open_regions(source, &regions, holes)
+}
+
+/// Frames, and the page of a raw file at which they begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// The frames.
+    pub frames: Frames,
+    /// The number of the first one's page in the file.
+    pub page: u64,
+}
+
+/// Opens a raw file whose pages belong where `regions` say; `holes` says so in words.
+///
+/// # Errors
+/// [`Error::Malformed`] if two regions hold one frame, [`Error::TooMany`] if one lies beyond the last address.
+pub fn open_regions(source: Arc<dyn ReadAt>, regions: &[Region], holes: String) -> Result<Guest> {
+    let size = source.size();
+    let mut runs = RunBuilder::default();
+    for region in regions {
+        push(
+            &mut runs,
+            region.frames.first,
+            region.frames.count,
+            region.page,
+        )?;
+    }
     let runs = runs.finish().map_err(|overlap| {
         let place = Place::Physical(overlap.pfn.gpa());
         Error::malformed("memory", place, "every frame once", "it twice")
@@ -95,16 +110,11 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             size % PAGE_SIZE
         ));
     }
-    let holes: Vec<String> = options.holes.iter().map(ToString::to_string).collect();
-    let holes = match holes.as_slice() {
-        [] => "none: by address".to_owned(),
-        some => some.join(", "),
-    };
     Ok(Guest {
         memory: PhysicalMemory::new(source, runs),
         cpus: Vec::new(),
         hints: Hints {
-            not_ram: elf::not_ram(),
+            not_ram: pc::not_ram(),
             ..Hints::default()
         },
         container: ContainerInfo {
@@ -161,18 +171,18 @@ pub fn hole(guest: &Guest, counted: &[Frames]) -> Option<Frames> {
     let end = counted.last()?.end();
     let low_end = counted
         .iter()
-        .filter(|run| run.first < FOUR_GIB)
+        .filter(|run| run.first < pc::FOUR_GIB)
         .map(|run| run.end())
         .max()?;
-    let high = end.frames_since(FOUR_GIB);
+    let high = end.frames_since(pc::FOUR_GIB);
     if high == 0 || end.get() <= frames {
         return None;
     }
     let start = Pfn::new(frames.checked_sub(high)?);
-    if start < low_end || start >= FOUR_GIB {
+    if start < low_end || start >= pc::FOUR_GIB {
         return None;
     }
-    let hole = Frames::between(start, FOUR_GIB);
+    let hole = Frames::between(start, pc::FOUR_GIB);
     let stored = Frames::new(start, high.min(hole.count));
     holds_something(&guest.memory, stored).then_some(hole)
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Blocks are walked when the file is opened, and every 16th is noted. See docs/formats/zdmp.md, and
-//! [`crate::format::zdmp`] for the sources.
+//! `format/zdmp.rs` for the sources.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,9 @@ use zerocopy::FromBytes;
 use super::dmp::DumpFile;
 use super::{ContainerInfo, Guest, OpenOptions, Probe};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
+use crate::codec::block_cache::BlockCache;
 use crate::codec::lznt1;
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Place, Result};
 use crate::format::zdmp::{
     BLOCK_SIGNATURE, BlockHeader, COMPRESSED, FIRST_BLOCK, Header, LZNT1, PLAIN, SIGNATURE, VERSION,
@@ -42,14 +44,17 @@ const PAGE_BITS: u32 = 40;
 const HEADER: u64 = size_of::<BlockHeader>() as u64;
 const WHAT: &str = "block of the compressed dump";
 
+pub(super) const MAGICS: &[&[u8]] = &[SIGNATURE];
+
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    probe.head.starts_with(SIGNATURE)
+    probe.begins_with(MAGICS)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
     let header = read_header(&*source)?;
     let blocks = Arc::new(Blocks::read(source, &header)?);
-    let salvaged = blocks.check_end(options)?;
+    let mut salvage = Salvage::new(options);
+    blocks.check_end(&mut salvage)?;
     let file_size = blocks.source.size();
     let view: Arc<dyn ReadAt> = Arc::clone(&blocks) as Arc<dyn ReadAt>;
     let guest = DumpFile::open(Arc::clone(&view))?.guest();
@@ -68,7 +73,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             title: TITLE,
             size: file_size,
             details,
-            salvaged,
+            salvaged: salvage.done("file"),
             ..guest.container
         },
         ..guest
@@ -129,8 +134,12 @@ fn decoded_memory(
     Ok(PhysicalMemory::new(view, runs).with_decoder(blocks))
 }
 
-/// A decoded block: its number, and its bytes.
-type Decoded = Arc<(u64, Vec<u8>)>;
+/// A decoded block.
+#[derive(Debug)]
+struct Decoded {
+    number: u64,
+    bytes: Vec<u8>,
+}
 
 /// The dump inside.
 #[derive(Debug)]
@@ -144,8 +153,7 @@ struct Blocks {
     notes: Vec<u64>,
     /// Where the last whole block ends.
     end: u64,
-    /// A block lies in the slot of its number modulo their number.
-    kept: Mutex<Vec<Option<Decoded>>>,
+    kept: BlockCache<Decoded>,
     /// Held while a large block is decoded.
     large: Mutex<()>,
 }
@@ -160,7 +168,7 @@ impl Blocks {
             count: 0,
             notes: Vec::new(),
             end: FIRST_BLOCK,
-            kept: Mutex::new(vec![None; usize::try_from(slots).unwrap_or(1)]),
+            kept: BlockCache::new(slots),
             large: Mutex::new(()),
             source,
         };
@@ -193,26 +201,18 @@ impl Blocks {
         self.count.saturating_mul(self.block_size)
     }
 
-    /// Whether blocks are missing, and what was done about it.
-    fn check_end(&self, options: &OpenOptions) -> Result<Option<String>> {
+    /// Fails, or notes what is missing, if there are fewer blocks than the dump takes.
+    fn check_end(&self, salvage: &mut Salvage) -> Result<()> {
         let lost = self.dump_size.saturating_sub(self.bytes());
         if lost == 0 {
-            return Ok(None);
+            return Ok(());
         }
         let missing = format!(
             "the last {lost:#x} of {:#x} bytes of the dump",
             self.dump_size
         );
-        if !options.salvage {
-            return Err(Error::CutShort {
-                expected: self.end.saturating_add(HEADER),
-                found: self.source.size(),
-                missing,
-            });
-        }
-        Ok(Some(format!(
-            "the file was cut short (missing: {missing}); what is there was taken"
-        )))
+        let expected = self.end.saturating_add(HEADER);
+        salvage.accept(expected, self.source.size(), missing)
     }
 
     /// Size and CRC of the block at `at`; `None` where the file ends.
@@ -242,23 +242,22 @@ impl Blocks {
     }
 
     /// Block `number`.
-    fn block(&self, number: u64) -> Result<Decoded, DecodeError> {
-        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots = lock().len().max(1) as u64;
-        let slot = usize::try_from(number.checked_rem(slots).unwrap_or(0)).unwrap_or(0);
-        let kept = || {
-            let kept = lock().get(slot).cloned().flatten();
-            kept.filter(|decoded| decoded.0 == number)
-        };
-        if let Some(decoded) = kept() {
+    fn block(&self, number: u64) -> Result<Arc<Decoded>, DecodeError> {
+        let is_wanted = |decoded: &Decoded| decoded.number == number;
+        if let Some(decoded) = self.kept.find(number, is_wanted) {
             return Ok(decoded);
         }
         let large = || self.large.lock().unwrap_or_else(PoisonError::into_inner);
         let _alone = (self.block_size > LARGE).then(large);
         // Another thread may have made it in the meantime.
-        if let Some(decoded) = kept() {
-            return Ok(decoded);
-        }
+        self.kept.find_or_make(number, is_wanted, || {
+            let bytes = self.decode_block(self.place(number)?)?;
+            Ok(Decoded { number, bytes })
+        })
+    }
+
+    /// Where block `number` is in the file.
+    fn place(&self, number: u64) -> Result<u64, DecodeError> {
         let note = usize::try_from(number / EVERY).ok();
         let note = note.and_then(|note| self.notes.get(note));
         let mut at = *note
@@ -267,11 +266,7 @@ impl Blocks {
         for _ in 0..number % EVERY {
             at = at.saturating_add(HEADER).saturating_add(self.found(at)?.0);
         }
-        let decoded = Arc::new((number, self.decode_block(at)?));
-        if let Some(entry) = lock().get_mut(slot) {
-            *entry = Some(Arc::clone(&decoded));
-        }
-        Ok(decoded)
+        Ok(at)
     }
 
     fn found(&self, at: u64) -> Result<(u64, u32), DecodeError> {
@@ -314,7 +309,7 @@ impl Blocks {
         };
         let block = self.block(offset.checked_div(self.block_size).unwrap_or(0))?;
         let inside = usize::try_from(offset.checked_rem(self.block_size).unwrap_or(0)).unwrap_or(0);
-        let bytes = block.1.get(inside..).unwrap_or_default();
+        let bytes = block.bytes.get(inside..).unwrap_or_default();
         for (to, from) in buf.iter_mut().zip(bytes) {
             *to = *from;
         }

@@ -13,6 +13,7 @@ use crate::format::dump_values::{
 use crate::format::dump32::{ExceptionRecord32, Header32, Run32};
 use crate::format::dump64::{ExceptionRecord64, Header64, Run64};
 use crate::format::put_at;
+use crate::memory::Frames;
 use crate::paging::PagingMode;
 use crate::windows::{Fact, Windows};
 
@@ -66,7 +67,9 @@ impl Facts<'_> {
         if let Some(build) = value(windows.version.build.as_ref()) {
             header.minor_version.set(build);
         }
-        header.directory_table_base.set(windows.dtb.value.get());
+        let four_levels = windows.four_levels(&self.guest.memory);
+        let root = four_levels.unwrap_or(windows.dtb.value);
+        header.directory_table_base.set(root.get());
         if let Some(pfn_database) = value(windows.pfn_database.as_ref()) {
             header.pfn_database.set(pfn_database.get());
         }
@@ -96,7 +99,7 @@ impl Facts<'_> {
         self.put_context(&mut header.context_record);
         header.exception = self.exception64();
         header.dump_type.set(self.plan.dump_type);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.system_time.as_ref()) {
             header.system_time.set(time);
         }
@@ -172,7 +175,7 @@ impl Facts<'_> {
             header.suite_mask.set(suite);
         }
         header.writer_status.set(WRITER_STATUS_SUCCESS);
-        header.required_dump_space.set(self.plan.size);
+        header.required_dump_space.set(self.plan.image.size());
         if let Some(time) = value(windows.up_time.as_ref()) {
             header.system_up_time.set(time);
         }
@@ -184,9 +187,7 @@ impl Facts<'_> {
 
     /// The registers of the processor that crashed.
     fn put_context(&self, record: &mut [u8]) {
-        let number = self.plan.crashed_processor.value;
-        let mut contexts = self.plan.contexts.iter();
-        if let Some(crashed) = contexts.find(|context| context.number == number) {
+        if let Some(crashed) = self.plan.crash.crashed() {
             let fits = put_at(record, 0, &crashed.context);
             debug_assert!(
                 fits,
@@ -196,7 +197,7 @@ impl Facts<'_> {
     }
 
     fn exception64(&self) -> ExceptionRecord64 {
-        let exception = &self.plan.exception.value;
+        let exception = &self.plan.crash.exception.value;
         let mut record = ExceptionRecord64::new_zeroed();
         record.code.set(exception.code);
         record.flags.set(exception.flags);
@@ -211,7 +212,7 @@ impl Facts<'_> {
     }
 
     fn exception32(&self) -> ExceptionRecord32 {
-        let exception = &self.plan.exception.value;
+        let exception = &self.plan.crash.exception.value;
         let mut record = ExceptionRecord32::new_zeroed();
         record.code.set(exception.code);
         record.flags.set(exception.flags);
@@ -226,14 +227,11 @@ impl Facts<'_> {
     }
 
     fn processors(&self) -> u32 {
-        low(self.windows.processors.len() as u64)
+        self.windows.processor_count.value
     }
 
     fn pages(&self) -> u64 {
-        self.plan
-            .runs
-            .iter()
-            .fold(0, |sum, run| sum.saturating_add(run.count))
+        Frames::total(&self.plan.runs)
     }
 
     /// Made from outside, and live unless the guest had crashed.

@@ -8,6 +8,7 @@ use crate::paging::{AccessError, AddressSpace};
 
 /// Bytes that the dump holds differently from the guest's memory, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Patch {
     /// What was written.
     pub what: String,

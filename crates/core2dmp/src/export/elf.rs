@@ -58,9 +58,9 @@ pub(super) fn elf(export: &mut Export, guest: &Guest) {
     }
     head.extend(notes);
     head.resize(usize::try_from(memory_at).unwrap_or(head.len()), 0);
-    export.bytes(head);
+    export.image.push_bytes(head);
     for range in export.runs.clone() {
-        export.frames(&guest.memory, range);
+        export.push_frames(&guest.memory, range);
     }
     export.vcpus = guest.cpus.len();
 }

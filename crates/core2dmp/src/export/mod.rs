@@ -16,8 +16,8 @@ use zerocopy::IntoBytes;
 use crate::address::Pfn;
 use crate::container::Guest;
 use crate::format::lime;
-use crate::image::{Segment, SegmentData};
-use crate::memory::{Backing, Frames, PhysicalMemory};
+use crate::image::Image;
+use crate::memory::{Frames, PhysicalMemory};
 
 /// What to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,12 @@ impl ExportFormat {
 /// A file that has not been written yet.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Export {
     /// What it will be.
     pub format: ExportFormat,
-    /// Everything in it, in order.
-    pub segments: Vec<Segment>,
-    /// Bytes of it.
-    pub size: u64,
+    /// The file.
+    pub image: Image,
     /// Ranges of memory in it.
     pub runs: Vec<Frames>,
     /// vCPUs whose registers it has.
@@ -64,8 +63,7 @@ pub struct Export {
 pub fn export(guest: &Guest, format: ExportFormat) -> Export {
     let mut export = Export {
         format,
-        segments: Vec::new(),
-        size: 0,
+        image: Image::new(),
         runs: ranges(&guest.memory),
         vcpus: 0,
         warnings: Vec::new(),
@@ -86,26 +84,10 @@ pub fn export(guest: &Guest, format: ExportFormat) -> Export {
 }
 
 impl Export {
-    fn push(&mut self, bytes: u64, data: SegmentData) {
-        if bytes > 0 {
-            self.size = self.size.saturating_add(bytes);
-            self.segments.push(Segment { bytes, data });
-        }
-    }
-
-    fn bytes(&mut self, bytes: Vec<u8>) {
-        self.push(bytes.len() as u64, SegmentData::Bytes(bytes));
-    }
-
     /// The frames' contents; zeros where there are none.
-    fn frames(&mut self, memory: &PhysicalMemory, frames: Frames) {
+    fn push_frames(&mut self, memory: &PhysicalMemory, frames: Frames) {
         for (piece, backing) in memory.pieces(frames) {
-            let data = match backing {
-                Some(Backing::File { offset }) => SegmentData::Source { offset },
-                Some(Backing::Encoded { index }) => SegmentData::Encoded { index },
-                Some(Backing::Zero) | None => SegmentData::Zeros,
-            };
-            self.push(piece.bytes(), data);
+            self.image.push_frames(piece, backing);
         }
     }
 }
@@ -126,7 +108,7 @@ fn ranges(memory: &PhysicalMemory) -> Vec<Frames> {
 
 fn raw(export: &mut Export, guest: &Guest) {
     let end = export.runs.last().map_or(Pfn::new(0), |run| run.end());
-    export.frames(&guest.memory, Frames::between(Pfn::new(0), end));
+    export.push_frames(&guest.memory, Frames::between(Pfn::new(0), end));
     let absent = end.get().saturating_sub(guest.memory.frame_count());
     if absent > 0 {
         export.warnings.push(format!(
@@ -141,7 +123,7 @@ fn lime(export: &mut Export, guest: &Guest) {
             range.first.gpa().get(),
             range.end().gpa().get().saturating_sub(1),
         );
-        export.bytes(header.as_bytes().to_vec());
-        export.frames(&guest.memory, range);
+        export.image.push_bytes(header.as_bytes().to_vec());
+        export.push_frames(&guest.memory, range);
     }
 }

@@ -16,55 +16,55 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// First tag in front of a bitmap of all memory.
-pub const TAG_FULL: [u8; 4] = *b"FDMP";
+pub(crate) const TAG_FULL: [u8; 4] = *b"FDMP";
 /// First tag in front of a bitmap of the kernel's memory, and of a summary dump.
-pub const TAG_SUMMARY: [u8; 4] = *b"SDMP";
+pub(crate) const TAG_SUMMARY: [u8; 4] = *b"SDMP";
 /// Second tag of all of them.
-pub const TAG_DUMP: [u8; 4] = *b"DUMP";
+pub(crate) const TAG_DUMP: [u8; 4] = *b"DUMP";
 
 /// Bytes of the bitmap's header in front of a summary dump's bitmap, 32 bit.
-pub const SUMMARY_BYTES32: u64 = 0x20;
+pub(crate) const SUMMARY_BYTES32: u64 = 0x20;
 /// Bytes of the bitmap's header in front of a summary dump's bitmap, 64 bit.
-pub const SUMMARY_BYTES64: u64 = 0x28;
+pub(crate) const SUMMARY_BYTES64: u64 = 0x28;
 /// Bytes of the header in front of the bitmap of types 5 and 6.
-pub const BITMAP_BYTES: u64 = 0x38;
+pub(crate) const BITMAP_BYTES: u64 = 0x38;
 
 /// In front of the bitmap, types 5 and 6.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct BitmapHeader {
+pub(crate) struct BitmapHeader {
     /// [`TAG_FULL`] or [`TAG_SUMMARY`].
-    pub tag: [u8; 4],
+    pub(crate) tag: [u8; 4],
     /// [`TAG_DUMP`].
-    pub second_tag: [u8; 4],
+    pub(crate) second_tag: [u8; 4],
     /// Unknown.
-    pub options: [u8; 0x18],
+    pub(crate) options: [u8; 0x18],
     /// File offset of the first page: the bitmap ends before it.
-    pub first_page: U64,
+    pub(crate) first_page: U64,
     /// Set bits.
-    pub present_pages: U64,
+    pub(crate) present_pages: U64,
     /// Bits of the bitmap.
-    pub bits: U64,
+    pub(crate) bits: U64,
 }
 
 /// In front of the bitmap, type 2: what both widths share.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct SummaryHeader {
+pub(crate) struct SummaryHeader {
     /// [`TAG_SUMMARY`].
-    pub tag: [u8; 4],
+    pub(crate) tag: [u8; 4],
     /// [`TAG_DUMP`].
-    pub second_tag: [u8; 4],
+    pub(crate) second_tag: [u8; 4],
     /// 0.
-    pub options: U32,
+    pub(crate) options: U32,
     /// File offset of the first page: the bitmap ends before it.
-    pub first_page: U32,
+    pub(crate) first_page: U32,
     /// Bits of the bitmap.
-    pub bits: U32,
+    pub(crate) bits: U32,
     /// Set bits.
-    pub present_pages: U32,
+    pub(crate) present_pages: U32,
     /// `RTL_BITMAP::SizeOfBitMap`: bits once more.
-    pub bits_again: U32,
+    pub(crate) bits_again: U32,
 }
 
 const _: () = {

@@ -9,17 +9,24 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `ContextFlags` of amd64: control, integer, segments, floating point, debug registers.
-pub const FLAGS_AMD64_ALL: u32 = 0x10_001f;
+pub(crate) const FLAGS_AMD64_ALL: u32 = 0x10_001f;
 /// `ContextFlags` of x86: the same, and the extended registers (the FXSAVE image).
-pub const FLAGS_X86_ALL: u32 = 0x1_003f;
+pub(crate) const FLAGS_X86_ALL: u32 = 0x1_003f;
+
+/// `CONTEXT_FLOATING_POINT` of amd64 and x86, without the architecture's bit.
+pub(crate) const FLAG_FLOATING_POINT: u32 = 8;
+/// `CONTEXT_DEBUG_REGISTERS` of amd64 and x86, without the architecture's bit.
+pub(crate) const FLAG_DEBUG_REGISTERS: u32 = 0x10;
+/// `CONTEXT_EXTENDED_REGISTERS` of x86, without the architecture's bit.
+pub(crate) const FLAG_EXTENDED_REGISTERS: u32 = 0x20;
 
 /// `ContextFlags` of ARM64: control, integer, floating point (as in a dump of build 22000).
-pub const FLAGS_ARM64_ALL: u32 = 0x40_0007;
+pub(crate) const FLAGS_ARM64_ALL: u32 = 0x40_0007;
 
 /// Bytes of an FXSAVE image.
-pub const FXSAVE_SIZE: usize = 512;
+pub(crate) const FXSAVE_SIZE: usize = 512;
 /// MXCSR in an FXSAVE image, u32.
-pub const FXSAVE_MXCSR: usize = 24;
+pub(crate) const FXSAVE_MXCSR: usize = 24;
 
 /// `CONTEXT` of amd64.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -28,7 +35,7 @@ pub const FXSAVE_MXCSR: usize = 24;
 pub struct ContextAmd64 {
     /// Home space of the unwinder's parameters.
     pub home: [U64; 6],
-    /// Which parts are set, such as [`FLAGS_AMD64_ALL`].
+    /// Which parts are set; 0x10001f is all of them.
     pub context_flags: U32,
     pub mxcsr: U32,
     pub seg_cs: U16,
@@ -64,7 +71,7 @@ pub struct ContextAmd64 {
 #[repr(C)]
 #[expect(missing_docs, reason = "the registers' own names")]
 pub struct ContextX86 {
-    /// Which parts are set, such as [`FLAGS_X86_ALL`].
+    /// Which parts are set; 0x1003f is all of them.
     pub context_flags: U32,
     /// DR0 to DR3, DR6, DR7.
     pub dr: [U32; 6],
@@ -95,7 +102,7 @@ pub struct ContextX86 {
 #[repr(C)]
 #[expect(missing_docs, reason = "the registers' own names")]
 pub struct ContextArm64 {
-    /// Which parts are set, such as [`FLAGS_ARM64_ALL`].
+    /// Which parts are set; 0x400007 is all that a dump has.
     pub context_flags: U32,
     pub cpsr: U32,
     /// X0 to X28, FP, LR.
@@ -173,10 +180,10 @@ pub struct SpecialX86 {
 }
 
 /// A register in a `CONTEXT`: name, offset, bytes.
-pub type RegisterPlace = (&'static str, usize, usize);
+pub(crate) type RegisterPlace = (&'static str, usize, usize);
 
 /// Registers in a `CONTEXT` of amd64, by offset.
-pub static REGISTERS_AMD64: &[RegisterPlace] = &[
+pub(crate) static REGISTERS_AMD64: &[RegisterPlace] = &[
     ("ContextFlags", 0x30, 4),
     ("MxCsr", 0x34, 4),
     ("SegCs", 0x38, 2),
@@ -229,7 +236,7 @@ pub static REGISTERS_AMD64: &[RegisterPlace] = &[
 ];
 
 /// Registers in a `CONTEXT` of x86, by offset.
-pub static REGISTERS_X86: &[RegisterPlace] = &[
+pub(crate) static REGISTERS_X86: &[RegisterPlace] = &[
     ("ContextFlags", 0x00, 4),
     ("Dr0", 0x04, 4),
     ("Dr1", 0x08, 4),
@@ -260,7 +267,7 @@ pub static REGISTERS_X86: &[RegisterPlace] = &[
 impl ContextAmd64 {
     /// A context of zeros.
     #[must_use]
-    pub fn zeroed() -> Self {
+    pub(crate) fn zeroed() -> Self {
         Self::new_zeroed()
     }
 }
@@ -268,7 +275,7 @@ impl ContextAmd64 {
 impl ContextArm64 {
     /// A context of zeros.
     #[must_use]
-    pub fn zeroed() -> Self {
+    pub(crate) fn zeroed() -> Self {
         Self::new_zeroed()
     }
 }
@@ -276,7 +283,7 @@ impl ContextArm64 {
 impl ContextX86 {
     /// A context of zeros.
     #[must_use]
-    pub fn zeroed() -> Self {
+    pub(crate) fn zeroed() -> Self {
         Self::new_zeroed()
     }
 }

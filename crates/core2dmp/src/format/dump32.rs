@@ -15,113 +15,113 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of the header: where the body starts.
-pub const SIZE: usize = 0x1000;
+pub(crate) const SIZE: usize = 0x1000;
 
 /// Runs that fit in the header's 700 bytes for the physical memory descriptor.
-pub const MAX_RUNS: usize = 86;
+pub(crate) const MAX_RUNS: usize = 86;
 
 /// A run of frames that are present.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Run32 {
+pub(crate) struct Run32 {
     /// The first frame.
-    pub base_page: U32,
+    pub(crate) base_page: U32,
     /// How many.
-    pub page_count: U32,
+    pub(crate) page_count: U32,
 }
 
 /// `EXCEPTION_RECORD32`.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct ExceptionRecord32 {
+pub(crate) struct ExceptionRecord32 {
     /// An NTSTATUS.
-    pub code: U32,
+    pub(crate) code: U32,
     /// [`super::dump_values::EXCEPTION_NONCONTINUABLE`] or 0.
-    pub flags: U32,
+    pub(crate) flags: U32,
     /// A chained record, or 0.
-    pub record: U32,
+    pub(crate) record: U32,
     /// Where it happened.
-    pub address: U32,
+    pub(crate) address: U32,
     /// Of `information`.
-    pub parameters: U32,
+    pub(crate) parameters: U32,
     /// Depends on the code.
-    pub information: [U32; 15],
+    pub(crate) information: [U32; 15],
 }
 
 /// `DUMP_HEADER32`.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Header32 {
+pub(crate) struct Header32 {
     /// "PAGE".
-    pub signature: [u8; 4],
+    pub(crate) signature: [u8; 4],
     /// "DUMP".
-    pub valid_dump: [u8; 4],
+    pub(crate) valid_dump: [u8; 4],
     /// 0xF free build, 0xC checked build.
-    pub major_version: U32,
+    pub(crate) major_version: U32,
     /// The build number.
-    pub minor_version: U32,
+    pub(crate) minor_version: U32,
     /// The system's CR3; with PAE its low 5 bits do not count, otherwise 12.
-    pub directory_table_base: U32,
+    pub(crate) directory_table_base: U32,
     /// The PFN database.
-    pub pfn_database: U32,
+    pub(crate) pfn_database: U32,
     /// Address of the list head.
-    pub ps_loaded_module_list: U32,
+    pub(crate) ps_loaded_module_list: U32,
     /// Address of the list head.
-    pub ps_active_process_head: U32,
+    pub(crate) ps_active_process_head: U32,
     /// [`super::dump_values::MACHINE_X86`].
-    pub machine_image_type: U32,
+    pub(crate) machine_image_type: U32,
     /// Started processors.
-    pub number_processors: U32,
+    pub(crate) number_processors: U32,
     /// The stop code.
-    pub bug_check_code: U32,
+    pub(crate) bug_check_code: U32,
     /// The stop code's parameters.
-    pub bug_check_parameters: [U32; 4],
+    pub(crate) bug_check_parameters: [U32; 4],
     /// Unused.
-    pub version_user: [u8; 32],
+    pub(crate) version_user: [u8; 32],
     /// 1 if the page tables are PAE ones; wrong, nothing can be read.
-    pub pae_enabled: u8,
+    pub(crate) pae_enabled: u8,
     /// From the version block.
-    pub kd_secondary_version: u8,
+    pub(crate) kd_secondary_version: u8,
     spare: [u8; 2],
     /// Address of the debugger data block, not sign-extended.
-    pub kd_debugger_data_block: U32,
+    pub(crate) kd_debugger_data_block: U32,
     /// Of `runs`.
-    pub number_of_runs: U32,
+    pub(crate) number_of_runs: U32,
     /// The sum of the runs.
-    pub number_of_pages: U32,
+    pub(crate) number_of_pages: U32,
     /// The body holds their frames in this order.
-    pub runs: [Run32; MAX_RUNS],
+    pub(crate) runs: [Run32; MAX_RUNS],
     run_rest: [u8; 4],
     /// A `CONTEXT` of the processor that crashed.
-    pub context_record: [u8; 1200],
+    pub(crate) context_record: [u8; 1200],
     /// The exception.
-    pub exception: ExceptionRecord32,
+    pub(crate) exception: ExceptionRecord32,
     /// Text, padded with zeros.
-    pub comment: [u8; 128],
+    pub(crate) comment: [u8; 128],
     /// Such as [`super::dump_values::ATTRIBUTE_OFFLINE`].
-    pub attributes: U32,
+    pub(crate) attributes: U32,
     /// Of newer builds.
-    pub boot_id: U32,
+    pub(crate) boot_id: U32,
     reserved0: [u8; 1760],
     /// Such as [`super::dump_values::DUMP_TYPE_FULL`].
-    pub dump_type: U32,
+    pub(crate) dump_type: U32,
     /// Contents of a triage dump.
-    pub mini_dump_fields: U32,
+    pub(crate) mini_dump_fields: U32,
     /// Nonzero when blobs follow the last page.
-    pub secondary_data_state: U32,
+    pub(crate) secondary_data_state: U32,
     /// 1 workstation, 2 domain controller, 3 server.
-    pub product_type: U32,
+    pub(crate) product_type: U32,
     /// From `KUSER_SHARED_DATA`.
-    pub suite_mask: U32,
+    pub(crate) suite_mask: U32,
     /// 0: the writer had no trouble.
-    pub writer_status: U32,
+    pub(crate) writer_status: U32,
     /// Bytes of the whole file.
-    pub required_dump_space: U64,
+    pub(crate) required_dump_space: U64,
     reserved1: [u8; 16],
     /// Since boot, in 100 ns.
-    pub system_up_time: U64,
+    pub(crate) system_up_time: U64,
     /// FILETIME of the crash.
-    pub system_time: U64,
+    pub(crate) system_time: U64,
     reserved2: [u8; 56],
 }
 

@@ -17,115 +17,115 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of the header: where the body starts.
-pub const SIZE: usize = 0x2000;
+pub(crate) const SIZE: usize = 0x2000;
 
 /// Runs that fit in the header's 700 bytes for the physical memory descriptor.
-pub const MAX_RUNS: usize = 42;
+pub(crate) const MAX_RUNS: usize = 42;
 
 /// A run of frames that are present.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Run64 {
+pub(crate) struct Run64 {
     /// The first frame.
-    pub base_page: U64,
+    pub(crate) base_page: U64,
     /// How many.
-    pub page_count: U64,
+    pub(crate) page_count: U64,
 }
 
 /// `EXCEPTION_RECORD64`.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct ExceptionRecord64 {
+pub(crate) struct ExceptionRecord64 {
     /// An NTSTATUS.
-    pub code: U32,
+    pub(crate) code: U32,
     /// [`super::dump_values::EXCEPTION_NONCONTINUABLE`] or 0.
-    pub flags: U32,
+    pub(crate) flags: U32,
     /// A chained record, or 0.
-    pub record: U64,
+    pub(crate) record: U64,
     /// Where it happened.
-    pub address: U64,
+    pub(crate) address: U64,
     /// Of `information`.
-    pub parameters: U32,
+    pub(crate) parameters: U32,
     pad: U32,
     /// Depends on the code.
-    pub information: [U64; 15],
+    pub(crate) information: [U64; 15],
 }
 
 /// `DUMP_HEADER64`.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Header64 {
+pub(crate) struct Header64 {
     /// "PAGE".
-    pub signature: [u8; 4],
+    pub(crate) signature: [u8; 4],
     /// "DU64".
-    pub valid_dump: [u8; 4],
+    pub(crate) valid_dump: [u8; 4],
     /// 0xF free build, 0xC checked build.
-    pub major_version: U32,
+    pub(crate) major_version: U32,
     /// The build number.
-    pub minor_version: U32,
+    pub(crate) minor_version: U32,
     /// Physical address of the system's top-level page table; the low 12 bits do not count.
-    pub directory_table_base: U64,
+    pub(crate) directory_table_base: U64,
     /// The PFN database: the pointer's value in some dumps, its address in others.
-    pub pfn_database: U64,
+    pub(crate) pfn_database: U64,
     /// Address of the list head.
-    pub ps_loaded_module_list: U64,
+    pub(crate) ps_loaded_module_list: U64,
     /// Address of the list head.
-    pub ps_active_process_head: U64,
+    pub(crate) ps_active_process_head: U64,
     /// Such as [`super::dump_values::MACHINE_X64`].
-    pub machine_image_type: U32,
+    pub(crate) machine_image_type: U32,
     /// Started processors.
-    pub number_processors: U32,
+    pub(crate) number_processors: U32,
     /// The stop code.
-    pub bug_check_code: U32,
+    pub(crate) bug_check_code: U32,
     pad0: U32,
     /// The stop code's parameters.
-    pub bug_check_parameters: [U64; 4],
+    pub(crate) bug_check_parameters: [U64; 4],
     /// Unused.
-    pub version_user: [u8; 32],
+    pub(crate) version_user: [u8; 32],
     /// Address of the debugger data block, which has to be readable and plain.
-    pub kd_debugger_data_block: U64,
+    pub(crate) kd_debugger_data_block: U64,
     /// Of `runs`.
-    pub number_of_runs: U32,
+    pub(crate) number_of_runs: U32,
     pad1: U32,
     /// The sum of the runs.
-    pub number_of_pages: U64,
+    pub(crate) number_of_pages: U64,
     /// The body holds their frames in this order.
-    pub runs: [Run64; MAX_RUNS],
+    pub(crate) runs: [Run64; MAX_RUNS],
     run_rest: [u8; 12],
     pad2: U32,
     /// A `CONTEXT` of the processor that crashed.
-    pub context_record: [u8; 3000],
+    pub(crate) context_record: [u8; 3000],
     /// The exception.
-    pub exception: ExceptionRecord64,
+    pub(crate) exception: ExceptionRecord64,
     /// Such as [`super::dump_values::DUMP_TYPE_FULL`].
-    pub dump_type: U32,
+    pub(crate) dump_type: U32,
     pad3: U32,
     /// Bytes of the whole file.
-    pub required_dump_space: U64,
+    pub(crate) required_dump_space: U64,
     /// FILETIME of the crash.
-    pub system_time: U64,
+    pub(crate) system_time: U64,
     /// Text, padded with zeros.
-    pub comment: [u8; 128],
+    pub(crate) comment: [u8; 128],
     /// Since boot, in 100 ns.
-    pub system_up_time: U64,
+    pub(crate) system_up_time: U64,
     /// Contents of a triage dump.
-    pub mini_dump_fields: U32,
+    pub(crate) mini_dump_fields: U32,
     /// Nonzero when blobs follow the last page.
-    pub secondary_data_state: U32,
+    pub(crate) secondary_data_state: U32,
     /// 1 workstation, 2 domain controller, 3 server.
-    pub product_type: U32,
+    pub(crate) product_type: U32,
     /// From `KUSER_SHARED_DATA`.
-    pub suite_mask: U32,
+    pub(crate) suite_mask: U32,
     /// 0: the writer had no trouble.
-    pub writer_status: U32,
+    pub(crate) writer_status: U32,
     unused1: u8,
     /// From the version block.
-    pub kd_secondary_version: u8,
+    pub(crate) kd_secondary_version: u8,
     unused2: [u8; 2],
     /// Such as [`super::dump_values::ATTRIBUTE_OFFLINE`].
-    pub attributes: U32,
+    pub(crate) attributes: U32,
     /// Of newer builds.
-    pub boot_id: U32,
+    pub(crate) boot_id: U32,
     reserved: [u8; 4008],
 }
 

@@ -3,14 +3,11 @@
 //! Sources: winnt.h and windows-docs-rs for the names; behaviour of the debugger seen in dbgeng 10.0.10240.
 
 /// `Signature` of both headers.
-pub const SIGNATURE: [u8; 4] = *b"PAGE";
+pub(crate) const SIGNATURE: [u8; 4] = *b"PAGE";
 /// `ValidDump` of a 64-bit header.
-pub const VALID_DUMP64: [u8; 4] = *b"DU64";
+pub(crate) const VALID_DUMP64: [u8; 4] = *b"DU64";
 /// `ValidDump` of a 32-bit header.
-pub const VALID_DUMP32: [u8; 4] = *b"DUMP";
-
-/// What Windows fills a header with before it sets fields: a field that still reads so was never set.
-pub const NOT_SET: u32 = u32::from_le_bytes(SIGNATURE);
+pub(crate) const VALID_DUMP32: [u8; 4] = *b"DUMP";
 
 /// `DumpType` of a full dump: the runs' frames follow the header in table order.
 pub const DUMP_TYPE_FULL: u32 = 1;
@@ -62,12 +59,87 @@ pub const fn machine_name(value: u32) -> Option<&'static str> {
     })
 }
 
+/// A flavour of the kernel (`MajorVersion`) in words.
+#[must_use]
+pub(crate) const fn flavour_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        0xf => "free build",
+        0xc => "checked build",
+        _ => return None,
+    })
+}
+
+/// `ProductType` in words.
+#[must_use]
+pub(crate) const fn product_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        1 => "workstation",
+        2 => "domain controller",
+        3 => "server",
+        _ => return None,
+    })
+}
+
+/// `PaeEnabled` in words.
+#[must_use]
+pub(crate) const fn pae_name(value: u32) -> Option<&'static str> {
+    Some(match value {
+        0 => "two levels of page tables",
+        1 => "PAE",
+        _ => return None,
+    })
+}
+
+/// `WriterStatus` in words.
+#[must_use]
+pub(crate) const fn writer_status_name(value: u32) -> Option<&'static str> {
+    match value {
+        WRITER_STATUS_SUCCESS => Some("success"),
+        _ => None,
+    }
+}
+
+/// The bits of `Attributes`, by number.
+pub const ATTRIBUTES: &[(u32, &str)] = &[
+    (0, "hibernation crash"),
+    (1, "dump device powered off"),
+    (2, "dump file too small"),
+    (3, "kernel-generated triage dump"),
+    (4, "live dump"),
+    (5, "made offline"),
+    (6, "filtered"),
+    (7, "early boot crash"),
+    (8, "encrypted"),
+    (9, "decrypted"),
+];
+
+/// The bits of `SuiteMask` (`VER_SUITE_*`), by number.
+pub const SUITES: &[(u32, &str)] = &[
+    (0, "SmallBusiness"),
+    (1, "Enterprise"),
+    (2, "BackOffice"),
+    (3, "Communications"),
+    (4, "TerminalServer"),
+    (5, "SmallBusinessRestricted"),
+    (6, "EmbeddedNT"),
+    (7, "DataCenter"),
+    (8, "SingleUserTS"),
+    (9, "Personal"),
+    (10, "Blade"),
+    (11, "EmbeddedRestricted"),
+    (12, "SecurityAppliance"),
+    (13, "StorageServer"),
+    (14, "ComputeServer"),
+    (15, "HomeServer"),
+    (17, "MultiUserTS"),
+];
+
 /// `Attributes`: a live dump, of a system that had not crashed.
-pub const ATTRIBUTE_LIVE: u32 = 1 << 4;
+pub(crate) const ATTRIBUTE_LIVE: u32 = 1 << 4;
 /// `Attributes`: made from outside, not by the guest's own dump code.
-pub const ATTRIBUTE_OFFLINE: u32 = 1 << 5;
+pub(crate) const ATTRIBUTE_OFFLINE: u32 = 1 << 5;
 /// `Attributes`: the pages are encrypted.
-pub const ATTRIBUTE_ENCRYPTED: u32 = 1 << 8;
+pub(crate) const ATTRIBUTE_ENCRYPTED: u32 = 1 << 8;
 
 /// `MachineImageType` of x86 (`IMAGE_FILE_MACHINE_I386`).
 pub const MACHINE_X86: u32 = 0x14c;
@@ -77,14 +149,14 @@ pub const MACHINE_X64: u32 = 0x8664;
 pub const MACHINE_ARM64: u32 = 0xaa64;
 
 /// The stop code of a guest that did not crash: `LIVE_SYSTEM_DUMP`.
-pub const LIVE_SYSTEM_DUMP: u32 = 0x161;
+pub(crate) const LIVE_SYSTEM_DUMP: u32 = 0x161;
 
 /// `STATUS_BREAKPOINT`, the exception code in dumps that Windows itself writes.
-pub const STATUS_BREAKPOINT: u32 = 0x8000_0003;
+pub(crate) const STATUS_BREAKPOINT: u32 = 0x8000_0003;
 /// `STATUS_ACCESS_VIOLATION`.
-pub const STATUS_ACCESS_VIOLATION: u32 = 0xc000_0005;
+pub(crate) const STATUS_ACCESS_VIOLATION: u32 = 0xc000_0005;
 /// `EXCEPTION_NONCONTINUABLE`.
-pub const EXCEPTION_NONCONTINUABLE: u32 = 1;
+pub(crate) const EXCEPTION_NONCONTINUABLE: u32 = 1;
 
 /// `WriterStatus`: nothing to report.
-pub const WRITER_STATUS_SUCCESS: u32 = 0;
+pub(crate) const WRITER_STATUS_SUCCESS: u32 = 0;

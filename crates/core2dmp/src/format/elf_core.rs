@@ -12,128 +12,125 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `Header64::ident`: ELF, 64 bits, little-endian, version 1.
-pub const IDENT: [u8; 16] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0";
+pub(crate) const IDENT: [u8; 16] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0";
 /// `Header64::kind`: `ET_CORE`.
-pub const CORE: u16 = 4;
+pub(crate) const CORE: u16 = 4;
 /// `Header64::machine`: 32-bit x86.
-pub const MACHINE_386: u16 = 3;
+pub(crate) const MACHINE_386: u16 = 3;
 /// `Header64::machine`: x64.
-pub const MACHINE_X86_64: u16 = 62;
+pub(crate) const MACHINE_X86_64: u16 = 62;
 /// `Header64::machine`: ARM64.
-pub const MACHINE_AARCH64: u16 = 183;
+pub(crate) const MACHINE_AARCH64: u16 = 183;
 /// `Header64::segments` where the number is in [`Section64::info`]: there are as many, or more.
-pub const MANY_SEGMENTS: u16 = 0xffff;
+pub(crate) const MANY_SEGMENTS: u16 = 0xffff;
 /// `Segment64::kind`: memory.
-pub const LOAD: u32 = 1;
+pub(crate) const LOAD: u32 = 1;
 /// `Segment64::kind`: notes.
-pub const NOTE: u32 = 4;
+pub(crate) const NOTE: u32 = 4;
 /// The name of [`PRSTATUS`].
-pub const CORE_NAME: &[u8] = b"CORE";
+pub(crate) const CORE_NAME: &[u8] = b"CORE";
 /// Type of the note of a thread.
-pub const PRSTATUS: u32 = 1;
+pub(crate) const PRSTATUS: u32 = 1;
 
 /// What the file begins with.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the ABI's own fields")]
-pub struct Header64 {
-    pub ident: [u8; 16],
-    pub kind: U16,
-    pub machine: U16,
-    pub version: U32,
-    pub entry: U64,
-    pub segments_at: U64,
-    pub sections_at: U64,
-    pub flags: U32,
-    pub header_bytes: U16,
-    pub segment_bytes: U16,
-    pub segments: U16,
-    pub section_bytes: U16,
-    pub sections: U16,
-    pub names: U16,
+pub(crate) struct Header64 {
+    pub(crate) ident: [u8; 16],
+    pub(crate) kind: U16,
+    pub(crate) machine: U16,
+    pub(crate) version: U32,
+    pub(crate) entry: U64,
+    pub(crate) segments_at: U64,
+    pub(crate) sections_at: U64,
+    pub(crate) flags: U32,
+    pub(crate) header_bytes: U16,
+    pub(crate) segment_bytes: U16,
+    pub(crate) segments: U16,
+    pub(crate) section_bytes: U16,
+    pub(crate) sections: U16,
+    pub(crate) names: U16,
 }
 
 /// A program header.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the ABI's own fields")]
-pub struct Segment64 {
-    pub kind: U32,
-    pub flags: U32,
-    pub offset: U64,
-    pub virtual_address: U64,
-    pub physical_address: U64,
-    pub file_bytes: U64,
-    pub memory_bytes: U64,
-    pub align: U64,
+pub(crate) struct Segment64 {
+    pub(crate) kind: U32,
+    pub(crate) flags: U32,
+    pub(crate) offset: U64,
+    pub(crate) virtual_address: U64,
+    pub(crate) physical_address: U64,
+    pub(crate) file_bytes: U64,
+    pub(crate) memory_bytes: U64,
+    pub(crate) align: U64,
 }
 
 /// A section header; of the first one `info` may be the number of segments.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the ABI's own fields")]
-pub struct Section64 {
-    pub name: U32,
-    pub kind: U32,
-    pub flags: U64,
-    pub address: U64,
-    pub offset: U64,
-    pub bytes: U64,
-    pub link: U32,
-    pub info: U32,
-    pub align: U64,
-    pub entry_bytes: U64,
+pub(crate) struct Section64 {
+    pub(crate) name: U32,
+    pub(crate) kind: U32,
+    pub(crate) flags: U64,
+    pub(crate) address: U64,
+    pub(crate) offset: U64,
+    pub(crate) bytes: U64,
+    pub(crate) link: U32,
+    pub(crate) info: U32,
+    pub(crate) align: U64,
+    pub(crate) entry_bytes: U64,
 }
 
 /// What a note begins with.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct NoteHeader {
+pub(crate) struct NoteHeader {
     /// Bytes of the name, the zero at its end included.
-    pub name: U32,
+    pub(crate) name: U32,
     /// Bytes of the contents.
-    pub contents: U32,
+    pub(crate) contents: U32,
     /// Type.
-    pub kind: U32,
+    pub(crate) kind: U32,
 }
 
 /// `elf_prstatus` of x64.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Prstatus64 {
+pub(crate) struct Prstatus64 {
     signal: [u8; 32],
     /// Thread; here the vCPU's number, from 1.
-    pub pid: U32,
+    pub(crate) pid: U32,
     times: [u8; 76],
     /// `r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs rflags rsp ss fs_base gs_base ds`
     /// `es fs gs`.
-    pub registers: [U64; 27],
+    pub(crate) registers: [U64; 27],
     tail: [u8; 8],
 }
 
 /// `elf_prstatus` of 32-bit x86.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Prstatus32 {
+pub(crate) struct Prstatus32 {
     signal: [u8; 24],
     /// Thread; here the vCPU's number, from 1.
-    pub pid: U32,
+    pub(crate) pid: U32,
     times: [u8; 44],
     /// `ebx ecx edx esi edi ebp eax ds es fs gs orig_eax eip cs eflags esp ss`.
-    pub registers: [U32; 17],
+    pub(crate) registers: [U32; 17],
     tail: [u8; 4],
 }
 
 /// `elf_prstatus` of ARM64.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct PrstatusArm64 {
+pub(crate) struct PrstatusArm64 {
     signal: [u8; 32],
     /// Thread; here the vCPU's number, from 1.
-    pub pid: U32,
+    pub(crate) pid: U32,
     times: [u8; 76],
     /// X0 to X30, SP, PC, PSTATE.
-    pub registers: [U64; 34],
+    pub(crate) registers: [U64; 34],
     tail: [u8; 8],
 }
 

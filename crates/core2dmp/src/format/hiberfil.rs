@@ -18,35 +18,35 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Signatures, the first four bytes; up to Windows XP in small letters.
-pub mod signature {
+pub(crate) mod signature {
     /// A hibernated machine, not resumed yet.
-    pub const HIBERNATED: [&[u8; 4]; 2] = [b"HIBR", b"hibr"];
+    pub(crate) const HIBERNATED: [&[u8; 4]; 2] = [b"HIBR", b"hibr"];
     /// Resumed: the system starts as if there were no such file.
-    pub const RESUMED: [&[u8; 4]; 2] = [b"WAKE", b"wake"];
+    pub(crate) const RESUMED: [&[u8; 4]; 2] = [b"WAKE", b"wake"];
     /// While it was resumed: something went wrong then.
-    pub const RESTORING: [&[u8; 4]; 2] = [b"RSTR", b"rstr"];
+    pub(crate) const RESTORING: [&[u8; 4]; 2] = [b"RSTR", b"rstr"];
     /// The true file is elsewhere; its name follows.
-    pub const LINK: [&[u8; 4]; 2] = [b"LINK", b"link"];
+    pub(crate) const LINK: [&[u8; 4]; 2] = [b"LINK", b"link"];
     /// Hibernated once, resumed many times; hibernated with a breakpoint for the resume.
-    pub const SPECIAL: [&[u8; 4]; 2] = [b"HORM", b"BRKP"];
+    pub(crate) const SPECIAL: [&[u8; 4]; 2] = [b"HORM", b"BRKP"];
 }
 
 /// `PO_MEMORY_IMAGE.LengthSelf`, u32: bytes of the header. All versions have it here.
-pub const LENGTH_SELF: usize = 0xc;
+pub(crate) const LENGTH_SELF: usize = 0xc;
 
 /// `PO_MEMORY_IMAGE` up to Windows 7.
 #[derive(Debug, Clone, Copy)]
-pub struct OldHeader {
+pub(crate) struct OldHeader {
     /// `LengthSelf`; some versions share one.
-    pub length: u32,
+    pub(crate) length: u32,
     /// Whether page numbers have 8 bytes.
-    pub wide: bool,
+    pub(crate) wide: bool,
     /// `FirstTablePage`.
-    pub first_table: usize,
+    pub(crate) first_table: usize,
 }
 
 /// All of them.
-pub static OLD_HEADERS: &[OldHeader] = &[
+pub(crate) static OLD_HEADERS: &[OldHeader] = &[
     // Windows XP, Server 2003.
     old(0xa8, false, 0x58),
     old(0xc0, true, 0x68),
@@ -70,39 +70,39 @@ const fn old(length: u32, wide: bool, first_table: usize) -> OldHeader {
 
 /// A table of ranges up to Windows 7: a link, then ranges from a first page to an end that is not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TableLayout {
+pub(crate) struct TableLayout {
     /// Which Windows writes it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether page numbers have 8 bytes.
-    pub wide: bool,
+    pub(crate) wide: bool,
     /// Bytes of the link.
-    pub link: usize,
+    pub(crate) link: usize,
     /// In the link, the page of the next table.
-    pub next: usize,
+    pub(crate) next: usize,
     /// In the link, u32: how many ranges follow.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Bytes of a range.
-    pub range: usize,
+    pub(crate) range: usize,
     /// In a range: the first page. The end stands behind it.
-    pub start: usize,
+    pub(crate) start: usize,
 }
 
 impl TableLayout {
     /// Ranges that a table has room for: only a full one is followed by another.
     #[must_use]
-    pub const fn most(&self) -> usize {
+    pub(crate) const fn most(&self) -> usize {
         0x1000_usize.saturating_sub(self.link) / self.range
     }
 
     /// Bytes of a page number.
     #[must_use]
-    pub const fn word(&self) -> usize {
+    pub(crate) const fn word(&self) -> usize {
         if self.wide { 8 } else { 4 }
     }
 }
 
 /// All of them.
-pub static TABLE_LAYOUTS: &[TableLayout] = &[
+pub(crate) static TABLE_LAYOUTS: &[TableLayout] = &[
     table(
         "Windows XP to Vista SP1, 32 bit",
         false,
@@ -136,14 +136,14 @@ const fn table(
 }
 
 /// What a block of compressed pages begins with.
-pub const BLOCK_MAGIC: &[u8; 8] = b"\x81\x81xpress";
+pub(crate) const BLOCK_MAGIC: &[u8; 8] = b"\x81\x81xpress";
 
 /// Stands in front of the data of a block, up to Windows 7.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct BlockHeader {
+pub(crate) struct BlockHeader {
     /// [`BLOCK_MAGIC`].
-    pub magic: [u8; 8],
+    pub(crate) magic: [u8; 8],
     /// Pages less one in the 10 low bits, bytes less one in the others.
     info: U32,
     rest: [u8; 20],
@@ -152,43 +152,43 @@ pub struct BlockHeader {
 impl BlockHeader {
     /// Pages in the block.
     #[must_use]
-    pub fn pages(&self) -> u64 {
+    pub(crate) fn pages(&self) -> u64 {
         u64::from(self.info.get() & 0x3ff).saturating_add(1)
     }
 
     /// Bytes that they take.
     #[must_use]
-    pub fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         u64::from(self.info.get() >> 10).saturating_add(1)
     }
 }
 
 /// The next block stands at a multiple of this.
-pub const BLOCK_ALIGN: u64 = 8;
+pub(crate) const BLOCK_ALIGN: u64 = 8;
 /// Pages that a block or a run holds at most.
-pub const MAX_PAGES: u64 = 16;
+pub(crate) const MAX_PAGES: u64 = 16;
 
 /// `PO_MEMORY_IMAGE` of Windows 8 and later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewHeader {
+pub(crate) struct NewHeader {
     /// `LengthSelf`.
-    pub length: u32,
+    pub(crate) length: u32,
     /// Which Windows writes it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether page numbers have 8 bytes.
-    pub wide: bool,
+    pub(crate) wide: bool,
     /// `FirstBootRestorePage`; `FirstKernelRestorePage` stands behind it.
-    pub first_boot: usize,
+    pub(crate) first_boot: usize,
     /// `NumPagesForLoader`, u64: pages of the boot set.
-    pub boot_pages: usize,
+    pub(crate) boot_pages: usize,
     /// `PerfInfo.KernelPagesProcessed`, u64: pages of the kernel set.
-    pub kernel_pages: Option<usize>,
+    pub(crate) kernel_pages: Option<usize>,
     /// `Hiberboot`, u8: the shutdown of a fast startup.
-    pub hiberboot: Option<usize>,
+    pub(crate) hiberboot: Option<usize>,
 }
 
 /// All of them. Windows 11: `LeechCore` alone.
-pub static NEW_HEADERS: &[NewHeader] = &[
+pub(crate) static NEW_HEADERS: &[NewHeader] = &[
     new(0x2c8, "Windows 8 or 8.1, 32 bit", 0x50, 0x1b0, Some(0x27c)),
     new(0x360, "Windows 8 or 8.1, 64 bit", 0x60, 0x1c8, Some(0x2fc)),
     new(
@@ -258,7 +258,7 @@ pub static NEW_HEADERS: &[NewHeader] = &[
 ];
 
 /// Headers whose length is not in the list: by the places that all versions so far had.
-pub static NEW_HEADERS_UNKNOWN: &[NewHeader] = &[
+pub(crate) static NEW_HEADERS_UNKNOWN: &[NewHeader] = &[
     unknown("Windows 10 or later, 64 bit", 0x68),
     unknown("Windows 8, 64 bit", 0x60),
     unknown("Windows 8 or later, 32 bit", 0x50),
@@ -292,38 +292,38 @@ const fn unknown(name: &'static str, first_boot: usize) -> NewHeader {
 
 /// A run's first word: how many descriptors follow, bytes of data, and how they are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunHeader(pub u32);
+pub(crate) struct RunHeader(pub u32);
 
 impl RunHeader {
     /// Descriptors of frames.
     #[must_use]
-    pub const fn descriptors(self) -> u32 {
+    pub(crate) const fn descriptors(self) -> u32 {
         self.0 & 0xff
     }
 
     /// Bytes of data behind them; as many as the pages have if they are not compressed.
     #[must_use]
-    pub const fn stored(self) -> u32 {
+    pub(crate) const fn stored(self) -> u32 {
         self.0 >> 8 & 0x3f_ffff
     }
 
     /// 0 is plain Xpress; 2 and 3 are its Huffman variant. Of 1 `Hibr2Bin` says plain, `LeechCore` Huffman.
     #[must_use]
-    pub const fn method(self) -> u32 {
+    pub(crate) const fn method(self) -> u32 {
         self.0 >> 30
     }
 }
 
 /// A descriptor of a run: pages less one in the 4 low bits, the first frame in the others.
 #[must_use]
-pub const fn frames_of(descriptor: u64) -> (u64, u64) {
+pub(crate) const fn frames_of(descriptor: u64) -> (u64, u64) {
     (descriptor >> 4, (descriptor & 0xf).saturating_add(1))
 }
 
 /// `KPROCESSOR_STATE` of amd64: `KSPECIAL_REGISTERS`, and behind it `CONTEXT` at one of these, by version.
-pub const CONTEXT_AMD64: [usize; 6] = [0xe0, 0xf0, 0x100, 0x110, 0x120, 0x130];
+pub(crate) const CONTEXT_AMD64: [usize; 6] = [0xe0, 0xf0, 0x100, 0x110, 0x120, 0x130];
 /// `KPROCESSOR_STATE` of x86: `CONTEXT`, and `KSPECIAL_REGISTERS` here.
-pub const SPECIAL_X86: usize = 0x2cc;
+pub(crate) const SPECIAL_X86: usize = 0x2cc;
 
 const _: () = assert!(size_of::<BlockHeader>() == 0x20);
 

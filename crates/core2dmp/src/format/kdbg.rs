@@ -12,79 +12,83 @@
 //! Sources: WDBGEXTS.H of the SDK (10.0.22621), elf2dmp's kdbg.h.
 
 /// The tag at [`OWNER_TAG`].
-pub const TAG: [u8; 4] = *b"KDBG";
+pub(crate) const TAG: [u8; 4] = *b"KDBG";
 
 /// Smallest `Size` that a system had: Windows 2000.
-pub const MIN_SIZE: u32 = 0x208;
+pub(crate) const MIN_SIZE: u32 = 0x208;
 /// Largest `Size` that is believed.
-pub const MAX_SIZE: u32 = 0x400;
+pub(crate) const MAX_SIZE: u32 = 0x400;
 
 /// Forward and backward link of the list of data blocks.
-pub const LIST: usize = 0x00;
+pub(crate) const LIST: usize = 0x00;
 /// [`TAG`].
-pub const OWNER_TAG: usize = 0x10;
+pub(crate) const OWNER_TAG: usize = 0x10;
 /// u32, bytes of the block.
-pub const SIZE: usize = 0x14;
+pub(crate) const SIZE: usize = 0x14;
 /// The kernel's base.
-pub const KERN_BASE: usize = 0x18;
+pub(crate) const KERN_BASE: usize = 0x18;
 /// u16, bit 0: PAE.
-pub const PAE_ENABLED: usize = 0x36;
+pub(crate) const PAE_ENABLED: usize = 0x36;
 /// Address of the list head.
-pub const PS_LOADED_MODULE_LIST: usize = 0x48;
+pub(crate) const PS_LOADED_MODULE_LIST: usize = 0x48;
 /// Address of the list head.
-pub const PS_ACTIVE_PROCESS_HEAD: usize = 0x50;
+pub(crate) const PS_ACTIVE_PROCESS_HEAD: usize = 0x50;
 /// Address of five pointer-sized values: stop code and parameters.
-pub const KI_BUGCHECK_DATA: usize = 0x88;
+pub(crate) const KI_BUGCHECK_DATA: usize = 0x88;
 /// Address of the pointer to the PFN database.
 pub const MM_PFN_DATABASE: usize = 0xc0;
 /// Address of the text such as "19041.1.amd64fre.vb_release.191206-1406" (5.1 and later).
-pub const NT_BUILD_LAB: usize = 0x208;
-/// Address of the array of pointers to PRCBs.
-pub const KI_PROCESSOR_BLOCK: usize = 0x218;
+pub(crate) const NT_BUILD_LAB: usize = 0x208;
+/// A pointer to the list of unloaded drivers.
+pub(crate) const MM_UNLOADED_DRIVERS: usize = 0x220;
+/// A pointer to the index of the last of them.
+pub(crate) const MM_LAST_UNLOADED_DRIVER: usize = 0x228;
 /// Address of the text such as "Service Pack 1".
-pub const CM_NT_CSD_VERSION: usize = 0x268;
+pub(crate) const CM_NT_CSD_VERSION: usize = 0x268;
+/// Address of the array of pointers to PRCBs.
+pub(crate) const KI_PROCESSOR_BLOCK: usize = 0x218;
 /// Address of the pointer to the physical memory descriptor.
-pub const MM_PHYSICAL_MEMORY_BLOCK: usize = 0x270;
+pub(crate) const MM_PHYSICAL_MEMORY_BLOCK: usize = 0x270;
 /// Address of the variable with the first address of the kernel's half.
-pub const MM_SYSTEM_RANGE_START: usize = 0x1d0;
+pub(crate) const MM_SYSTEM_RANGE_START: usize = 0x1d0;
 /// u16, in a KTHREAD: the pointer to its user-mode environment block.
-pub const OFFSET_KTHREAD_TEB: usize = 0x29a;
+pub(crate) const OFFSET_KTHREAD_TEB: usize = 0x29a;
 /// u16, in a KTHREAD: the pointer to its process.
-pub const OFFSET_KTHREAD_APC_PROCESS: usize = 0x2a0;
+pub(crate) const OFFSET_KTHREAD_APC_PROCESS: usize = 0x2a0;
+/// u16, in an EPROCESS: the pointer to its user-mode environment block.
+pub(crate) const OFFSET_EPROCESS_PEB: usize = 0x2aa;
 /// u16, in an EPROCESS.
-pub const OFFSET_EPROCESS_DIRECTORY_TABLE_BASE: usize = 0x2ae;
-/// u16, bytes of a PRCB.
-pub const SIZE_PRCB: usize = 0x2b0;
+pub(crate) const OFFSET_EPROCESS_DIRECTORY_TABLE_BASE: usize = 0x2ae;
 /// u16, in a PRCB: the pointer to the current thread.
-pub const OFFSET_PRCB_CURRENT_THREAD: usize = 0x2b4;
+pub(crate) const OFFSET_PRCB_CURRENT_THREAD: usize = 0x2b4;
 /// u16, in a PRCB: the inline `CONTEXT` (`ProcessorState.ContextFrame`).
-pub const OFFSET_PRCB_PROC_STATE_CONTEXT: usize = 0x2bc;
+pub(crate) const OFFSET_PRCB_PROC_STATE_CONTEXT: usize = 0x2bc;
 /// u16, in a PRCB: the processor's number.
-pub const OFFSET_PRCB_NUMBER: usize = 0x2be;
+pub(crate) const OFFSET_PRCB_NUMBER: usize = 0x2be;
 /// u16, in a PRCB: the inline `KSPECIAL_REGISTERS`.
-pub const OFFSET_PRCB_PROC_STATE_SPECIAL_REG: usize = 0x2f2;
+pub(crate) const OFFSET_PRCB_PROC_STATE_SPECIAL_REG: usize = 0x2f2;
 /// u16, in a PCR: the pointer to itself.
-pub const OFFSET_PCR_SELF_PCR: usize = 0x2e2;
+pub(crate) const OFFSET_PCR_SELF_PCR: usize = 0x2e2;
 /// u16, in a PCR: the pointer to the current PRCB.
-pub const OFFSET_PCR_CURRENT_PRCB: usize = 0x2e4;
+pub(crate) const OFFSET_PCR_CURRENT_PRCB: usize = 0x2e4;
 /// u16, in a PCR: the PRCB that it contains.
-pub const OFFSET_PCR_CONTAINED_PRCB: usize = 0x2e6;
+pub(crate) const OFFSET_PCR_CONTAINED_PRCB: usize = 0x2e6;
 /// u16, in a PRCB: the pointer to a `CONTEXT` (6.1 and later).
-pub const OFFSET_PRCB_CONTEXT: usize = 0x338;
+pub(crate) const OFFSET_PRCB_CONTEXT: usize = 0x338;
 /// The address of the page tables in virtual memory, itself (10.0.14393 and later).
-pub const PTE_BASE: usize = 0x360;
+pub(crate) const PTE_BASE: usize = 0x360;
 
 /// Bytes of `DBGKD_GET_VERSION64`.
-pub const VERSION_SIZE: usize = 0x28;
+pub(crate) const VERSION_SIZE: usize = 0x28;
 /// u16 in the version block: 0xF free, 0xC checked.
-pub const VERSION_MAJOR: usize = 0x00;
+pub(crate) const VERSION_MAJOR: usize = 0x00;
 /// u16: the build number.
-pub const VERSION_MINOR: usize = 0x02;
+pub(crate) const VERSION_MINOR: usize = 0x02;
 /// u8.
-pub const VERSION_KD_SECONDARY: usize = 0x05;
+pub(crate) const VERSION_KD_SECONDARY: usize = 0x05;
 /// u16: the machine, as in a PE header.
-pub const VERSION_MACHINE: usize = 0x08;
+pub(crate) const VERSION_MACHINE: usize = 0x08;
 /// The kernel's base.
-pub const VERSION_KERN_BASE: usize = 0x10;
+pub(crate) const VERSION_KERN_BASE: usize = 0x10;
 /// Address of the module list's head.
-pub const VERSION_PS_LOADED_MODULE_LIST: usize = 0x18;
+pub(crate) const VERSION_PS_LOADED_MODULE_LIST: usize = 0x18;

@@ -18,134 +18,133 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// First bytes of the file.
-pub const SIGNATURE: &[u8; 8] = b"KDUMP   ";
+pub(crate) const SIGNATURE: &[u8; 8] = b"KDUMP   ";
 /// `Numbers::block_size`'s offset where the writer is 64 bit.
-pub const NUMBERS_64: usize = 424;
+pub(crate) const NUMBERS_64: usize = 424;
 /// And where it is 32 bit.
-pub const NUMBERS_32: usize = 412;
+pub(crate) const NUMBERS_32: usize = 412;
 /// Offset of the header's version, a u32.
-pub const VERSION: usize = 8;
+pub(crate) const VERSION: usize = 8;
 /// Versions that exist.
-pub const VERSIONS: core::ops::RangeInclusive<u32> = 1..=6;
+pub(crate) const VERSIONS: core::ops::RangeInclusive<u32> = 1..=6;
 
 /// `Numbers::status`: the writer ran out of space.
-pub const STATUS_INCOMPLETE: u32 = 8;
+pub(crate) const STATUS_INCOMPLETE: u32 = 8;
 
 /// The numbers in the header.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     /// How pages are compressed, and [`STATUS_INCOMPLETE`].
-    pub status: U32,
+    pub(crate) status: U32,
     /// Bytes of a block and of a page.
-    pub block_size: U32,
+    pub(crate) block_size: U32,
     /// Blocks of the sub header.
-    pub sub_header_blocks: U32,
+    pub(crate) sub_header_blocks: U32,
     /// Blocks of both bitmaps.
-    pub bitmap_blocks: U32,
+    pub(crate) bitmap_blocks: U32,
     /// One past the last frame; 32 bits of it from version 6 on.
-    pub max_mapnr: U32,
+    pub(crate) max_mapnr: U32,
     total_ram_blocks: U32,
     device_blocks: U32,
     written_blocks: U32,
     current_cpu: U32,
     /// Processors, where the writer knew.
-    pub cpus: U32,
+    pub(crate) cpus: U32,
 }
 
 /// `kdump_sub_header` of a 64-bit writer; what a version lacks is zeros.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct SubHeader64 {
+pub(crate) struct SubHeader64 {
     phys_base: U64,
     dump_level: U32,
     /// Whether the file is a part. Version 2 and later, as are the next two.
-    pub split: U32,
+    pub(crate) split: U32,
     /// The part's first frame.
-    pub start_pfn: U64,
+    pub(crate) start_pfn: U64,
     /// One past its last.
-    pub end_pfn: U64,
+    pub(crate) end_pfn: U64,
     vmcoreinfo: [U64; 2],
     /// Version 4 and later, as is the next.
-    pub note_offset: U64,
+    pub(crate) note_offset: U64,
     /// Bytes of the notes.
-    pub note_bytes: U64,
+    pub(crate) note_bytes: U64,
     eraseinfo: [U64; 2],
     /// Version 6, as are the next two, in the place of those above.
-    pub start_pfn_64: U64,
+    pub(crate) start_pfn_64: U64,
     /// One past the part's last frame.
-    pub end_pfn_64: U64,
+    pub(crate) end_pfn_64: U64,
     /// In the place of [`Numbers::max_mapnr`].
-    pub max_mapnr_64: U64,
+    pub(crate) max_mapnr_64: U64,
 }
 
 /// `kdump_sub_header` of a 32-bit writer.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "as in SubHeader64")]
-pub struct SubHeader32 {
+pub(crate) struct SubHeader32 {
     phys_base: U32,
     dump_level: U32,
-    pub split: U32,
-    pub start_pfn: U32,
-    pub end_pfn: U32,
+    pub(crate) split: U32,
+    pub(crate) start_pfn: U32,
+    pub(crate) end_pfn: U32,
     vmcoreinfo_offset: U64,
     vmcoreinfo_bytes: U32,
-    pub note_offset: U64,
-    pub note_bytes: U32,
+    pub(crate) note_offset: U64,
+    pub(crate) note_bytes: U32,
     eraseinfo_offset: U64,
     eraseinfo_bytes: U32,
-    pub start_pfn_64: U64,
-    pub end_pfn_64: U64,
-    pub max_mapnr_64: U64,
+    pub(crate) start_pfn_64: U64,
+    pub(crate) end_pfn_64: U64,
+    pub(crate) max_mapnr_64: U64,
 }
 
 /// Bytes of [`SubHeader64`] that a dump of version 2 or 3 has.
-pub const SUB_HEADER_64_VERSION_2: usize = 32;
+pub(crate) const SUB_HEADER_64_VERSION_2: usize = 32;
 /// And one of version 4 or 5.
-pub const SUB_HEADER_64_VERSION_4: usize = 64;
+pub(crate) const SUB_HEADER_64_VERSION_4: usize = 64;
 /// Bytes of [`SubHeader32`] that a dump of version 2 or 3 has.
-pub const SUB_HEADER_32_VERSION_2: usize = 20;
+pub(crate) const SUB_HEADER_32_VERSION_2: usize = 20;
 /// And one of version 4 or 5.
-pub const SUB_HEADER_32_VERSION_4: usize = 44;
+pub(crate) const SUB_HEADER_32_VERSION_4: usize = 44;
 
 /// A page's data.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct PageDescriptor {
+pub(crate) struct PageDescriptor {
     /// Where it stands; pages may share it, zero pages do.
-    pub offset: U64,
+    pub(crate) offset: U64,
     /// Bytes of it.
-    pub size: U32,
+    pub(crate) size: U32,
     /// How it is compressed.
-    pub flags: U32,
+    pub(crate) flags: U32,
     page_flags: U64,
 }
 
 /// `PageDescriptor::flags`: zlib.
-pub const FLAG_ZLIB: u32 = 0x01;
+pub(crate) const FLAG_ZLIB: u32 = 0x01;
 /// LZO1X.
-pub const FLAG_LZO: u32 = 0x02;
+pub(crate) const FLAG_LZO: u32 = 0x02;
 /// Snappy, without frames.
-pub const FLAG_SNAPPY: u32 = 0x04;
+pub(crate) const FLAG_SNAPPY: u32 = 0x04;
 /// Zstandard.
-pub const FLAG_ZSTD: u32 = 0x20;
+pub(crate) const FLAG_ZSTD: u32 = 0x20;
 
 /// First bytes of the flattened form.
-pub const FLAT_SIGNATURE: &[u8; 16] = b"makedumpfile\0\0\0\0";
+pub(crate) const FLAT_SIGNATURE: &[u8; 16] = b"makedumpfile\0\0\0\0";
 /// Where its records start.
-pub const FLAT_RECORDS: u64 = 4096;
+pub(crate) const FLAT_RECORDS: u64 = 4096;
 /// A record's offset that ends the file.
-pub const FLAT_END: u64 = u64::MAX;
+pub(crate) const FLAT_END: u64 = u64::MAX;
 
 /// What stands before a record's data.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct FlatRecord {
+pub(crate) struct FlatRecord {
     /// Where the data belongs.
-    pub offset: zerocopy::big_endian::U64,
+    pub(crate) offset: zerocopy::big_endian::U64,
     /// How many bytes follow.
-    pub size: zerocopy::big_endian::U64,
+    pub(crate) size: zerocopy::big_endian::U64,
 }
 
 const _: () = {

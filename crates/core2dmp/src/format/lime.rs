@@ -11,33 +11,33 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `RangeHeader::magic` of LiME.
-pub const MAGIC_LIME: u32 = u32::from_le_bytes(*b"EMiL");
+pub(crate) const MAGIC_LIME: u32 = u32::from_le_bytes(*b"EMiL");
 /// Its version.
-pub const VERSION_LIME: u32 = 1;
+pub(crate) const VERSION_LIME: u32 = 1;
 /// `RangeHeader::magic` of AVML.
-pub const MAGIC_AVML: u32 = u32::from_le_bytes(*b"AVML");
+pub(crate) const MAGIC_AVML: u32 = u32::from_le_bytes(*b"AVML");
 /// Its version.
-pub const VERSION_AVML: u32 = 2;
+pub(crate) const VERSION_AVML: u32 = 2;
 
 /// Stands in front of each range.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct RangeHeader {
+pub(crate) struct RangeHeader {
     /// [`MAGIC_LIME`] or [`MAGIC_AVML`].
-    pub magic: U32,
+    pub(crate) magic: U32,
     /// [`VERSION_LIME`] or [`VERSION_AVML`].
-    pub version: U32,
+    pub(crate) version: U32,
     /// Physical address of the first byte.
-    pub first: U64,
+    pub(crate) first: U64,
     /// Physical address of the last byte, which is included.
-    pub last: U64,
+    pub(crate) last: U64,
     reserved: U64,
 }
 
 impl RangeHeader {
     /// The header of a range of LiME; `last` is included.
     #[must_use]
-    pub fn new(first: u64, last: u64) -> Self {
+    pub(crate) fn new(first: u64, last: u64) -> Self {
         Self {
             magic: MAGIC_LIME.into(),
             version: VERSION_LIME.into(),
@@ -49,26 +49,26 @@ impl RangeHeader {
 }
 
 /// Bytes of the length behind a range of AVML.
-pub const AVML_LENGTH: u64 = 8;
+pub(crate) const AVML_LENGTH: u64 = 8;
 
 /// A chunk of a Snappy stream: a type, and a length of three bytes.
 ///
 /// Source: `framing_format.txt` of Snappy.
-pub mod snappy {
+pub(crate) mod snappy {
     /// The chunk that a stream begins with.
-    pub const STREAM: &[u8] = b"\xff\x06\x00\x00sNaPpY";
+    pub(crate) const STREAM: &[u8] = b"\xff\x06\x00\x00sNaPpY";
     /// Bytes of a chunk's header.
-    pub const HEADER: usize = 4;
+    pub(crate) const HEADER: usize = 4;
     /// Bytes of the checksum that data chunks begin with.
-    pub const CHECKSUM: u64 = 4;
+    pub(crate) const CHECKSUM: u64 = 4;
     /// Bytes that a chunk holds at most.
-    pub const MAX_DATA: u64 = 1 << 16;
+    pub(crate) const MAX_DATA: u64 = 1 << 16;
     /// Chunk type: compressed data.
-    pub const COMPRESSED: u8 = 0x00;
+    pub(crate) const COMPRESSED: u8 = 0x00;
     /// Chunk type: data as it is.
-    pub const PLAIN: u8 = 0x01;
+    pub(crate) const PLAIN: u8 = 0x01;
     /// The first chunk type that a reader may pass over; those before must be known.
-    pub const SKIPPABLE: u8 = 0x80;
+    pub(crate) const SKIPPABLE: u8 = 0x80;
 }
 
 const _: () = assert!(size_of::<RangeHeader>() == 32);

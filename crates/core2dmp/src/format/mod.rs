@@ -19,63 +19,65 @@
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
 //! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
+//! | [`guest_record`] | what a driver in the guest leaves for the host |
 //! | [`header_fields`] | the fields of both headers by name |
 //! | [`kdbg`] | the debugger data block and the version block |
 //! | [`context`] | `CONTEXT` and `KSPECIAL_REGISTERS` |
 //! | [`nt`] | the few kernel structures that are read by offset |
 //! | [`stop_codes`] | stop codes and exceptions by name |
 
-pub mod bitmap;
-pub mod context;
-pub mod dump32;
-pub mod dump64;
-pub mod dump_values;
-pub mod elf_core;
-pub mod header_fields;
-pub mod hiberfil;
-pub mod hyperv;
-pub mod kdbg;
-pub mod kdump;
-pub mod lime;
-pub mod nt;
-pub mod qemu;
-pub mod qemu_stream;
-pub mod rdmp;
+pub(crate) mod bitmap;
+pub(crate) mod context;
+pub(crate) mod dump32;
+pub(crate) mod dump64;
+pub(crate) mod dump_values;
+pub(crate) mod elf_core;
+pub(crate) mod guest_record;
+pub(crate) mod header_fields;
+pub(crate) mod hiberfil;
+pub(crate) mod hyperv;
+pub(crate) mod kdbg;
+pub(crate) mod kdump;
+pub(crate) mod lime;
+pub(crate) mod nt;
+pub(crate) mod qemu;
+pub(crate) mod qemu_stream;
+pub(crate) mod rdmp;
 pub mod stop_codes;
-pub mod triage;
-pub mod vbox;
-pub mod vmware;
-pub mod xen;
-pub mod xen_save;
-pub mod zdmp;
+pub(crate) mod triage;
+pub(crate) mod vbox;
+pub(crate) mod vmware;
+pub(crate) mod xen;
+pub(crate) mod xen_save;
+pub(crate) mod zdmp;
 
 /// The bytes `offset..offset + N`, if they are there.
 #[must_use]
-pub fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+pub(crate) fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
 /// The little-endian u16 at `offset`.
 #[must_use]
-pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes_at(bytes, offset).map(u16::from_le_bytes)
 }
 
 /// The little-endian u32 at `offset`.
 #[must_use]
-pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes_at(bytes, offset).map(u32::from_le_bytes)
 }
 
 /// The little-endian u64 at `offset`.
 #[must_use]
-pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     bytes_at(bytes, offset).map(u64::from_le_bytes)
 }
 
 /// Overwrites the bytes at `offset`; false, and nothing written, if they do not fit.
 #[must_use]
-pub fn put_at(bytes: &mut [u8], offset: usize, value: &[u8]) -> bool {
+pub(crate) fn put_at(bytes: &mut [u8], offset: usize, value: &[u8]) -> bool {
     let target = offset
         .checked_add(value.len())
         .and_then(|end| bytes.get_mut(offset..end));

@@ -11,65 +11,64 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The note's name.
-pub const NOTE_NAME: &[u8] = b"QEMU";
+pub(crate) const NOTE_NAME: &[u8] = b"QEMU";
 /// Its type.
-pub const NOTE_TYPE: u32 = 0;
+pub(crate) const NOTE_TYPE: u32 = 0;
 /// `CpuNote::version`; there has never been another.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// A segment register or a table register.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// Its low 16 bits count.
-    pub selector: U32,
+    pub(crate) selector: U32,
     /// Bytes, less one.
-    pub limit: U32,
+    pub(crate) limit: U32,
     /// The second half of the descriptor.
-    pub flags: U32,
+    pub(crate) flags: U32,
     pad: U32,
     /// Virtual address.
-    pub base: U64,
+    pub(crate) base: U64,
 }
 
 /// The note's contents, but for what later versions of QEMU added at the end.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the registers' own names")]
-pub struct CpuNote {
+pub(crate) struct CpuNote {
     /// [`VERSION`].
-    pub version: U32,
+    pub(crate) version: U32,
     /// Bytes of the note, those at the end included.
-    pub size: U32,
-    pub rax: U64,
-    pub rbx: U64,
-    pub rcx: U64,
-    pub rdx: U64,
-    pub rsi: U64,
-    pub rdi: U64,
-    pub rsp: U64,
-    pub rbp: U64,
+    pub(crate) size: U32,
+    pub(crate) rax: U64,
+    pub(crate) rbx: U64,
+    pub(crate) rcx: U64,
+    pub(crate) rdx: U64,
+    pub(crate) rsi: U64,
+    pub(crate) rdi: U64,
+    pub(crate) rsp: U64,
+    pub(crate) rbp: U64,
     /// R8 to R15.
-    pub r8_r15: [U64; 8],
-    pub rip: U64,
-    pub rflags: U64,
-    pub cs: Segment,
-    pub ds: Segment,
-    pub es: Segment,
-    pub fs: Segment,
+    pub(crate) r8_r15: [U64; 8],
+    pub(crate) rip: U64,
+    pub(crate) rflags: U64,
+    pub(crate) cs: Segment,
+    pub(crate) ds: Segment,
+    pub(crate) es: Segment,
+    pub(crate) fs: Segment,
     /// Its base is the one that is active.
-    pub gs: Segment,
-    pub ss: Segment,
-    pub ldt: Segment,
-    pub tr: Segment,
-    pub gdt: Segment,
-    pub idt: Segment,
+    pub(crate) gs: Segment,
+    pub(crate) ss: Segment,
+    pub(crate) ldt: Segment,
+    pub(crate) tr: Segment,
+    pub(crate) gdt: Segment,
+    pub(crate) idt: Segment,
     /// CR0 to CR4.
-    pub cr: [U64; 5],
+    pub(crate) cr: [U64; 5],
 }
 
 /// Where `MSR_KERNEL_GS_BASE` follows: the GS base that is not active. Older versions of QEMU do not write it.
-pub const KERNEL_GS_BASE: usize = size_of::<CpuNote>();
+pub(crate) const KERNEL_GS_BASE: usize = size_of::<CpuNote>();
 
 const _: () = {
     use core::mem::offset_of;

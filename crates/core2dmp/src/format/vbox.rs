@@ -11,104 +11,105 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Name of the note that holds a [`CoreNote`].
-pub const CORE_NOTE_NAME: &[u8] = b"VBCORE";
+pub(crate) const CORE_NOTE_NAME: &[u8] = b"VBCORE";
 /// Name of the notes that hold a [`CpuNote`].
-pub const CPU_NOTE_NAME: &[u8] = b"VBCPU";
+pub(crate) const CPU_NOTE_NAME: &[u8] = b"VBCPU";
 /// `CoreNote::magic`.
-pub const MAGIC: u32 = 0xc01a_c0de;
+pub(crate) const MAGIC: u32 = 0xc01a_c0de;
 /// High half of `CoreNote::format`.
-pub const FORMAT_MAJOR: u32 = 1;
+pub(crate) const FORMAT_MAJOR: u32 = 1;
 /// Low half of `CoreNote::format` from which on a vCPU is written as [`CpuNote`].
-pub const FORMAT_MINOR_CPU: u32 = 4;
+pub(crate) const FORMAT_MINOR_CPU: u32 = 4;
+/// The newest low half of `CoreNote::format` whose layout is known.
+pub(crate) const FORMAT_MINOR_NEWEST: u32 = 6;
+/// Bytes of the XSAVE area, with which a [`CpuNote`] ends. Where it begins depends on the version, since 1.6 has one
+/// more register before the XCRs, and on the compiler that aligned it: 0x238 to 0x250.
+pub(crate) const XSAVE_AREA_BYTES: usize = 8192;
 
 /// `DBGFCOREDESCRIPTOR`.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct CoreNote {
+pub(crate) struct CoreNote {
     /// [`MAGIC`].
-    pub magic: U32,
+    pub(crate) magic: U32,
     /// Major version in the high half, minor in the low.
-    pub format: U32,
+    pub(crate) format: U32,
     /// Bytes of this structure.
-    pub size: U32,
+    pub(crate) size: U32,
     /// VirtualBox' version: major, minor and build in 8, 8 and 16 bits.
-    pub version: U32,
+    pub(crate) version: U32,
     revision: U32,
     /// vCPUs.
-    pub cpus: U32,
+    pub(crate) cpus: U32,
 }
 
 /// `DBGFCORESEL`: a segment register.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// Virtual address.
-    pub base: U64,
+    pub(crate) base: U64,
     limit: U32,
     attributes: U32,
     /// What the register shows.
-    pub selector: U16,
+    pub(crate) selector: U16,
     pad: [u8; 6],
 }
 
 /// `DBGFCOREXDTR`: a table register.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Table {
+pub(crate) struct Table {
     /// Virtual address.
-    pub base: U64,
+    pub(crate) base: U64,
     /// Bytes, less one.
-    pub limit: U32,
+    pub(crate) limit: U32,
     pad: U32,
 }
 
-/// `DBGFCORECPU` up to its XSAVE area, which begins with an FXSAVE image.
+/// `DBGFCORECPU` as far as all versions agree; an XSAVE area ends it ([`XSAVE_AREA_BYTES`]).
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the registers' own names")]
-pub struct CpuNote {
-    pub rax: U64,
-    pub rbx: U64,
-    pub rcx: U64,
-    pub rdx: U64,
-    pub rsi: U64,
-    pub rdi: U64,
+pub(crate) struct CpuNote {
+    pub(crate) rax: U64,
+    pub(crate) rbx: U64,
+    pub(crate) rcx: U64,
+    pub(crate) rdx: U64,
+    pub(crate) rsi: U64,
+    pub(crate) rdi: U64,
     /// R8 to R15.
-    pub r8_r15: [U64; 8],
-    pub rip: U64,
-    pub rsp: U64,
-    pub rbp: U64,
-    pub rflags: U64,
-    pub cs: Segment,
-    pub ds: Segment,
-    pub es: Segment,
-    pub fs: Segment,
+    pub(crate) r8_r15: [U64; 8],
+    pub(crate) rip: U64,
+    pub(crate) rsp: U64,
+    pub(crate) rbp: U64,
+    pub(crate) rflags: U64,
+    pub(crate) cs: Segment,
+    pub(crate) ds: Segment,
+    pub(crate) es: Segment,
+    pub(crate) fs: Segment,
     /// Its base is the one that is active.
-    pub gs: Segment,
-    pub ss: Segment,
-    pub cr0: U64,
-    pub cr2: U64,
-    pub cr3: U64,
-    pub cr4: U64,
+    pub(crate) gs: Segment,
+    pub(crate) ss: Segment,
+    pub(crate) cr0: U64,
+    pub(crate) cr2: U64,
+    pub(crate) cr3: U64,
+    pub(crate) cr4: U64,
     /// DR0 to DR7.
-    pub dr: [U64; 8],
-    pub gdtr: Table,
-    pub idtr: Table,
-    pub ldtr: Segment,
-    pub tr: Segment,
+    pub(crate) dr: [U64; 8],
+    pub(crate) gdtr: Table,
+    pub(crate) idtr: Table,
+    pub(crate) ldtr: Segment,
+    pub(crate) tr: Segment,
     sysenter: [U64; 3],
-    pub efer: U64,
+    pub(crate) efer: U64,
     star: U64,
     pat: U64,
     lstar: U64,
     cstar: U64,
     sfmask: U64,
     /// The GS base that is not active.
-    pub kernel_gs_base: U64,
+    pub(crate) kernel_gs_base: U64,
     apic_base: U64,
-    xcr: [U64; 2],
-    extension_bytes: U32,
-    pad: U32,
 }
 
 const _: () = {
@@ -121,5 +122,5 @@ const _: () = {
     assert!(offset_of!(CpuNote, cr0) == 0x120);
     assert!(offset_of!(CpuNote, gdtr) == 0x180);
     assert!(offset_of!(CpuNote, kernel_gs_base) == 0x218);
-    assert!(size_of::<CpuNote>() == 0x240);
+    assert!(size_of::<CpuNote>() == 0x228);
 };

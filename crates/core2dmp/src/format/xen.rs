@@ -17,78 +17,74 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-/// Note type: the format's marker, without contents.
-pub const NOTE_NONE: u32 = 0x0200_0000;
 /// Note type: [`NoteHeader`].
-pub const NOTE_HEADER: u32 = 0x0200_0001;
+pub(crate) const NOTE_HEADER: u32 = 0x0200_0001;
 /// Note type: the hypervisor's version.
-pub const NOTE_XEN_VERSION: u32 = 0x0200_0002;
-/// Note type: the format's version, major in the high half.
-pub const NOTE_FORMAT_VERSION: u32 = 0x0200_0003;
+pub(crate) const NOTE_XEN_VERSION: u32 = 0x0200_0002;
 
 /// `NoteHeader::magic` of a paravirtual guest.
-pub const MAGIC_PV: u64 = 0xf00f_ebed;
+pub(crate) const MAGIC_PV: u64 = 0xf00f_ebed;
 /// `NoteHeader::magic` of an HVM or PVH guest.
-pub const MAGIC_HVM: u64 = 0xf00f_ebee;
+pub(crate) const MAGIC_HVM: u64 = 0xf00f_ebee;
 
 /// A `.xen_pfn` entry without a page: the writer pads the table with these.
-pub const INVALID_PFN: u64 = u64::MAX;
+pub(crate) const INVALID_PFN: u64 = u64::MAX;
 
 /// Frames that the writer leaves out always, even where RAM is: VGA. First and one past the last.
-pub const SKIPPED_VGA: (u64, u64) = (0xa0, 0xc0);
+pub(crate) const SKIPPED_VGA: (u64, u64) = (0xa0, 0xc0);
 /// Frames that the writer leaves out always: MMIO below 4 GiB. First and one past the last.
-pub const SKIPPED_MMIO: (u64, u64) = (0xf_0000, 0x10_0000);
+pub(crate) const SKIPPED_MMIO: (u64, u64) = (0xf_0000, 0x10_0000);
 
 /// Contents of the note [`NOTE_HEADER`].
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct NoteHeader {
+pub(crate) struct NoteHeader {
     /// [`MAGIC_PV`] or [`MAGIC_HVM`].
-    pub magic: U64,
+    pub(crate) magic: U64,
     /// vCPUs in `.xen_prstatus`, which may be fewer than the domain has.
-    pub nr_vcpus: U64,
+    pub(crate) nr_vcpus: U64,
     /// Pages in `.xen_pages`.
-    pub nr_pages: U64,
+    pub(crate) nr_pages: U64,
     /// Bytes a page: 4096.
-    pub page_size: U64,
+    pub(crate) page_size: U64,
 }
 
 /// First fields of the note [`NOTE_XEN_VERSION`].
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct NoteXenVersion {
+pub(crate) struct NoteXenVersion {
     /// Such as 4.
-    pub major: U64,
+    pub(crate) major: U64,
     /// Such as 17.
-    pub minor: U64,
+    pub(crate) minor: U64,
     /// Such as ".7", padded with zeros.
-    pub extra: [u8; 16],
+    pub(crate) extra: [u8; 16],
 }
 
 /// An entry of `.xen_p2m`.
 #[derive(Debug, Clone, Copy, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct P2mEntry {
+pub(crate) struct P2mEntry {
     /// The guest's frame.
-    pub pfn: U64,
+    pub(crate) pfn: U64,
     /// The machine frame behind it.
-    pub gmfn: U64,
+    pub(crate) gmfn: U64,
 }
 
 /// `vcpu_guest_context.flags`: the vCPU is online.
-pub const FLAG_ONLINE: u32 = 1 << 5;
+pub(crate) const FLAG_ONLINE: u32 = 1 << 5;
 
 /// `vcpu_guest_context_t` of a 64-bit tool stack.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct VcpuContext64 {
+pub(crate) struct VcpuContext64 {
     /// An FXSAVE image.
-    pub fpu: [u8; 512],
+    pub(crate) fpu: [u8; 512],
     /// Bit 5: online.
-    pub flags: U32,
+    pub(crate) flags: U32,
     pad: U32,
     /// General registers.
-    pub user_regs: UserRegs64,
+    pub(crate) user_regs: UserRegs64,
     trap_ctxt: [u8; 4096],
     ldt_base: U64,
     ldt_ents: U64,
@@ -97,71 +93,70 @@ pub struct VcpuContext64 {
     kernel_ss: U64,
     kernel_sp: U64,
     /// CR0 to CR7.
-    pub ctrlreg: [U64; 8],
+    pub(crate) ctrlreg: [U64; 8],
     /// DR0 to DR7.
-    pub debugreg: [U64; 8],
+    pub(crate) debugreg: [U64; 8],
     event_callback_eip: U64,
     failsafe_callback_eip: U64,
     syscall_callback_eip: U64,
     vm_assist: U64,
     /// FS base.
-    pub fs_base: U64,
+    pub(crate) fs_base: U64,
     /// The kernel's GS base, whatever mode the vCPU is in.
-    pub gs_base_kernel: U64,
+    pub(crate) gs_base_kernel: U64,
     /// The user's GS base.
-    pub gs_base_user: U64,
+    pub(crate) gs_base_user: U64,
 }
 
 /// `cpu_user_regs` of x86-64.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the registers' own names")]
-pub struct UserRegs64 {
-    pub r15: U64,
-    pub r14: U64,
-    pub r13: U64,
-    pub r12: U64,
-    pub rbp: U64,
-    pub rbx: U64,
-    pub r11: U64,
-    pub r10: U64,
-    pub r9: U64,
-    pub r8: U64,
-    pub rax: U64,
-    pub rcx: U64,
-    pub rdx: U64,
-    pub rsi: U64,
-    pub rdi: U64,
+pub(crate) struct UserRegs64 {
+    pub(crate) r15: U64,
+    pub(crate) r14: U64,
+    pub(crate) r13: U64,
+    pub(crate) r12: U64,
+    pub(crate) rbp: U64,
+    pub(crate) rbx: U64,
+    pub(crate) r11: U64,
+    pub(crate) r10: U64,
+    pub(crate) r9: U64,
+    pub(crate) r8: U64,
+    pub(crate) rax: U64,
+    pub(crate) rcx: U64,
+    pub(crate) rdx: U64,
+    pub(crate) rsi: U64,
+    pub(crate) rdi: U64,
     error_code: U32,
     entry_vector: U32,
-    pub rip: U64,
-    pub cs: U16,
+    pub(crate) rip: U64,
+    pub(crate) cs: U16,
     pad0: U16,
     saved_upcall_mask: [u8; 4],
-    pub rflags: U64,
-    pub rsp: U64,
-    pub ss: U16,
+    pub(crate) rflags: U64,
+    pub(crate) rsp: U64,
+    pub(crate) ss: U16,
     pad1: [U16; 3],
-    pub es: U16,
+    pub(crate) es: U16,
     pad2: [U16; 3],
-    pub ds: U16,
+    pub(crate) ds: U16,
     pad3: [U16; 3],
-    pub fs: U16,
+    pub(crate) fs: U16,
     pad4: [U16; 3],
-    pub gs: U16,
+    pub(crate) gs: U16,
     pad5: [U16; 3],
 }
 
 /// `vcpu_guest_context_t` of a 32-bit tool stack, and of a 32-bit PV guest.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct VcpuContext32 {
+pub(crate) struct VcpuContext32 {
     /// An FXSAVE image.
-    pub fpu: [u8; 512],
+    pub(crate) fpu: [u8; 512],
     /// Bit 5: online.
-    pub flags: U32,
+    pub(crate) flags: U32,
     /// General registers.
-    pub user_regs: UserRegs32,
+    pub(crate) user_regs: UserRegs32,
     trap_ctxt: [u8; 2048],
     ldt_base: U32,
     ldt_ents: U32,
@@ -170,9 +165,9 @@ pub struct VcpuContext32 {
     kernel_ss: U32,
     kernel_sp: U32,
     /// CR0 to CR7.
-    pub ctrlreg: [U32; 8],
+    pub(crate) ctrlreg: [U32; 8],
     /// DR0 to DR7.
-    pub debugreg: [U32; 8],
+    pub(crate) debugreg: [U32; 8],
     event_callback: [U32; 4],
     vm_assist: U32,
 }
@@ -180,31 +175,30 @@ pub struct VcpuContext32 {
 /// `cpu_user_regs` of x86-32.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the registers' own names")]
-pub struct UserRegs32 {
-    pub ebx: U32,
-    pub ecx: U32,
-    pub edx: U32,
-    pub esi: U32,
-    pub edi: U32,
-    pub ebp: U32,
-    pub eax: U32,
+pub(crate) struct UserRegs32 {
+    pub(crate) ebx: U32,
+    pub(crate) ecx: U32,
+    pub(crate) edx: U32,
+    pub(crate) esi: U32,
+    pub(crate) edi: U32,
+    pub(crate) ebp: U32,
+    pub(crate) eax: U32,
     error_code: U16,
     entry_vector: U16,
-    pub eip: U32,
-    pub cs: U16,
+    pub(crate) eip: U32,
+    pub(crate) cs: U16,
     saved_upcall_mask: [u8; 2],
-    pub eflags: U32,
-    pub esp: U32,
-    pub ss: U16,
+    pub(crate) eflags: U32,
+    pub(crate) esp: U32,
+    pub(crate) ss: U16,
     pad1: U16,
-    pub es: U16,
+    pub(crate) es: U16,
     pad2: U16,
-    pub ds: U16,
+    pub(crate) ds: U16,
     pad3: U16,
-    pub fs: U16,
+    pub(crate) fs: U16,
     pad4: U16,
-    pub gs: U16,
+    pub(crate) gs: U16,
     pad5: U16,
 }
 

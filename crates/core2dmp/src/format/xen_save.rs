@@ -15,166 +15,175 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// `XlHeader::magic`.
-pub const XL_MAGIC: [u8; 32] = *b"Xen saved domain, xl format\n \0 \r";
+pub(crate) const XL_MAGIC: [u8; 32] = *b"Xen saved domain, xl format\n \0 \r";
 /// `XlHeader::byte_order`.
-pub const XL_BYTE_ORDER: u32 = 0x0102_0304;
+pub(crate) const XL_BYTE_ORDER: u32 = 0x0102_0304;
 /// `XlHeader::mandatory`: the configuration is JSON.
-pub const XL_JSON: u32 = 1;
+pub(crate) const XL_JSON: u32 = 1;
 /// `XlHeader::mandatory`: a stream of libxl follows; without it, that of before Xen 4.6.
-pub const XL_STREAM_2: u32 = 2;
+pub(crate) const XL_STREAM_2: u32 = 2;
 
 /// What `xl save` begins with; the optional data follow.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct XlHeader {
+pub(crate) struct XlHeader {
     magic: [u8; 32],
     /// [`XL_BYTE_ORDER`].
-    pub byte_order: U32,
+    pub(crate) byte_order: U32,
     /// Who does not know one of these bits must not go on.
-    pub mandatory: U32,
+    pub(crate) mandatory: U32,
     optional: U32,
     /// Bytes of the optional data.
-    pub optional_bytes: U32,
+    pub(crate) optional_bytes: U32,
 }
 
 /// `LibvirtHeader::magic`.
-pub const LIBVIRT_MAGIC: [u8; 16] = *b"libvirt-xml\n \0 \r";
+pub(crate) const LIBVIRT_MAGIC: [u8; 16] = *b"libvirt-xml\n \0 \r";
 
 /// What `virsh save` begins with on Xen; XML follows.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct LibvirtHeader {
+pub(crate) struct LibvirtHeader {
     magic: [u8; 16],
     /// 2 since there are streams of libxl.
-    pub version: U32,
+    pub(crate) version: U32,
     /// Bytes of XML.
-    pub xml_bytes: U32,
+    pub(crate) xml_bytes: U32,
     unused: [U32; 10],
 }
 
 /// What the stream of libxl begins with.
-pub const LIBXL_MAGIC: [u8; 8] = *b"LibxlFmt";
+pub(crate) const LIBXL_MAGIC: [u8; 8] = *b"LibxlFmt";
 /// Its version; big-endian, as the options behind it.
-pub const LIBXL_VERSION: u32 = 2;
+pub(crate) const LIBXL_VERSION: u32 = 2;
 
 /// Records of libxl.
-pub mod libxl {
+pub(crate) mod libxl {
     /// The last.
-    pub const END: u32 = 0;
+    pub(crate) const END: u32 = 0;
     /// The image of libxc follows, outside of any record.
-    pub const LIBXC_CONTEXT: u32 = 1;
+    pub(crate) const LIBXC_CONTEXT: u32 = 1;
     /// The first number that is not known.
-    pub const UNKNOWN: u32 = 6;
+    pub(crate) const UNKNOWN: u32 = 6;
 }
 
 /// What the image of libxc begins with: the marker and the id.
-pub const LIBXC_MAGIC: [u8; 12] = *b"\xff\xff\xff\xff\xff\xff\xff\xffXENF";
+pub(crate) const LIBXC_MAGIC: [u8; 12] = *b"\xff\xff\xff\xff\xff\xff\xff\xffXENF";
 /// Versions that are known; big-endian, as the options behind it.
-pub const LIBXC_VERSIONS: [u32; 2] = [2, 3];
+pub(crate) const LIBXC_VERSIONS: [u32; 2] = [2, 3];
 /// An option of both headers: big-endian.
-pub const BIG_ENDIAN: u32 = 1;
+pub(crate) const BIG_ENDIAN: u32 = 1;
 
 /// Follows the image's header of 24 bytes.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct DomainHeader {
+pub(crate) struct DomainHeader {
     /// [`TYPE_PV`] or [`TYPE_HVM`].
-    pub kind: U32,
+    pub(crate) kind: U32,
     /// The page's size is two to the power of its low 16 bits.
-    pub page_shift: U32,
+    pub(crate) page_shift: U32,
     /// Xen's version; 0 where an older image was converted.
-    pub xen_major: U32,
+    pub(crate) xen_major: U32,
     /// Xen's version.
-    pub xen_minor: U32,
+    pub(crate) xen_minor: U32,
 }
 
 /// `DomainHeader::kind`.
-pub const TYPE_PV: u32 = 1;
+pub(crate) const TYPE_PV: u32 = 1;
 /// `DomainHeader::kind`.
-pub const TYPE_HVM: u32 = 2;
+pub(crate) const TYPE_HVM: u32 = 2;
 
 /// Records of libxc.
-pub mod libxc {
+pub(crate) mod libxc {
     /// The last.
-    pub const END: u32 = 0;
+    pub(crate) const END: u32 = 0;
     /// Pages: u32 count, u32, frames of u64 with their type, pages.
-    pub const PAGE_DATA: u32 = 1;
+    pub(crate) const PAGE_DATA: u32 = 1;
     /// What Xen keeps of an HVM guest.
-    pub const HVM_CONTEXT: u32 = 9;
+    pub(crate) const HVM_CONTEXT: u32 = 9;
     /// What follows is sent for comparison.
-    pub const VERIFY: u32 = 0xd;
+    pub(crate) const VERIFY: u32 = 0xd;
     /// All that came before belongs together.
-    pub const CHECKPOINT: u32 = 0xe;
+    pub(crate) const CHECKPOINT: u32 = 0xe;
     /// The first number that is not known.
-    pub const UNKNOWN: u32 = 0x13;
+    pub(crate) const UNKNOWN: u32 = 0x13;
     /// Records with this bit may be passed over.
-    pub const OPTIONAL: u32 = 1 << 31;
+    pub(crate) const OPTIONAL: u32 = 1 << 31;
     /// Bytes of a record that libxc accepts.
-    pub const MAX_BYTES: u32 = 128 << 20;
+    pub(crate) const MAX_BYTES: u32 = 128 << 20;
 }
 
 /// Types of pages, in the high four bits of a frame's number.
-pub mod page {
+pub(crate) mod page {
     /// The frame's number.
-    pub const PFN: u64 = (1 << 52) - 1;
+    pub(crate) const PFN: u64 = (1 << 52) - 1;
     /// The bits of the type.
-    pub const TYPE_SHIFT: u32 = 60;
+    pub(crate) const TYPE_SHIFT: u32 = 60;
     /// Broken: no data.
-    pub const BROKEN: u64 = 0xd;
+    pub(crate) const BROKEN: u64 = 0xd;
     /// There, but without data: zeros.
-    pub const ALLOCATED: u64 = 0xe;
+    pub(crate) const ALLOCATED: u64 = 0xe;
     /// Not there.
-    pub const NONE: u64 = 0xf;
+    pub(crate) const NONE: u64 = 0xf;
 }
 
 /// `type` of an entry of the context.
-pub mod entry {
+pub(crate) mod entry {
     /// The last.
-    pub const END: u16 = 0;
+    pub(crate) const END: u16 = 0;
     /// Magic and version.
-    pub const HEADER: u16 = 1;
+    pub(crate) const HEADER: u16 = 1;
     /// A vCPU.
-    pub const CPU: u16 = 2;
+    pub(crate) const CPU: u16 = 2;
     /// The header's first four bytes.
-    pub const MAGIC: u32 = 0x5438_1286;
+    pub(crate) const MAGIC: u32 = 0x5438_1286;
 }
 
 /// `hvm_hw_cpu`: what a vCPU's entry begins with. Later versions of Xen added to its end.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "the registers' own names")]
-pub struct HvmCpu {
+pub(crate) struct HvmCpu {
     /// An FXSAVE image.
-    pub fpu: [u8; 512],
-    pub rax: U64,
-    pub rbx: U64,
-    pub rcx: U64,
-    pub rdx: U64,
-    pub rbp: U64,
-    pub rsi: U64,
-    pub rdi: U64,
-    pub rsp: U64,
+    pub(crate) fpu: [u8; 512],
+    pub(crate) rax: U64,
+    pub(crate) rbx: U64,
+    pub(crate) rcx: U64,
+    pub(crate) rdx: U64,
+    pub(crate) rbp: U64,
+    pub(crate) rsi: U64,
+    pub(crate) rdi: U64,
+    pub(crate) rsp: U64,
     /// R8 to R15.
-    pub r8_r15: [U64; 8],
-    pub rip: U64,
-    pub rflags: U64,
-    pub cr0: U64,
-    pub cr2: U64,
-    pub cr3: U64,
-    pub cr4: U64,
+    pub(crate) r8_r15: [U64; 8],
+    pub(crate) rip: U64,
+    pub(crate) rflags: U64,
+    pub(crate) cr0: U64,
+    pub(crate) cr2: U64,
+    pub(crate) cr3: U64,
+    pub(crate) cr4: U64,
     /// DR0 to DR3, DR6, DR7.
-    pub dr: [U64; 6],
+    pub(crate) dr: [U64; 6],
     /// CS, DS, ES, FS, GS, SS, TR, LDTR.
-    pub selectors: [U32; 8],
+    pub(crate) selectors: [U32; 8],
     /// The same, then IDTR and GDTR.
-    pub limits: [U32; 10],
+    pub(crate) limits: [U32; 10],
     /// The same.
-    pub bases: [U64; 10],
+    pub(crate) bases: [U64; 10],
     rights: [U32; 8],
     sysenter: [U64; 3],
     /// The GS base that is not active.
-    pub shadow_gs: U64,
+    pub(crate) shadow_gs: U64,
 }
+
+/// Where `hvm_hw_cpu` has its flags, u32, in versions of Xen that write them: behind six MSRs, the TSC, an event and
+/// an error code.
+pub(crate) const CPU_FLAGS: u64 = 1024;
+/// `XEN_X86_FPU_INITIALISED`: without it the FPU area is not written, and the FPU is as after a reset.
+pub(crate) const FPU_INITIALISED: u32 = 1;
+/// FCW of an FPU after a reset, as Xen's FXSAVE image has it (`FCW_RESET`).
+pub(crate) const RESET_FCW: u16 = 0x40;
+/// MXCSR of an FPU after a reset (`MXCSR_DEFAULT`).
+pub(crate) const RESET_MXCSR: u32 = 0x1f80;
 
 const _: () = {
     use core::mem::offset_of;

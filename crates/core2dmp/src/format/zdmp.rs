@@ -10,48 +10,48 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// [`Header::signature`].
-pub const SIGNATURE: &[u8; 4] = b"ZDMP";
+pub(crate) const SIGNATURE: &[u8; 4] = b"ZDMP";
 /// [`Header::version`].
-pub const VERSION: u32 = 0x100;
+pub(crate) const VERSION: u32 = 0x100;
 /// [`Header::data_type`]: as it is, or compressed. 2 is encrypted.
-pub const PLAIN: u16 = 0;
+pub(crate) const PLAIN: u16 = 0;
 /// See [`PLAIN`].
-pub const COMPRESSED: u16 = 1;
+pub(crate) const COMPRESSED: u16 = 1;
 /// [`Header::compression`]: LZNT1, the only one that is written.
-pub const LZNT1: u16 = 2;
+pub(crate) const LZNT1: u16 = 2;
 /// Where the first block stands.
-pub const FIRST_BLOCK: u64 = 0x1000;
+pub(crate) const FIRST_BLOCK: u64 = 0x1000;
 /// [`BlockHeader::signature`].
-pub const BLOCK_SIGNATURE: &[u8; 4] = b"ZBLK";
+pub(crate) const BLOCK_SIGNATURE: &[u8; 4] = b"ZBLK";
 
 /// At the beginning.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Header {
+pub(crate) struct Header {
     /// [`SIGNATURE`].
-    pub signature: [u8; 4],
+    pub(crate) signature: [u8; 4],
     /// [`VERSION`].
-    pub version: U32,
+    pub(crate) version: U32,
     /// Bytes of the dump.
-    pub size: U64,
+    pub(crate) size: U64,
     /// Bytes of the dump that a block holds; the last holds what is left.
-    pub block_size: U32,
+    pub(crate) block_size: U32,
     /// [`PLAIN`] or [`COMPRESSED`].
-    pub data_type: U16,
+    pub(crate) data_type: U16,
     /// [`LZNT1`].
-    pub compression: U16,
+    pub(crate) compression: U16,
 }
 
 /// In front of a block's data.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct BlockHeader {
+pub(crate) struct BlockHeader {
     /// [`BLOCK_SIGNATURE`].
-    pub signature: [u8; 4],
+    pub(crate) signature: [u8; 4],
     /// Bytes of data; as many as a block holds if it is not compressed.
-    pub size: U32,
+    pub(crate) size: U32,
     /// CRC-32 (of zlib) of the data as it stands there.
-    pub crc: U32,
+    pub(crate) crc: U32,
 }
 
 const _: () = assert!(size_of::<Header>() == 24 && size_of::<BlockHeader>() == 12);

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use super::MemoryError;
-use crate::address::{Gpa, PAGE_BYTES, PAGE_SIZE};
+use crate::address::{Gpa, PAGE_BYTES};
+use crate::codec::block_cache::BlockCache;
 
 /// Decoded pages that are kept, 1 MiB of them: page tables and lists are read a word at a time.
 const SLOTS: u64 = 256;
@@ -63,7 +64,8 @@ impl DecodeError {
         }
     }
 
-    fn at(self, gpa: Gpa) -> MemoryError {
+    /// The same for whoever reads `gpa`.
+    pub(super) fn at(self, gpa: Gpa) -> MemoryError {
         match self {
             Self::Unreadable { offset, source } => MemoryError::Unreadable {
                 gpa,
@@ -78,13 +80,24 @@ impl DecodeError {
     }
 }
 
-type Page = Box<[u8; PAGE_BYTES]>;
+/// Which page could not be made, and why.
+#[derive(Debug)]
+pub(crate) struct PageFailure {
+    /// The decoder's number of it.
+    pub(crate) index: u64,
+    pub(crate) error: DecodeError,
+}
+
+/// A decoded page, and its number.
+struct Page {
+    index: u64,
+    bytes: Box<[u8; PAGE_BYTES]>,
+}
 
 /// A decoder, and the pages that it made lately.
 pub(super) struct DecodedPages {
     decoder: Arc<dyn PageDecoder>,
-    /// A page lies in the slot of its number modulo [`SLOTS`].
-    slots: Mutex<Vec<Option<(u64, Page)>>>,
+    pages: BlockCache<Page>,
 }
 
 impl fmt::Debug for DecodedPages {
@@ -97,7 +110,7 @@ impl DecodedPages {
     pub(super) fn new(decoder: Arc<dyn PageDecoder>) -> Self {
         Self {
             decoder,
-            slots: Mutex::new(vec![None; usize::try_from(SLOTS).unwrap_or(0)]),
+            pages: BlockCache::new(SLOTS),
         }
     }
 
@@ -105,12 +118,12 @@ impl DecodedPages {
         &*self.decoder
     }
 
-    /// Fills `buf` with what stands at `gpa`, the page's number there being `index`, and in the pages behind it.
-    pub(super) fn read(&self, index: u64, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
+    /// Fills `buf` from byte `start` of page `index` on, on all cores if it is large.
+    pub(super) fn read(&self, index: u64, start: usize, buf: &mut [u8]) -> Result<(), PageFailure> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = cores.min(buf.len() / SHARE);
-        if workers < 2 || gpa.page_offset() != 0 {
-            return self.read_here(index, gpa, buf);
+        if workers < 2 || start != 0 {
+            return self.read_here(index, start, buf);
         }
         let pages = (buf.len() / PAGE_BYTES).div_ceil(workers);
         let share = pages.saturating_mul(PAGE_BYTES);
@@ -119,10 +132,8 @@ impl DecodedPages {
                 .chunks_mut(share)
                 .zip(0_u64..)
                 .map(|(part, number)| {
-                    let skipped = number.saturating_mul(pages as u64);
-                    let index = index.saturating_add(skipped);
-                    let at = gpa.saturating_add(skipped.saturating_mul(PAGE_SIZE));
-                    scope.spawn(move || self.read_here(index, at, part))
+                    let index = index.saturating_add(number.saturating_mul(pages as u64));
+                    scope.spawn(move || self.read_here(index, 0, part))
                 })
                 .collect();
             workers.into_iter().try_for_each(|worker| {
@@ -133,11 +144,9 @@ impl DecodedPages {
         })
     }
 
-    fn read_here(&self, index: u64, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
-        let (mut index, mut at) = (index, gpa);
-        let mut rest = buf;
+    fn read_here(&self, index: u64, start: usize, buf: &mut [u8]) -> Result<(), PageFailure> {
+        let (mut index, mut start, mut rest) = (index, start, buf);
         while !rest.is_empty() {
-            let start = usize::try_from(at.page_offset()).unwrap_or(0);
             let bytes = rest.len().min(PAGE_BYTES.saturating_sub(start));
             let (now, later) = rest.split_at_mut(bytes);
             // Whole pages are read once, by a scan.
@@ -145,31 +154,22 @@ impl DecodedPages {
                 Ok(page) => self.decoder.decode(index, page),
                 Err(_) => self.part(index, start, now),
             };
-            made.map_err(|error| error.at(at))?;
-            at = at.saturating_add(bytes as u64);
-            index = index.saturating_add(1);
-            rest = later;
+            made.map_err(|error| PageFailure { index, error })?;
+            (index, start, rest) = (index.saturating_add(1), 0, later);
         }
         Ok(())
     }
 
     /// Part of a page, by way of the cache.
     fn part(&self, index: u64, start: usize, buf: &mut [u8]) -> Result<(), DecodeError> {
-        let slot = usize::try_from(index % SLOTS).unwrap_or(0);
+        let is_wanted = |page: &Page| page.index == index;
+        let page = self.pages.find_or_make(index, is_wanted, || {
+            let mut bytes = Box::new([0; PAGE_BYTES]);
+            self.decoder.decode(index, &mut bytes)?;
+            Ok(Page { index, bytes })
+        })?;
         let end = start.saturating_add(buf.len());
-        let lock = || self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Some((kept, page))) = lock().get(slot)
-            && *kept == index
-        {
-            buf.copy_from_slice(page.get(start..end).unwrap_or_default());
-            return Ok(());
-        }
-        let mut page = Box::new([0; PAGE_BYTES]);
-        self.decoder.decode(index, &mut page)?;
-        buf.copy_from_slice(page.get(start..end).unwrap_or_default());
-        if let Some(entry) = lock().get_mut(slot) {
-            *entry = Some((index, page));
-        }
+        buf.copy_from_slice(page.bytes.get(start..end).unwrap_or_default());
         Ok(())
     }
 }

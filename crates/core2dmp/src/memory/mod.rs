@@ -14,6 +14,8 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod compare;
+pub mod coverage;
 mod decode;
 mod frame_set;
 mod runs;
@@ -26,6 +28,7 @@ use self::decode::DecodedPages;
 use crate::address::{Gpa, PAGE_SIZE, Pfn};
 use crate::source::{ReadAt, fill_at};
 
+pub(crate) use decode::PageFailure;
 pub use decode::{DecodeError, PageDecoder};
 pub use frame_set::FrameSet;
 pub use runs::{Frames, Overlap, RunBuilder};
@@ -231,6 +234,22 @@ impl PhysicalMemory {
         Ok(())
     }
 
+    /// Fills `buf` with what the decoder makes of page `index`, from its byte `start` on, and of the pages behind it.
+    pub(crate) fn read_pages(
+        &self,
+        index: u64,
+        start: usize,
+        buf: &mut [u8],
+    ) -> Result<(), PageFailure> {
+        match &self.decoded {
+            Some(decoded) => decoded.read(index, start, buf),
+            None => Err(PageFailure {
+                index,
+                error: DecodeError::corrupt(0, "nothing decodes it"),
+            }),
+        }
+    }
+
     /// Fills `buf`, which lies inside `run`.
     fn read_backing(&self, run: &MemoryRun, gpa: Gpa, buf: &mut [u8]) -> Result<(), MemoryError> {
         match run.backing {
@@ -251,13 +270,14 @@ impl PhysicalMemory {
             Backing::Encoded { index } => {
                 let skipped = gpa.pfn().frames_since(run.frames.first);
                 let index = index.saturating_add(skipped);
-                return match &self.decoded {
-                    Some(decoded) => decoded.read(index, gpa, buf),
-                    None => Err(MemoryError::Corrupt {
-                        gpa,
-                        what: "nothing decodes it".to_owned(),
-                    }),
-                };
+                let start = usize::try_from(gpa.page_offset()).unwrap_or(0);
+                return self.read_pages(index, start, buf).map_err(|failure| {
+                    let at = match failure.index.saturating_sub(index) {
+                        0 => gpa,
+                        pages => gpa.pfn().saturating_add(pages).gpa(),
+                    };
+                    failure.error.at(at)
+                });
             }
         }
         Ok(())

@@ -34,6 +34,13 @@ impl Frames {
         self.first.saturating_add(self.count)
     }
 
+    /// How many frames these runs have together.
+    #[must_use]
+    pub fn total(runs: &[Self]) -> u64 {
+        runs.iter()
+            .fold(0, |sum, run| sum.saturating_add(run.count))
+    }
+
     /// Whether `pfn` is one of them.
     #[must_use]
     pub fn contains(self, pfn: Pfn) -> bool {

@@ -103,6 +103,24 @@ impl AddressSpace<'_> {
         Err(TranslateError::NotCanonical { gva })
     }
 
+    /// The table whose entries are of this level on the way to `gva`, by the name that [`TranslateError`] has for it.
+    #[must_use]
+    pub fn table_of(&self, gva: Gva, level: &str) -> Option<Gpa> {
+        let gva = self.mode.canonical(gva)?;
+        let mut table = self.root;
+        for here in self.mode.levels() {
+            if here.name == level {
+                return Some(table);
+            }
+            let raw = self.entry(table, here.index(gva)).ok()?;
+            let Entry::Table(next) = self.mode.decode(raw, here) else {
+                return None;
+            };
+            table = next;
+        }
+        None
+    }
+
     /// Calls `visit` with every page mapped from `first` to `last`, both included, ascending. Tables that
     /// cannot be read are passed over.
     ///

@@ -4,6 +4,7 @@
 //! while it is 0 (seen in ReactOS 0.4.13), and NTSTATUS codes are sign-extended on x64.
 
 use super::fact::{Fact, Source};
+use super::guest_record::GuestRecord;
 use super::kdbg::DebuggerData;
 use super::pe::PeImage;
 use crate::format::dump_values::LIVE_SYSTEM_DUMP;
@@ -29,8 +30,46 @@ impl Bugcheck {
     };
 }
 
-/// The stop code; where it cannot be read, that of a live guest, and why.
+/// The stop code: the kernel's variable, else a guest record's; where neither tells one, that of a live guest, and why.
 pub(super) fn read(
+    space: &AddressSpace<'_>,
+    kernel: &PeImage,
+    kdbg: &DebuggerData,
+    records: &[GuestRecord],
+) -> (Fact<Bugcheck>, Option<String>) {
+    let (memory, warning) = from_variable(space, kernel, kdbg);
+    let confirmed = records.iter().find(|record| record.is_confirmed());
+    let recorded = confirmed.and_then(|record| {
+        let (code, parameters) = record.stop?;
+        let told = Bugcheck {
+            code,
+            parameters,
+            crashed: true,
+        };
+        let source = Source::Header {
+            origin: format!("guest record at {}", record.gpa),
+            field: "stop code",
+        };
+        Some((told, source))
+    });
+    let Some((told, source)) = recorded else {
+        return (memory, warning);
+    };
+    if !memory.value.crashed {
+        return (Fact::new(told, source), warning);
+    }
+    // Only a callback's word may lack the parameters.
+    let agrees = memory.value.code == told.code
+        && (told.parameters == [0; 4] || told.parameters == memory.value.parameters);
+    if agrees {
+        return (memory, warning);
+    }
+    let why = format!("disagrees with {}", memory.source);
+    (memory.against(told, source, why), warning)
+}
+
+/// The stop code of the kernel's variable.
+fn from_variable(
     space: &AddressSpace<'_>,
     kernel: &PeImage,
     kdbg: &DebuggerData,

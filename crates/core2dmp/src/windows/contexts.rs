@@ -13,12 +13,12 @@
 use zerocopy::FromBytes;
 
 use super::Windows;
-use super::modules::layout;
 use super::processors::Processor;
 use super::registers::{context_of, special_of};
 use crate::address::{Gpa, Gva};
 use crate::container::{CpuState, Guest};
 use crate::format::context::{ContextAmd64, ContextArm64, ContextX86, SpecialAmd64, SpecialX86};
+use crate::format::nt::Layout;
 use crate::paging::{AddressSpace, PagingMode};
 
 /// Which registers to take.
@@ -44,6 +44,7 @@ pub enum ContextSource {
 
 /// The registers that were chosen for a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProcessorContext {
     /// The processor's number.
     pub number: u32,
@@ -70,8 +71,11 @@ impl ProcessorContext {
 }
 
 /// Chooses for every processor.
-#[must_use]
-pub fn contexts(guest: &Guest, windows: &Windows, policy: ContextPolicy) -> Vec<ProcessorContext> {
+pub(super) fn contexts(
+    guest: &Guest,
+    windows: &Windows,
+    policy: ContextPolicy,
+) -> Vec<ProcessorContext> {
     let space = windows.space(&guest.memory);
     windows
         .processors
@@ -111,14 +115,15 @@ impl Chooser<'_, '_> {
         };
         match (policy, self.crashed, unsound) {
             (ContextPolicy::Memory, ..) => self.saved(memory, "asked for"),
-            (ContextPolicy::Vcpu, ..) => self.live(vcpu, "asked for"),
+            (ContextPolicy::Vcpu, ..) => self.live(vcpu, &memory, "asked for"),
             (ContextPolicy::Auto, true, None) => {
                 self.saved(memory, "saved at the bug check; the vCPU has moved on")
             }
             (ContextPolicy::Auto, true, Some(why)) => {
-                self.live(vcpu, &format!("what Windows saved is not sound: {why}"))
+                let why = format!("what Windows saved is not sound: {why}");
+                self.live(vcpu, &memory, &why)
             }
-            (ContextPolicy::Auto, false, _) => self.live(vcpu, "the guest was running"),
+            (ContextPolicy::Auto, false, _) => self.live(vcpu, &memory, "the guest was running"),
         }
     }
 
@@ -135,13 +140,13 @@ impl Chooser<'_, '_> {
         }
     }
 
-    fn live(&self, vcpu: &CpuState, why: &str) -> ProcessorContext {
+    fn live(&self, vcpu: &CpuState, stored: &[u8], why: &str) -> ProcessorContext {
         let (rip, rsp) = vcpu.registers.pointers();
         ProcessorContext {
             number: self.processor.number,
             source: ContextSource::Vcpu(vcpu.index),
             why: why.to_owned(),
-            context: context_of(&vcpu.registers, self.space.mode()),
+            context: context_of(&vcpu.registers, self.space.mode(), stored),
             special: self.special(Some(vcpu)),
             rip: Gva::new(rip),
             rsp: Gva::new(rsp),
@@ -191,7 +196,7 @@ impl Chooser<'_, '_> {
             let gva = self.processor.pcr.checked_add(offset as u64)?;
             self.space.pointer(gva).ok()
         };
-        let layout = layout(self.space);
+        let layout = Layout::of(self.space.mode().is_64bit());
         let tables = (pcr(layout.pcr_gdt), pcr(layout.pcr_idt));
         let registers = vcpu.and_then(|vcpu| vcpu.registers.x86()).cloned();
         let registers = registers.map(|mut registers| {

@@ -9,6 +9,7 @@ use crate::address::{Gpa, Gva};
 
 /// A value with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fact<T> {
     /// What is believed.
     pub value: T,
@@ -20,6 +21,7 @@ pub struct Fact<T> {
 
 /// A value that lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rejected<T> {
     /// What it was.
     pub value: T,
@@ -110,6 +112,8 @@ pub enum Source {
     },
     /// Everything that the kernel's half maps was looked through.
     KernelRange,
+    /// The kernel's export directory, where its header page is missing.
+    Exports(Gva),
     /// A tag in memory.
     Tag(Gva),
     /// Decoded with keys that the kernel's code names.
@@ -153,6 +157,14 @@ pub enum Source {
     Rule(&'static str),
 }
 
+impl Source {
+    /// Whether it is the process object of System.
+    #[must_use]
+    pub const fn is_system(&self) -> bool {
+        matches!(self, Self::SystemProcess(_))
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,6 +174,7 @@ impl fmt::Display for Source {
             Self::SystemProcess(gva) => write!(f, "process System at {gva}"),
             Self::Below { gva, what } => write!(f, "below {what} {gva}"),
             Self::KernelRange => write!(f, "search of the kernel's half"),
+            Self::Exports(gva) => write!(f, "export directory at {gva}, without the header page"),
             Self::Tag(gva) => write!(f, "tag at {gva}"),
             Self::CodeScan(gva) => write!(f, "decoded with keys in the code at {gva}"),
             Self::KnownPlaintext(gva) => {

@@ -4,6 +4,7 @@
 //! gplpv    "XENXEN" u16 | header | "XENXEN" u16     a Xen PV driver's, anywhere in a page
 //! fwcfg    24-byte note header   | header           virtio-win's; parameter 1 points to a decoded KDBG
 //! plain    header                                   page aligned: Windows' own, or a file's first page
+//! record   header that a guest record names         weighed with its record (see `guest_record`)
 //! given    --header FILE, or a note of the container
 //! ```
 //!
@@ -14,6 +15,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
+use super::guest_record::GuestRecord;
 use super::kernel::{KernelImage, machine};
 use super::rebuild::is_kernels_entry;
 use crate::address::{Gpa, Gva};
@@ -21,7 +23,7 @@ use crate::format::dump_values::{MACHINE_ARM64, MACHINE_X64, MACHINE_X86};
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::nt::ram_header;
 use crate::memory::{Frames, PhysicalMemory};
-use crate::paging::AddressSpace;
+use crate::paging::{AddressSpace, PagingMode};
 
 /// Headers that are kept; more are counted by nobody but a hostile guest.
 const MAX_HEADERS: usize = 64;
@@ -53,6 +55,10 @@ pub enum HeaderKind {
     Gplpv,
     /// virtio-win's fwcfg driver, for QEMU.
     Fwcfg,
+    /// A guest record's, made while the system ran.
+    RecordBoot,
+    /// A guest record's, made at the bug check.
+    RecordRefreshed,
     /// Nothing beside it tells.
     Plain,
 }
@@ -64,6 +70,8 @@ impl fmt::Display for HeaderOrigin {
                 let kind = match kind {
                     HeaderKind::Gplpv => "GPLPV header",
                     HeaderKind::Fwcfg => "fwcfg header",
+                    HeaderKind::RecordBoot => "guest record's boot header",
+                    HeaderKind::RecordRefreshed => "guest record's bug check header",
                     HeaderKind::Plain => "header",
                 };
                 write!(f, "{kind} in memory at {gpa}")
@@ -105,6 +113,7 @@ impl HeaderSearch {
 
 /// A header, weighed against the memory.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GuestHeader {
     /// Where it came from.
     pub origin: HeaderOrigin,
@@ -129,6 +138,17 @@ impl GuestHeader {
         self.contradictions.is_empty()
     }
 
+    /// Whether a guest record names it.
+    pub(super) const fn is_recorded(&self) -> bool {
+        matches!(
+            self.origin,
+            HeaderOrigin::Memory {
+                kind: HeaderKind::RecordBoot | HeaderKind::RecordRefreshed,
+                ..
+            }
+        )
+    }
+
     /// An address, zero-extended on 32 bit.
     pub(super) fn pointer(&self, id: FieldId) -> Option<Gva> {
         self.number(id).filter(|value| *value != 0).map(Gva::new)
@@ -141,17 +161,52 @@ pub(super) fn collect(
     kernel: &KernelImage,
     up_time: Option<u64>,
     given: &[GivenHeader],
+    records: &[GuestRecord],
     frames: Frames,
 ) -> Vec<GuestHeader> {
     let mut headers: Vec<GuestHeader> = given
         .iter()
         .filter_map(|given| header(HeaderOrigin::Given(given.name.clone()), &given.bytes))
         .collect();
-    headers.extend(search(space.memory(), frames));
+    let from_records = headers_of_records(records);
+    let is_recorded = |header: &GuestHeader| {
+        let at = |header: &GuestHeader| match header.origin {
+            HeaderOrigin::Memory { gpa, .. } => Some(gpa),
+            HeaderOrigin::Given(_) => None,
+        };
+        from_records.iter().any(|known| at(known) == at(header))
+    };
+    let mut others = search(space.memory(), frames);
+    others.retain(|header| !is_recorded(header));
+    headers.extend(others);
     for header in &mut headers {
         header.contradictions = contradictions(space, kernel, up_time, header);
     }
-    headers
+    // They are weighed with their record, whose proofs need no list. The best first.
+    from_records.into_iter().chain(headers).collect()
+}
+
+/// The headers that records name, in the order of the records.
+fn headers_of_records(records: &[GuestRecord]) -> Vec<GuestHeader> {
+    let of_record = |record: &GuestRecord| {
+        let contradictions = record.contradictions.clone();
+        let headers = record.headers.clone().into_iter();
+        headers.filter_map(move |found| {
+            let kind = if found.refreshed {
+                HeaderKind::RecordRefreshed
+            } else {
+                HeaderKind::RecordBoot
+            };
+            let origin = HeaderOrigin::Memory {
+                gpa: found.gpa,
+                kind,
+            };
+            let mut header = header(origin, &found.bytes)?;
+            header.contradictions.clone_from(&contradictions);
+            Some(header)
+        })
+    };
+    records.iter().flat_map(of_record).collect()
 }
 
 /// The header that `bytes` begin with, if they do.
@@ -282,9 +337,17 @@ fn contradictions(
     }
     let base = kernel.image.base;
     let dtb = header.number(FieldId::DirectoryTableBase).unwrap_or(0);
-    let own = AddressSpace::new(space.memory(), mode, Gpa::new(dtb));
-    let here = space.translate(base).ok();
-    if here.is_none() || own.translate(base).ok() != here {
+    let here = space.translate(base).ok().map(|mapping| mapping.gpa);
+    let maps = |mode| {
+        let own = AddressSpace::new(space.memory(), mode, Gpa::new(dtb));
+        own.translate(base).ok().map(|mapping| mapping.gpa) == here
+    };
+    // Of a system with five levels it names the PML4, since no debugger walks five; or the PML5 all the same.
+    let is_either = match mode {
+        PagingMode::X64 | PagingMode::X64La57 => maps(PagingMode::X64) || maps(PagingMode::X64La57),
+        mode => maps(mode),
+    };
+    if here.is_none() || !is_either {
         found.push(format!(
             "its page tables at {dtb:#x} do not map this kernel"
         ));

@@ -5,33 +5,65 @@
 //!                 -> version, lists, runs, processors, stop code, times
 //! ```
 
+use super::dtb::Rival;
 use super::fact::{Fact, Source};
+use super::guest_record::{self, GuestRecord};
 use super::headers::{self, GivenHeader, GuestHeader, HeaderSearch};
 use super::kdbg::{self, DebuggerData};
 use super::kernel::KernelImage;
 use super::kuser::Kuser;
+use super::modules::Module;
 use super::processes::{Process, SYSTEM_PID};
-use super::{Windows, bugcheck, dtb, modules, processes, processors, rebuild, runs, version};
+use super::{
+    Version, Windows, bugcheck, dtb, modules, processes, processors, rebuild, runs, version,
+};
 use crate::address::{Gpa, Gva};
 use crate::container::Guest;
 use crate::error::{Attempt, Error, Result};
 use crate::format::header_fields::FieldId;
 use crate::format::kdbg::{MM_PFN_DATABASE, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST};
-use crate::paging::AddressSpace;
+use crate::paging::{AddressSpace, PagingMode};
 
 /// What the caller adds to the search.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct IdentifyOptions {
     /// Headers to weigh besides those in memory.
     pub headers: Vec<GivenHeader>,
     /// Where headers are searched in memory.
     pub header_search: HeaderSearch,
+    /// Which kernel is meant where there are several: its base, or the root of its page tables.
+    pub kernel: Option<u64>,
+}
+
+impl IdentifyOptions {
+    /// Sets [`headers`](Self#structfield.headers).
+    #[must_use]
+    pub fn headers(mut self, headers: Vec<GivenHeader>) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets [`kernel`](Self#structfield.kernel).
+    #[must_use]
+    pub const fn kernel(mut self, kernel: Option<u64>) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// Sets [`header_search`](Self#structfield.header_search).
+    #[must_use]
+    pub fn header_search(mut self, header_search: HeaderSearch) -> Self {
+        self.header_search = header_search;
+        self
+    }
 }
 
 /// Finds Windows in a guest's memory.
 ///
 /// # Errors
-/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::NoDebuggerData`] if they do, but the
+/// [`Error::NoWindows`] if no page tables map a kernel of it, [`Error::BehindEnd`] if they lead to memory that the
+/// container lacks, [`Error::NoDebuggerData`] if they do, but the
 /// kernel's debugger data block is not to be found and cannot be rebuilt.
 pub fn identify(guest: &Guest) -> Result<Windows> {
     identify_with(guest, &IdentifyOptions::default())
@@ -42,26 +74,40 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let root = dtb::find(guest).map_err(|tried| Error::NoWindows { tried })?;
-    let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
-    let kuser = Kuser::read(&space).map_err(|why| Error::NoWindows {
-        tried: vec![Attempt {
-            way: root.source.to_string(),
-            outcome: why,
-        }],
+    let found = dtb::find(guest, options.kernel).map_err(|failed| match failed.beyond {
+        Some(gpa) => Error::BehindEnd {
+            gpa,
+            end: guest
+                .memory
+                .runs()
+                .last()
+                .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
+            tried: failed.tried,
+        },
+        None => Error::NoWindows {
+            tried: failed.tried,
+        },
     })?;
+    let root = found.root;
+    let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
+    let kuser = Kuser::read(&space);
     let search = Search {
         guest,
         space: &space,
         kernel: &root.kernel,
         kuser: &kuser,
     };
-    let (kdbg, headers) = search.debugger_data(options)?;
+    let (kdbg, left) = search.debugger_data(options)?;
+    let mut warnings = guest.container.warnings.clone();
+    warnings.extend(search.troubles());
+    warnings.extend(left.refused.iter().cloned());
+    warnings.extend(found.rivals.iter().map(ToString::to_string));
     Collector {
         search,
         kdbg,
-        headers,
-        warnings: guest.container.warnings.clone(),
+        left,
+        rivals: found.rivals,
+        warnings,
     }
     .collect(root.gpa, &root.source)
 }
@@ -74,34 +120,74 @@ struct Search<'a, 'm> {
     kuser: &'a Kuser,
 }
 
+/// What drivers left in memory, weighed.
+struct Left {
+    headers: Vec<GuestHeader>,
+    records: Vec<GuestRecord>,
+    refused: Vec<String>,
+}
+
 impl Search<'_, '_> {
-    fn headers(&self, options: &IdentifyOptions, search: HeaderSearch) -> Vec<GuestHeader> {
+    /// What is missing of what usually proves a system.
+    fn troubles(&self) -> Vec<String> {
+        let kuser = self.kuser.verify().err();
+        let kuser = kuser.map(|why| format!("{why}: clock, uptime and product are not known"));
+        let image = &self.kernel.image;
+        let header = image.is_without_header().then(|| {
+            format!(
+                "the kernel's header page at {} is missing or zeros: its time stamp is not known",
+                image.base
+            )
+        });
+        kuser.into_iter().chain(header).collect()
+    }
+
+    fn left(&self, options: &IdentifyOptions, search: HeaderSearch) -> Left {
         let up_time = self.kuser.interrupt_time().map(|fact| fact.value);
         let mut given = options.headers.clone();
         given.extend(self.guest.hints.headers.iter().map(|hint| GivenHeader {
             name: hint.name.to_owned(),
             bytes: hint.bytes.clone(),
         }));
-        headers::collect(self.space, self.kernel, up_time, &given, search.frames())
+        let (space, kernel) = (self.space, self.kernel);
+        let mut found = guest_record::search(space.memory(), search.frames());
+        for record in &mut found.records {
+            record.weigh(space, kernel, up_time);
+        }
+        let records = found.records;
+        Left {
+            headers: headers::collect(space, kernel, up_time, &given, &records, search.frames()),
+            records,
+            refused: found.refused,
+        }
     }
 
     /// The debugger data block, and the headers that were found on the way.
-    fn debugger_data(
-        &self,
-        options: &IdentifyOptions,
-    ) -> Result<(Fact<DebuggerData>, Vec<GuestHeader>)> {
+    fn debugger_data(&self, options: &IdentifyOptions) -> Result<(Fact<DebuggerData>, Left)> {
         let (space, image) = (self.space, &self.kernel.image);
         let mut tried = match kdbg::find(space, image) {
-            Ok(kdbg) => return Ok((kdbg, self.headers(options, options.header_search))),
+            Ok(kdbg) => {
+                // Without the shared page a record that tells the time is needed, wherever it is.
+                let search = match self.kuser.verify() {
+                    Ok(()) => options.header_search,
+                    Err(_) => HeaderSearch::All,
+                };
+                return Ok((kdbg, self.left(options, search)));
+            }
             Err(tried) => tried,
         };
-        let headers = self.headers(options, HeaderSearch::All);
-        let found = kdbg::from_headers(space, image, &headers).or_else(|attempt| {
-            tried.push(attempt);
-            rebuild::rebuild(space, self.kernel, self.guest, &headers)
-        });
+        let left = self.left(options, HeaderSearch::All);
+        let found = kdbg::from_records(space, image, &left.records)
+            .or_else(|attempt| {
+                tried.push(attempt);
+                kdbg::from_headers(space, image, &left.headers)
+            })
+            .or_else(|attempt| {
+                tried.push(attempt);
+                rebuild::rebuild(space, self.kernel, self.guest, &left.headers)
+            });
         match found {
-            Ok(kdbg) => Ok((kdbg, headers)),
+            Ok(kdbg) => Ok((kdbg, left)),
             Err(attempt) => {
                 tried.push(attempt);
                 let build = version::read(space, self.kernel, None, self.kuser).build;
@@ -120,7 +206,8 @@ impl Search<'_, '_> {
 struct Collector<'a, 'm> {
     search: Search<'a, 'm>,
     kdbg: Fact<DebuggerData>,
-    headers: Vec<GuestHeader>,
+    left: Left,
+    rivals: Vec<Rival>,
     warnings: Vec<String>,
 }
 
@@ -139,33 +226,51 @@ impl Collector<'_, '_> {
         let (modules, modules_broken) = modules::read(space, &module_list);
         let (processes, processes_broken) =
             processes::read(space, &kernel.image, process_list.value);
-        let (runs, no_runs) = runs::read(space, Some(block), guest);
-        let (processors, odd) = processors::read(space, block, &guest.cpus);
-        let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block);
+        let recorded = self.confirmed().find(|header| header.is_recorded());
+        let (runs, no_runs) = runs::read(space, Some(block), recorded, guest);
+        let counted = processors::counted(space, &kernel.image, kuser);
+        let started = processors::read(space, block, &guest.cpus, counted);
+        let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block, &self.left.records);
         let troubles = [modules_broken, processes_broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
-        self.warnings.extend(odd);
+        self.warnings.extend(started.warnings);
+        let (mode, dtb) = match five_levels(space, kernel.image.base, &processes) {
+            Some(dtb) => (PagingMode::X64La57, dtb),
+            None => {
+                let dtb = system_root(space, kernel.image.base, &processes, root, source);
+                (space.mode(), dtb)
+            }
+        };
         Ok(Windows {
-            mode: space.mode(),
+            mode,
             root_source: source.clone(),
-            dtb: system_root(space, &processes, root, source),
+            dtb,
             pfn_database: self.pfn_database(),
-            kernel: kernel.clone(),
-            version: version::read(space, kernel, Some(&self.kdbg.value), kuser),
+            kernel: whole(kernel, &modules),
+            version: self.version(),
             module_list,
             process_list,
             runs,
-            processors,
+            processors: started.processors,
+            processor_count: started.count,
             bugcheck,
-            system_time: kuser.system_time(),
-            up_time: kuser.interrupt_time(),
+            system_time: kuser
+                .system_time()
+                .or_else(|| self.header_field(FieldId::SystemTime, "SystemTime")),
+            up_time: kuser
+                .interrupt_time()
+                .or_else(|| self.header_field(FieldId::SystemUpTime, "SystemUpTime")),
             product_type: kuser
                 .product_type()
                 .or_else(|| self.header_field(FieldId::ProductType, "ProductType")),
-            suite_mask: Some(kuser.suite_mask()),
+            suite_mask: kuser
+                .suite_mask()
+                .or_else(|| self.header_field(FieldId::SuiteMask, "SuiteMask")),
             modules,
             processes,
-            headers: self.headers,
+            headers: self.left.headers,
+            records: self.left.records,
+            rivals: self.rivals,
             warnings: self.warnings,
             kdbg: self.kdbg,
         })
@@ -213,10 +318,30 @@ impl Collector<'_, '_> {
         }
     }
 
+    /// Where nothing in memory tells the build, a header that memory confirms does.
+    fn version(&self) -> Version {
+        let Search {
+            space,
+            kernel,
+            kuser,
+            ..
+        } = self.search;
+        let version = version::read(space, kernel, Some(&self.kdbg.value), kuser);
+        let build = version
+            .build
+            .or_else(|| self.header_field(FieldId::MinorVersion, "MinorVersion"));
+        Version { build, ..version }
+    }
+
+    /// Headers that memory confirms, the best first.
+    fn confirmed(&self) -> impl Iterator<Item = &GuestHeader> {
+        let headers = self.left.headers.iter();
+        headers.filter(|header| header.is_confirmed())
+    }
+
     /// A field that memory does not tell, from a header that it confirms.
     fn header_field<T: TryFrom<u64>>(&self, id: FieldId, field: &'static str) -> Option<Fact<T>> {
-        let confirmed = self.headers.iter().filter(|header| header.is_confirmed());
-        confirmed.into_iter().find_map(|header| {
+        self.confirmed().find_map(|header| {
             let value = T::try_from(header.number(id)?).ok()?;
             let origin = header.origin.to_string();
             Some(Fact::new(value, Source::Header { origin, field }))
@@ -224,9 +349,36 @@ impl Collector<'_, '_> {
     }
 }
 
+/// The kernel with the size that the module list has, where its own header is missing.
+fn whole(kernel: &KernelImage, modules: &[Module]) -> KernelImage {
+    let mut kernel = kernel.clone();
+    let listed = modules
+        .first()
+        .filter(|module| module.base == kernel.image.base);
+    if let Some(module) = listed.filter(|_| kernel.image.is_without_header()) {
+        kernel.image.size = module.size.min(kernel.image.size);
+    }
+    kernel
+}
+
+/// System's PML5, if the kernel was found with the PML4 that it names, as in a dump that a debugger opens.
+fn five_levels(space: &AddressSpace<'_>, base: Gva, processes: &[Process]) -> Option<Fact<Gpa>> {
+    let system = processes.iter().find(|process| process.pid == SYSTEM_PID)?;
+    let dtb = Gpa::new(system.dtb & space.mode().root_mask());
+    let place = space.translate(base).ok()?.gpa;
+    let leads = |mode| {
+        let own = AddressSpace::new(space.memory(), mode, dtb).translate(base);
+        own.is_ok_and(|mapping| mapping.gpa == place)
+    };
+    let is_pml5 = space.mode() == PagingMode::X64 && !leads(PagingMode::X64);
+    (is_pml5 && leads(PagingMode::X64La57))
+        .then(|| Fact::new(dtb, Source::SystemProcess(system.eprocess)))
+}
+
 /// System's own page tables rather than those of the process that a vCPU happened to run.
 fn system_root(
     space: &AddressSpace<'_>,
+    kernel: Gva,
     processes: &[Process],
     found: Gpa,
     source: &Source,
@@ -239,6 +391,14 @@ fn system_root(
     let fact = Fact::new(dtb, Source::SystemProcess(system.eprocess));
     if dtb == found {
         return fact;
+    }
+    let own = AddressSpace::new(space.memory(), space.mode(), dtb);
+    if own.translate(kernel).is_err() {
+        return Fact::new(found, source.clone()).against(
+            dtb,
+            fact.source,
+            "its page is missing, or does not map the kernel",
+        );
     }
     let owner = processes
         .iter()

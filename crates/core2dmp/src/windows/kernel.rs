@@ -14,7 +14,7 @@ use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
 use crate::paging::{AddressSpace, PagingMode, ScanBudget};
 
 /// How far below a hint its image may start: the largest kernel so far has 24 MiB.
-const MAX_IMAGE: u64 = 32 << 20;
+pub(super) const MAX_IMAGE: u64 = 32 << 20;
 
 /// Where kernels are mapped on x64 and ARM64, both ends included: no system has placed one elsewhere.
 const RANGE64: (u64, u64) = (0xffff_f800_0000_0000, 0xffff_f8ff_ffff_ffff);
@@ -26,6 +26,7 @@ const PDB_NAMES: [&str; 5] = ["ntkrnlmp", "ntoskrnl", "ntkrnlpa", "ntkrpamp", "n
 
 /// The kernel's image.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct KernelImage {
     /// Its headers.
     pub image: PeImage,
@@ -37,16 +38,9 @@ pub struct KernelImage {
     pub source: Source,
 }
 
-/// Finds the kernel from the hints, then by search.
-pub(super) fn find(
-    space: &AddressSpace<'_>,
-    hints: &[EntryHint],
-    budget: &mut ScanBudget,
-) -> Option<KernelImage> {
-    hints
-        .iter()
-        .find_map(|hint| below(space, hint))
-        .or_else(|| search(space, budget))
+/// The kernel below one of the hints.
+pub(super) fn by_hints(space: &AddressSpace<'_>, hints: &[EntryHint]) -> Option<KernelImage> {
+    hints.iter().find_map(|hint| below(space, hint))
 }
 
 fn below(space: &AddressSpace<'_>, hint: &EntryHint) -> Option<KernelImage> {
@@ -63,14 +57,17 @@ fn below(space: &AddressSpace<'_>, hint: &EntryHint) -> Option<KernelImage> {
     })
 }
 
-fn search(space: &AddressSpace<'_>, budget: &mut ScanBudget) -> Option<KernelImage> {
-    let (first, last) = if space.mode().is_64bit() {
-        RANGE64
-    } else {
-        RANGE32
-    };
+/// Where this system may have its kernel, both ends included.
+pub(super) const fn range(mode: PagingMode) -> (Gva, Gva) {
+    let (first, last) = if mode.is_64bit() { RANGE64 } else { RANGE32 };
+    (Gva::new(first), Gva::new(last))
+}
+
+/// The kernel among everything that the kernel's half maps.
+pub(super) fn search(space: &AddressSpace<'_>, budget: &mut ScanBudget) -> Option<KernelImage> {
+    let (first, last) = range(space.mode());
     let mut found = None;
-    space.scan_within(Gva::new(first), Gva::new(last), budget, |gva, block| {
+    space.scan_within(first, last, budget, |gva, block| {
         for (page, bytes) in block.chunks(PAGE_BYTES).enumerate() {
             if bytes.starts_with(b"MZ") {
                 let base = gva.saturating_add((page as u64).saturating_mul(PAGE_SIZE));
@@ -98,19 +95,22 @@ fn kernel_at(space: &AddressSpace<'_>, base: Gva, source: &Source) -> Option<Ker
     let named = name
         .as_deref()
         .is_some_and(|name| name.eq_ignore_ascii_case("ntoskrnl.exe"));
-    let listed = pdb.as_ref().is_some_and(|pdb| {
-        let name = pdb.name.to_ascii_lowercase();
-        let file = name.rsplit('\\').next().unwrap_or_default();
-        PDB_NAMES
-            .iter()
-            .any(|known| file.strip_suffix(".pdb") == Some(known))
-    });
+    let listed = pdb.as_ref().is_some_and(is_kernels_pdb);
     (named || listed).then(|| KernelImage {
         image,
         name,
         pdb,
         source: source.clone(),
     })
+}
+
+/// Whether a PDB is one of the kernel's, by its name.
+pub(super) fn is_kernels_pdb(pdb: &PdbId) -> bool {
+    let name = pdb.name.to_ascii_lowercase();
+    let file = name.rsplit('\\').next().unwrap_or_default();
+    PDB_NAMES
+        .iter()
+        .any(|known| file.strip_suffix(".pdb") == Some(known))
 }
 
 /// `MachineImageType` of a paging mode.

@@ -1,6 +1,7 @@
 //! `KUSER_SHARED_DATA`: the page that every address space of Windows has at one address.
 //!
-//! It verifies a page table's root, and tells the time, the product and the version.
+//! It verifies a page table's root, and has the time, the product and the version. Where it is not in the memory, or is
+//! zeros, those are not known; the system is, by its kernel.
 
 use super::fact::{Fact, Source};
 use crate::address::Gva;
@@ -11,7 +12,10 @@ use crate::paging::AddressSpace;
 /// A copy of the fields that are used.
 #[derive(Debug, Clone)]
 pub(super) struct Kuser {
+    /// Empty if they cannot be read.
     bytes: Vec<u8>,
+    /// Why they cannot be read, or make no sense.
+    trouble: Option<String>,
 }
 
 /// Its address.
@@ -23,32 +27,39 @@ pub(super) const fn address(is_64bit: bool) -> Gva {
     })
 }
 
-/// Whether the address space has a `KUSER_SHARED_DATA` that makes sense; `Err` says why not.
-pub(super) fn verify(space: &AddressSpace<'_>) -> Result<(), String> {
-    let kuser = Kuser::read(space)?;
-    let (major, _) = kuser.version();
-    if !matches!(major, 5 | 6 | 10) {
-        return Err(format!(
-            "KUSER_SHARED_DATA says NT {major}, which does not exist"
-        ));
-    }
-    Ok(())
-}
-
 impl Kuser {
-    pub(super) fn read(space: &AddressSpace<'_>) -> Result<Self, String> {
+    /// What the address space has at its address.
+    pub(super) fn read(space: &AddressSpace<'_>) -> Self {
         let gva = address(space.mode().is_64bit());
-        let bytes = space
-            .bytes(gva, kuser::SIZE)
-            .map_err(|why| format!("KUSER_SHARED_DATA: {why}"))?;
-        Ok(Self { bytes })
+        let (bytes, trouble) = match space.bytes(gva, kuser::SIZE) {
+            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => {
+                (Vec::new(), Some(format!("the page at {gva} is zeros")))
+            }
+            Ok(bytes) => (bytes, None),
+            Err(why) => (Vec::new(), Some(why.to_string())),
+        };
+        let mut read = Self { bytes, trouble };
+        let (major, _) = read.version();
+        if read.trouble.is_none() && !matches!(major, 5 | 6 | 10) {
+            read.trouble = Some(format!("NT {major} does not exist"));
+            read.bytes.clear();
+        }
+        read
+    }
+
+    /// Whether it makes sense; `Err` says why not.
+    pub(super) fn verify(&self) -> Result<(), String> {
+        match &self.trouble {
+            None => Ok(()),
+            Some(why) => Err(format!("KUSER_SHARED_DATA: {why}")),
+        }
     }
 
     fn u32(&self, offset: usize) -> u32 {
         u32_at(&self.bytes, offset).unwrap_or(0)
     }
 
-    /// Such as (10, 0).
+    /// Such as (10, 0); (0, 0) if it is not known.
     pub(super) fn version(&self) -> (u32, u32) {
         (
             self.u32(kuser::NT_MAJOR_VERSION),
@@ -79,8 +90,16 @@ impl Kuser {
             .then(|| Fact::new(value, Source::Kuser("NtProductType")))
     }
 
-    pub(super) fn suite_mask(&self) -> Fact<u32> {
-        Fact::new(self.u32(kuser::SUITE_MASK), Source::Kuser("SuiteMask"))
+    /// Started processors (Windows 7 and later).
+    pub(super) fn active_processors(&self) -> Option<Fact<u32>> {
+        let value = self.u32(kuser::ACTIVE_PROCESSOR_COUNT);
+        let known = self.version() >= (6, 1) && value != 0;
+        known.then(|| Fact::new(value, Source::Kuser("ActiveProcessorCount")))
+    }
+
+    pub(super) fn suite_mask(&self) -> Option<Fact<u32>> {
+        let mask = u32_at(&self.bytes, kuser::SUITE_MASK)?;
+        Some(Fact::new(mask, Source::Kuser("SuiteMask")))
     }
 
     /// `KSYSTEM_TIME`: low, high, high again. The two highs differ only while it is being written.

@@ -4,7 +4,7 @@ use super::fact::Fact;
 use super::lists;
 use super::pe::{PdbId, PeImage};
 use crate::address::Gva;
-use crate::format::nt::{LAYOUT32, LAYOUT64, Layout};
+use crate::format::nt::Layout;
 use crate::paging::AddressSpace;
 
 /// Modules that are listed; busy systems have 250.
@@ -29,9 +29,24 @@ pub struct Module {
     pub pdb: Option<PdbId>,
 }
 
+impl Module {
+    /// A module of which nothing is known except its name and its place.
+    #[must_use]
+    pub const fn new(name: String, base: Gva, size: u32) -> Self {
+        Self {
+            name,
+            path: String::new(),
+            base,
+            size,
+            timestamp: None,
+            pdb: None,
+        }
+    }
+}
+
 /// The modules, and why the list ended early.
 pub(super) fn read(space: &AddressSpace<'_>, head: &Fact<Gva>) -> (Vec<Module>, Option<String>) {
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let walk = lists::walk(space, head.value, MAX_MODULES);
     let mut broken = walk.broken;
     let mut modules = Vec::new();
@@ -45,15 +60,6 @@ pub(super) fn read(space: &AddressSpace<'_>, head: &Fact<Gva>) -> (Vec<Module>, 
     }
     let broken = broken.map(|why| format!("the module list is broken: {why}"));
     (modules, broken)
-}
-
-/// Offsets for the width of this system's pointers.
-pub(super) const fn layout(space: &AddressSpace<'_>) -> &'static Layout {
-    if space.mode().is_64bit() {
-        &LAYOUT64
-    } else {
-        &LAYOUT32
-    }
 }
 
 fn module(space: &AddressSpace<'_>, layout: &Layout, entry: Gva) -> Option<Module> {

@@ -33,6 +33,7 @@ const MAX_NAME: usize = 260;
 
 /// A part of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Section {
     /// Its name, escaped.
     pub name: String,
@@ -74,6 +75,7 @@ impl fmt::Display for PdbId {
 
 /// The headers of an image in memory.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PeImage {
     /// Where it is mapped.
     pub base: Gva,
@@ -85,10 +87,23 @@ pub struct PeImage {
     pub timestamp: u32,
     /// `IMAGE_OPTIONAL_HEADER.CheckSum`.
     pub checksum: u32,
+    /// `IMAGE_OPTIONAL_HEADER.MajorOperatingSystemVersion` and the minor one; (0, 0) if they are not known.
+    pub os_version: (u32, u32),
     /// Its sections.
     pub sections: Vec<Section>,
     exports: (u32, u32),
+    exceptions: (u32, u32),
     debug: (u32, u32),
+}
+
+/// Where an export directory's tables are, from the image's base.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ExportTables {
+    pub(super) functions: u32,
+    pub(super) function_count: u32,
+    pub(super) names: u32,
+    pub(super) ordinals: u32,
+    pub(super) name_count: u32,
 }
 
 impl PeImage {
@@ -110,13 +125,17 @@ impl PeImage {
         let file = nt64.file_header;
         let optional = usize::from(file.size_of_optional_header.get(LE));
         let machine = file.machine.get(LE);
-        let (size, checksum, directories) = match machine {
+        let (size, checksum, os_version, directories) = match machine {
             pe::IMAGE_FILE_MACHINE_I386 => {
                 let (nt32, rest32) = pod::from_bytes::<ImageNtHeaders32>(headers).ok()?;
                 let header = &nt32.optional_header;
                 (
                     header.size_of_image.get(LE),
                     header.check_sum.get(LE),
+                    (
+                        u32::from(header.major_operating_system_version.get(LE)),
+                        u32::from(header.minor_operating_system_version.get(LE)),
+                    ),
                     rest32,
                 )
             }
@@ -125,6 +144,10 @@ impl PeImage {
                 (
                     header.size_of_image.get(LE),
                     header.check_sum.get(LE),
+                    (
+                        u32::from(header.major_operating_system_version.get(LE)),
+                        u32::from(header.minor_operating_system_version.get(LE)),
+                    ),
                     rest64,
                 )
             }
@@ -137,10 +160,40 @@ impl PeImage {
             machine: machine.0,
             timestamp: file.time_date_stamp.get(LE),
             checksum,
+            os_version,
             sections: read_sections(sections, count),
             exports: directory(directories, 0),
+            exceptions: directory(directories, 3),
             debug: directory(directories, 6),
         })
+    }
+
+    /// An image whose header page is missing, known by its export directory at `exports`: all of it is one section.
+    pub(super) fn without_header(base: Gva, size: u32, machine: u16, exports: u32) -> Self {
+        Self {
+            base,
+            size,
+            machine,
+            timestamp: 0,
+            checksum: 0,
+            os_version: (0, 0),
+            sections: vec![Section {
+                name: String::new(),
+                rva: 0,
+                size,
+                writable: true,
+                executable: true,
+            }],
+            exports: (exports, size.saturating_sub(exports)),
+            exceptions: (0, 0),
+            debug: (0, 0),
+        }
+    }
+
+    /// Whether the header page is missing: size, time stamp and sections are then not known.
+    #[must_use]
+    pub fn is_without_header(&self) -> bool {
+        self.timestamp == 0 && matches!(&self.sections[..], [section] if section.name.is_empty())
     }
 
     /// The address of `rva`, if it lies in the image.
@@ -155,6 +208,32 @@ impl PeImage {
         gva.get()
             .checked_sub(self.base.get())
             .is_some_and(|offset| offset < u64::from(self.size))
+    }
+
+    /// Offset and size of the export directory, and of the exception directory: 0 where there is none.
+    pub(super) const fn export_range(&self) -> (u32, u32) {
+        self.exports
+    }
+
+    pub(super) const fn exception_range(&self) -> (u32, u32) {
+        self.exceptions
+    }
+
+    /// The three tables of the export directory.
+    pub(super) fn export_tables(&self, space: &AddressSpace<'_>) -> Option<ExportTables> {
+        let directory = self.export_directory(space)?;
+        Some(ExportTables {
+            functions: directory.address_of_functions.get(LE),
+            function_count: directory.number_of_functions.get(LE),
+            names: directory.address_of_names.get(LE),
+            ordinals: directory.address_of_name_ordinals.get(LE),
+            name_count: directory.number_of_names.get(LE),
+        })
+    }
+
+    /// The text at an offset, escaped.
+    pub(super) fn text(&self, space: &AddressSpace<'_>, rva: u32) -> Option<String> {
+        read_text(space, self.at(rva)?)
     }
 
     /// Calls `visit` with what can be read of a section, as [`AddressSpace::scan`] does. What an earlier section
@@ -242,18 +321,45 @@ impl PeImage {
             if entry.typ.get(LE) != pe::IMAGE_DEBUG_TYPE_CODEVIEW {
                 return None;
             }
-            let at = self.at(entry.address_of_raw_data.get(LE))?;
-            let header = space.bytes(at, 24).ok()?;
-            if !header.starts_with(b"RSDS") {
-                return None;
-            }
-            Some(PdbId {
-                name: read_text(space, at.checked_add(24)?)?,
-                guid: bytes_at(&header, 4)?,
-                age: u32_at(&header, 20)?,
-            })
+            read_pdb(space, self.at(entry.address_of_raw_data.get(LE))?)
         })
     }
+}
+
+impl PeImage {
+    /// The PDB's id where no directory leads to it: by its tag, if `is_it`.
+    pub(super) fn find_pdb(
+        &self,
+        space: &AddressSpace<'_>,
+        is_it: impl Fn(&PdbId) -> bool,
+    ) -> Option<PdbId> {
+        let finder = memchr::memmem::Finder::new(b"RSDS");
+        let mut found = None;
+        let section = self.sections.first()?;
+        self.scan_section(space, section, |gva, bytes| {
+            for at in finder.find_iter(bytes) {
+                found = read_pdb(space, gva.saturating_add(at as u64)).filter(&is_it);
+                if found.is_some() {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        found
+    }
+}
+
+/// The CodeView record at `gva`.
+fn read_pdb(space: &AddressSpace<'_>, gva: Gva) -> Option<PdbId> {
+    let header = space.bytes(gva, 24).ok()?;
+    if !header.starts_with(b"RSDS") {
+        return None;
+    }
+    Some(PdbId {
+        name: read_text(space, gva.checked_add(24)?)?,
+        guid: bytes_at(&header, 4)?,
+        age: u32_at(&header, 20)?,
+    })
 }
 
 fn read_sections(bytes: &[u8], count: usize) -> Vec<Section> {

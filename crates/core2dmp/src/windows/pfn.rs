@@ -149,9 +149,7 @@ impl PfnDatabase {
 
     /// Whether the frames that would be zeroed are zeros, all but those that a running guest was just taking.
     fn is_proven(&self, space: &AddressSpace<'_>, runs: &[Frames]) -> bool {
-        let total = runs
-            .iter()
-            .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+        let total = Frames::total(runs);
         let step = (total / PROBES).max(1);
         let (mut zeroed, mut zeros) = (0_usize, 0_usize);
         for run in runs {

@@ -8,7 +8,6 @@
 //! ```
 
 use super::lists;
-use super::modules::layout;
 use super::pe::PeImage;
 use crate::address::{Gpa, Gva};
 use crate::format::nt::{Layout, PROCESS_OBJECT};
@@ -18,6 +17,8 @@ use crate::paging::AddressSpace;
 const MAX_PROCESSES: usize = 16384;
 /// Bytes before and after the links in which an EPROCESS is searched.
 const MAX_EPROCESS: u64 = 0x800;
+/// Processes that are asked for their shape where System's page tables are missing.
+const MAX_OTHERS: usize = 16;
 /// `EPROCESS.ImageFileName` has 15 or 16 bytes, with a zero.
 const IMAGE_NAME_BYTES: usize = 15;
 /// System's process id since NT 5.1.
@@ -25,6 +26,7 @@ pub(super) const SYSTEM_PID: u64 = 4;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Process {
     /// Its EPROCESS.
     pub eprocess: Gva,
@@ -49,7 +51,7 @@ pub(super) fn read(
     kernel: &PeImage,
     head: Gva,
 ) -> (Vec<Process>, Option<String>) {
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let walk = lists::walk(space, head, MAX_PROCESSES);
     let pid_of = |links: Gva| {
         let gva = links.checked_sub(layout.pointer as u64)?;
@@ -60,7 +62,10 @@ pub(super) fn read(
         .iter()
         .copied()
         .find(|links| pid_of(*links) == Some(SYSTEM_PID));
-    let shape = system.and_then(|links| shape(space, layout, kernel, links));
+    let shape = system.and_then(|links| {
+        shape(space, layout, kernel, links)
+            .or_else(|| shape_of_others(space, layout, kernel, links, &walk.entries))
+    });
     let Some(shape) = shape else {
         let why = "the process list: System was not recognised in it";
         return (Vec::new(), Some(walk.broken.unwrap_or(why.to_owned())));
@@ -92,12 +97,37 @@ pub(super) fn read(
     (processes, broken)
 }
 
+/// Learns it from the other processes, where System's page tables are missing.
+fn shape_of_others(
+    space: &AddressSpace<'_>,
+    layout: &Layout,
+    kernel: &PeImage,
+    system: Gva,
+    entries: &[Gva],
+) -> Option<Shape> {
+    let others = entries.iter().filter(|links| **links != system);
+    others.take(MAX_OTHERS).find_map(|links| {
+        let shape = shape(space, layout, kernel, *links)?;
+        let bytes = space.bytes_to_page_end(system, usize::try_from(MAX_EPROCESS).unwrap_or(0));
+        let name = name_offset(&bytes);
+        let eprocess = system.checked_sub(shape.links)?;
+        let is_process = space.value::<u8>(eprocess).ok()? == PROCESS_OBJECT;
+        (is_process && name.is_some()).then_some(Shape { name, ..shape })
+    })
+}
+
+/// Where System's name is.
+fn name_offset(bytes: &[u8]) -> Option<u64> {
+    memchr::memmem::find(bytes, b"System\0").map(|at| at as u64)
+}
+
 /// Learns the shape of an EPROCESS from System's.
 fn shape(space: &AddressSpace<'_>, layout: &Layout, kernel: &PeImage, links: Gva) -> Option<Shape> {
     let exported = kernel
         .export(space, "PsInitialSystemProcess")
         .and_then(|gva| space.pointer(gva).ok())
-        .filter(|eprocess| is_process(space, layout, kernel, *eprocess));
+        .filter(|eprocess| is_process(space, layout, kernel, *eprocess))
+        .filter(|eprocess| links.get().wrapping_sub(eprocess.get()) < MAX_EPROCESS);
     let eprocess = exported.or_else(|| {
         (1..MAX_EPROCESS / 8).find_map(|back| {
             let gva = Gva::new(links.get() & !7).checked_sub(back.saturating_mul(8))?;
@@ -108,7 +138,7 @@ fn shape(space: &AddressSpace<'_>, layout: &Layout, kernel: &PeImage, links: Gva
     let bytes = space.bytes_to_page_end(links, whole);
     Some(Shape {
         links: links.get().checked_sub(eprocess.get())?,
-        name: memchr::memmem::find(&bytes, b"System\0").map(|at| at as u64),
+        name: name_offset(&bytes),
     })
 }
 

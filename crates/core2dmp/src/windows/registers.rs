@@ -6,8 +6,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::address::Gva;
 use crate::container::{Arm64Registers, Registers, TableRegister, X86Registers};
 use crate::format::context::{
-    ContextAmd64, ContextArm64, ContextX86, FLAGS_AMD64_ALL, FLAGS_ARM64_ALL, FLAGS_X86_ALL,
-    FXSAVE_MXCSR, SpecialAmd64, SpecialX86,
+    ContextAmd64, ContextArm64, ContextX86, FLAG_DEBUG_REGISTERS, FLAG_EXTENDED_REGISTERS,
+    FLAG_FLOATING_POINT, FLAGS_AMD64_ALL, FLAGS_ARM64_ALL, FLAGS_X86_ALL, FXSAVE_MXCSR,
+    SpecialAmd64, SpecialX86,
 };
 use crate::format::{put_at, u16_at, u32_at};
 use crate::paging::PagingMode;
@@ -17,13 +18,34 @@ const fn low(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
 }
 
-/// A `CONTEXT` of the guest's kind.
-pub(super) fn context_of(registers: &Registers, mode: PagingMode) -> Vec<u8> {
+/// A `CONTEXT` of the guest's kind. What the container does not have (of x86: FPU and debug registers) stays as in
+/// `stored`, the processor's context in memory, and the flags do not claim it.
+pub(super) fn context_of(registers: &Registers, mode: PagingMode, stored: &[u8]) -> Vec<u8> {
     match registers {
-        Registers::X86(registers) if mode.is_64bit() => amd64(registers).as_bytes().to_vec(),
-        Registers::X86(registers) => x86(registers).as_bytes().to_vec(),
+        Registers::X86(registers) if mode.is_64bit() => {
+            let stored = ContextAmd64::read_from_bytes(stored);
+            let stored = stored.unwrap_or_else(|_| ContextAmd64::zeroed());
+            amd64(registers, stored).as_bytes().to_vec()
+        }
+        Registers::X86(registers) => {
+            let stored = ContextX86::read_from_bytes(stored);
+            let stored = stored.unwrap_or_else(|_| ContextX86::zeroed());
+            x86(registers, stored).as_bytes().to_vec()
+        }
         Registers::Arm64(registers) => arm64(registers).as_bytes().to_vec(),
     }
+}
+
+/// `all` without the parts that the container does not have.
+const fn flags(registers: &X86Registers, all: u32, floating: u32, debug: u32) -> u32 {
+    let mut flags = all;
+    if registers.fxsave.is_none() {
+        flags &= !floating;
+    }
+    if registers.dr.is_none() {
+        flags &= !debug;
+    }
+    flags
 }
 
 fn arm64(registers: &Arm64Registers) -> ContextArm64 {
@@ -39,12 +61,22 @@ fn arm64(registers: &Arm64Registers) -> ContextArm64 {
     context
 }
 
-fn amd64(registers: &X86Registers) -> ContextAmd64 {
-    let mut context = ContextAmd64::zeroed();
-    context.context_flags.set(FLAGS_AMD64_ALL);
-    context
-        .mxcsr
-        .set(u32_at(&registers.fxsave, FXSAVE_MXCSR).unwrap_or(0));
+fn amd64(registers: &X86Registers, stored: ContextAmd64) -> ContextAmd64 {
+    let mut context = stored;
+    context.context_flags.set(flags(
+        registers,
+        FLAGS_AMD64_ALL,
+        FLAG_FLOATING_POINT,
+        FLAG_DEBUG_REGISTERS,
+    ));
+    if let Some(fxsave) = &registers.fxsave {
+        let mxcsr = u32_at(fxsave, FXSAVE_MXCSR).unwrap_or(0);
+        context.mxcsr.set(mxcsr);
+        context.flt_save = *fxsave;
+    }
+    if let Some(dr) = registers.dr {
+        context.dr = dr.map(Into::into);
+    }
     context.seg_cs.set(registers.cs);
     context.seg_ds.set(registers.ds);
     context.seg_es.set(registers.es);
@@ -52,7 +84,6 @@ fn amd64(registers: &X86Registers) -> ContextAmd64 {
     context.seg_gs.set(registers.gs);
     context.seg_ss.set(registers.ss);
     context.eflags.set(low(registers.rflags));
-    context.dr = registers.dr.map(Into::into);
     context.rax.set(registers.rax);
     context.rcx.set(registers.rcx);
     context.rdx.set(registers.rdx);
@@ -63,15 +94,24 @@ fn amd64(registers: &X86Registers) -> ContextAmd64 {
     context.rdi.set(registers.rdi);
     context.r8_r15 = registers.r8_r15.map(Into::into);
     context.rip.set(registers.rip);
-    context.flt_save = registers.fxsave;
     context
 }
 
-fn x86(registers: &X86Registers) -> ContextX86 {
-    let mut context = ContextX86::zeroed();
-    context.context_flags.set(FLAGS_X86_ALL);
-    context.dr = registers.dr.map(|register| low(register).into());
-    context.float_save = fnsave(&registers.fxsave, low(registers.cr0));
+fn x86(registers: &X86Registers, stored: ContextX86) -> ContextX86 {
+    let mut context = stored;
+    context.context_flags.set(flags(
+        registers,
+        FLAGS_X86_ALL,
+        FLAG_FLOATING_POINT | FLAG_EXTENDED_REGISTERS,
+        FLAG_DEBUG_REGISTERS,
+    ));
+    if let Some(dr) = registers.dr {
+        context.dr = dr.map(|register| low(register).into());
+    }
+    if let Some(fxsave) = &registers.fxsave {
+        context.float_save = fnsave(fxsave, low(registers.cr0));
+        context.extended = *fxsave;
+    }
     context.seg_gs.set(u32::from(registers.gs));
     context.seg_fs.set(u32::from(registers.fs));
     context.seg_es.set(u32::from(registers.es));
@@ -88,7 +128,6 @@ fn x86(registers: &X86Registers) -> ContextX86 {
     context.eflags.set(low(registers.rflags));
     context.esp.set(low(registers.rsp));
     context.seg_ss.set(u32::from(registers.ss));
-    context.extended = registers.fxsave;
     context
 }
 
@@ -169,7 +208,9 @@ pub(super) fn special_of(
             special.cr2.set(registers.cr2);
             special.cr3.set(registers.cr3);
             special.cr4.set(registers.cr4);
-            special.dr = registers.dr.map(Into::into);
+            if let Some(dr) = registers.dr {
+                special.dr = dr.map(Into::into);
+            }
             fill(&mut special.tr, registers.tr);
             fill(&mut special.ldtr, registers.ldtr);
         }
@@ -185,7 +226,9 @@ pub(super) fn special_of(
             special.cr2.set(low(registers.cr2));
             special.cr3.set(low(registers.cr3));
             special.cr4.set(low(registers.cr4));
-            special.dr = registers.dr.map(|register| low(register).into());
+            if let Some(dr) = registers.dr {
+                special.dr = dr.map(|register| low(register).into());
+            }
             fill(&mut special.tr, registers.tr);
             fill(&mut special.ldtr, registers.ldtr);
         }

@@ -8,10 +8,13 @@
 //! pages). The dump's header has to name what Windows counts.
 
 use super::fact::{Fact, Source};
+use super::headers::GuestHeader;
 use super::kdbg::DebuggerData;
 use crate::address::{Gva, Pfn};
 use crate::container::Guest;
+use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::kdbg::MM_PHYSICAL_MEMORY_BLOCK;
+use crate::format::{u32_at, u64_at};
 use crate::memory::Frames;
 use crate::paging::AddressSpace;
 
@@ -22,17 +25,56 @@ const MAX_RUNS: u64 = 4096;
 pub(super) fn read(
     space: &AddressSpace<'_>,
     kdbg: Option<&DebuggerData>,
+    recorded: Option<&GuestHeader>,
     guest: &Guest,
 ) -> (Fact<Vec<Frames>>, Option<String>) {
-    match from_windows(space, kdbg) {
-        Ok(fact) => (fact, None),
-        Err(why) => (
-            Fact::new(from_container(guest), Source::Container),
-            Some(format!(
-                "MmPhysicalMemoryBlock: {why}; the runs are those of the container"
-            )),
-        ),
+    let why = match from_windows(space, kdbg) {
+        Ok(fact) => return (fact, None),
+        Err(why) => why,
+    };
+    if let Some(fact) = recorded.and_then(from_header) {
+        let warning = format!(
+            "MmPhysicalMemoryBlock: {why}; the runs are those of {}",
+            fact.source
+        );
+        return (fact, Some(warning));
     }
+    let warning = format!("MmPhysicalMemoryBlock: {why}; the runs are those of the container");
+    let runs = Fact::new(from_container(guest), Source::Container);
+    (runs, Some(warning))
+}
+
+/// The runs of a guest record's header, which Windows itself made for a full dump. Other headers may describe the body
+/// of another file.
+fn from_header(header: &GuestHeader) -> Option<Fact<Vec<Frames>>> {
+    let count = usize::try_from(header.number(FieldId::NumberOfRuns)?).ok()?;
+    let table = header.width.field(FieldId::Runs)?.raw(&header.bytes)?;
+    let word = match header.width {
+        HeaderWidth::Bits32 => 4,
+        HeaderWidth::Bits64 => 8,
+    };
+    let numbers: Vec<u64> = table
+        .chunks_exact(word)
+        .map(|bytes| u64_at(bytes, 0).or_else(|| u32_at(bytes, 0).map(u64::from)))
+        .collect::<Option<_>>()?;
+    let mut runs: Vec<Frames> = Vec::new();
+    let (pairs, _) = numbers.as_chunks::<2>();
+    for [first, count] in pairs.get(..count)? {
+        let frames = Frames::new(Pfn::new(*first), *count);
+        let after = runs.last().map_or(Pfn::new(0), |last| last.end());
+        if *count == 0 || frames.first < after || frames.end() > Pfn::END {
+            return None;
+        }
+        runs.push(frames);
+    }
+    let sum = runs
+        .iter()
+        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let source = Source::Header {
+        origin: header.origin.to_string(),
+        field: "PhysicalMemoryBlock",
+    };
+    (sum > 0 && header.number(FieldId::NumberOfPages) == Some(sum)).then(|| Fact::new(runs, source))
 }
 
 fn from_windows(
@@ -81,9 +123,7 @@ pub(super) fn read_descriptor(space: &AddressSpace<'_>, block: Gva) -> Result<Ve
         }
         runs.push(frames);
     }
-    let sum = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let sum = Frames::total(&runs);
     if sum != pages {
         return Err(format!("its runs have {sum} frames, its total is {pages}"));
     }

@@ -23,6 +23,7 @@ const FREE_BUILD: u16 = 0xf;
 
 /// Which Windows it is.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Version {
     /// Such as 19041.
     pub build: Option<Fact<u32>>,
@@ -94,7 +95,10 @@ pub(super) fn read(
         build: Fact::best(known),
         flavour: Fact::best(plausible)
             .unwrap_or_else(|| Fact::new(FREE_BUILD, Source::Rule("a free build"))),
-        nt: kuser.version(),
+        nt: match kuser.version() {
+            (0, _) => kernel.image.os_version,
+            version => version,
+        },
         kd_secondary: block.as_ref().map_or(0, |block| block.kd_secondary),
         block: block.map(|block| block.gva),
         build_lab,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::{BUFFER, Failure};
+use super::job::{BUFFER, Failure};
 use crate::source::{ReadAt, fill_at};
 
 /// Copies up to `bytes`; returns how many, at least one. The kernel does it where it can, and shares

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 
-use super::cache::{CacheUse, WriteBack};
-use super::{Failure, Progress, STEP, advance, copy, decode, sparse, write_all_at};
+use super::job::{Failure, STEP, advance, write_all_at};
+use super::page_cache::{CacheUse, WriteBack};
+use super::{copy, decoded, sparse};
 use crate::address::PAGE_SIZE;
 use crate::image::{Segment, SegmentData};
 use crate::memory::PhysicalMemory;
+use crate::progress::Progress;
 use crate::source::{data_at, hole_at};
 
 /// Bytes that one set of threads copies.
@@ -20,7 +22,7 @@ pub(super) struct FileWriter<'a> {
     pub(super) at: u64,
     pub(super) progress: &'a dyn Progress,
     pub(super) buffer: Vec<u8>,
-    pub(super) damage: decode::Damage<'a>,
+    pub(super) damage: decoded::Damage<'a>,
     /// Leave zero pages out.
     pub(super) sparse: bool,
     pub(super) cache: CacheUse,
@@ -44,9 +46,9 @@ impl FileWriter<'_> {
     fn decode(&mut self, index: u64, pages: u64) -> Result<(), Failure> {
         let (file, progress) = (self.file, self.progress);
         let (at, write_back) = (&mut self.at, &mut self.write_back);
-        decode::in_order(&mut self.damage, index, pages, &mut |block| {
+        decoded::in_order(&mut self.damage, index, pages, &mut |block| {
             let start = *at;
-            for (skipped, stretch) in decode::stretches(block) {
+            for (skipped, stretch) in decoded::stretches(block) {
                 write_all_at(file, start.saturating_add(skipped), stretch)?;
             }
             write_back.wrote(file, start.saturating_add(block.len() as u64));

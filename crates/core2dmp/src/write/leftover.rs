@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::part::{SUFFIX, folder, prefix};
+use super::temporary::{SUFFIX, folder, prefix};
 
 /// Entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 100_000;
@@ -21,6 +21,7 @@ const RANDOM: usize = 6;
 
 /// A temporary file without a writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Leftover {
     /// Where it is.
     pub path: PathBuf,

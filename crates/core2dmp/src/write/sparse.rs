@@ -13,8 +13,9 @@ use std::fs::File;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::cache::WriteBack;
-use super::{Failure, copy, decode, write_all_at};
+use super::job::{Failure, write_all_at};
+use super::page_cache::WriteBack;
+use super::{copy, decoded};
 use crate::source::ReadAt;
 
 /// Bytes that are read at once: they should still be in a cache when they are written.
@@ -34,7 +35,7 @@ pub(super) fn copy(
 ) -> Result<(), Failure> {
     let mut to = to;
     let mut write = |block: &[u8]| {
-        for (skipped, stretch) in decode::stretches(block) {
+        for (skipped, stretch) in decoded::stretches(block) {
             write_all_at(file, to.saturating_add(skipped), stretch)?;
         }
         to = to.saturating_add(block.len() as u64);

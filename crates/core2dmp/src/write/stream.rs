@@ -2,33 +2,23 @@
 
 use std::io::Write;
 
-use super::cache::CacheUse;
-use super::{BUFFER, Failure, Progress, Written, advance, copy, decode};
+use super::job::{BUFFER, Failure, Written, advance};
+use super::page_cache::CacheUse;
+use super::{copy, decoded};
 use crate::address::PAGE_SIZE;
-use crate::dump::Plan;
 use crate::error::{Error, Result};
-use crate::image::{Segment, SegmentData};
+use crate::image::{Image, Segment, SegmentData};
 use crate::memory::PhysicalMemory;
+use crate::progress::Progress;
 
-/// Writes the planned file into a stream, from its first byte to its last.
+/// Writes an image into a stream, from its first byte to its last; `memory` is the guest's that the image was planned for.
 ///
 /// # Errors
-/// [`Error::Io`], a closed pipe among them, [`Error::CorruptPage`] and [`Error::Interrupted`].
+/// [`Error::Io`], a closed pipe among them, [`Error::CorruptPage`] unless the image [salvages](Image::salvage), and
+/// [`Error::Interrupted`].
 pub fn to_stream(
-    plan: &Plan,
+    image: &Image,
     memory: &PhysicalMemory,
-    out: &mut dyn Write,
-    progress: &dyn Progress,
-) -> Result<Written> {
-    let damage = decode::Damage::new(memory, plan.salvage);
-    stream(&plan.segments, memory, damage, out, progress)
-}
-
-/// Writes these segments into a stream.
-pub(super) fn stream(
-    segments: &[Segment],
-    memory: &PhysicalMemory,
-    damage: decode::Damage<'_>,
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<Written> {
@@ -38,10 +28,10 @@ pub(super) fn stream(
         at: 0,
         progress,
         buffer: vec![0; BUFFER],
-        damage,
-        cache: CacheUse::begin(&**memory.source(), super::size_of(segments)),
+        damage: decoded::Damage::new(memory, image.salvage()),
+        cache: CacheUse::begin(&**memory.source(), image.size()),
     };
-    for segment in segments {
+    for segment in image.segments() {
         let written = writer.segment(segment);
         written
             .map_err(|failure| failure.tell(&format!("the stream at offset {:#x}", writer.at)))?;
@@ -58,7 +48,7 @@ struct StreamWriter<'a> {
     at: u64,
     progress: &'a dyn Progress,
     buffer: Vec<u8>,
-    damage: decode::Damage<'a>,
+    damage: decoded::Damage<'a>,
     cache: CacheUse,
 }
 
@@ -67,7 +57,7 @@ impl StreamWriter<'_> {
         if let SegmentData::Encoded { index } = segment.data {
             let (out, progress, at) = (&mut *self.out, self.progress, &mut self.at);
             let pages = segment.bytes / PAGE_SIZE;
-            return decode::in_order(&mut self.damage, index, pages, &mut |block| {
+            return decoded::in_order(&mut self.damage, index, pages, &mut |block| {
                 out.write_all(block)?;
                 advance(progress, at, block.len() as u64)
             });

@@ -14,7 +14,7 @@ use super::{Progress, Silent, WriteOptions, to_file, to_stream};
 use crate::container::{self, OpenOptions};
 use crate::dump::{self, Plan, PlanOptions};
 use crate::error::{Error, Result};
-use crate::image::{Segment, SegmentData};
+use crate::image::{Image, Segment, SegmentData};
 use crate::memory::{PhysicalMemory, SortedRuns};
 use crate::source::{FileSource, ReadAt};
 use crate::windows;
@@ -27,12 +27,7 @@ const QUICK: WriteOptions = WriteOptions {
     sparse: false,
     verify: false,
 };
-const FORCE: WriteOptions = WriteOptions {
-    force: true,
-    sync: false,
-    sparse: false,
-    verify: false,
-};
+const FORCE: WriteOptions = QUICK.force(true);
 
 /// A small guest's core on disk, and the plan of its dump.
 struct Case {
@@ -60,10 +55,9 @@ impl Case {
     }
 
     /// The same with a body of the test's own.
-    fn of(segments: Vec<Segment>) -> Self {
+    fn of(image: Image) -> Self {
         let mut case = Self::new();
-        case.plan.size = segments.iter().map(|segment| segment.bytes).sum();
-        case.plan.segments = segments;
+        case.plan.image = image;
         case
     }
 
@@ -72,7 +66,14 @@ impl Case {
     }
 
     fn write(&self, options: WriteOptions) -> Result<()> {
-        to_file(&self.plan, &self.memory, &self.output(), options, &Silent).map(drop)
+        to_file(
+            &self.plan.image,
+            &self.memory,
+            &self.output(),
+            options,
+            &Silent,
+        )
+        .map(drop)
     }
 
     /// The names in the folder.
@@ -153,11 +154,10 @@ fn memory_of(source: impl ReadAt + 'static) -> PhysicalMemory {
     PhysicalMemory::new(Arc::new(source), SortedRuns::default())
 }
 
-fn source_segment(offset: u64, bytes: u64) -> Segment {
-    Segment {
-        bytes,
-        data: SegmentData::Source { offset },
-    }
+fn source_image(offset: u64, bytes: u64) -> Image {
+    let mut image = Image::new();
+    image.push_source(offset, bytes);
+    image
 }
 
 #[test]
@@ -165,18 +165,18 @@ fn file_stream_and_a_source_without_a_name_give_the_same_bytes() {
     let case = Case::new();
     case.write(QUICK).unwrap();
     let file = fs::read(case.output()).unwrap();
-    assert_eq!(file.len() as u64, case.plan.size);
+    assert_eq!(file.len() as u64, case.plan.image.size());
     let watch = Steps::new(u64::MAX);
     let mut stream = Vec::new();
-    to_stream(&case.plan, &case.memory, &mut stream, &watch).unwrap();
+    to_stream(&case.plan.image, &case.memory, &mut stream, &watch).unwrap();
     assert!(stream == file);
-    assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.size);
+    assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.image.size());
     let core = case.folder.path().join("guest.core");
     let nameless = memory_of(Nameless(FileSource::open(&core).unwrap()));
     let watch = Steps::new(u64::MAX);
-    to_file(&case.plan, &nameless, &case.output(), FORCE, &watch).unwrap();
+    to_file(&case.plan.image, &nameless, &case.output(), FORCE, &watch).unwrap();
     assert!(fs::read(case.output()).unwrap() == file);
-    assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.size);
+    assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.image.size());
     // What the plan lacks is zeros: 8 ballooned frames of the second run.
     let missing = case.plan.header_bytes + (0x9e + 0x1300 - 0x100) * 0x1000;
     let at = usize::try_from(missing).unwrap();
@@ -202,7 +202,10 @@ fn an_existing_file_is_kept_unless_forced() {
         verify: false,
     })
     .unwrap();
-    assert_eq!(fs::metadata(case.output()).unwrap().len(), case.plan.size);
+    assert_eq!(
+        fs::metadata(case.output()).unwrap().len(),
+        case.plan.image.size()
+    );
     assert_eq!(case.names(), ["guest.core", "out.dmp"]);
 }
 
@@ -228,7 +231,7 @@ fn folders_links_and_devices_are_no_place_for_it() {
 
     let case = Case::new();
     let refused = |path: &Path| {
-        let error = to_file(&case.plan, &case.memory, path, FORCE, &Silent).unwrap_err();
+        let error = to_file(&case.plan.image, &case.memory, path, FORCE, &Silent).unwrap_err();
         let name = path.display();
         let line =
             format!("cannot write {name}: it is not a regular file: invalid input parameter");
@@ -245,7 +248,7 @@ fn folders_links_and_devices_are_no_place_for_it() {
     refused(&case.output());
     refused(Path::new("/dev/null"));
     let nowhere = case.folder.path().join("none/out.dmp");
-    let error = to_file(&case.plan, &case.memory, &nowhere, QUICK, &Silent).unwrap_err();
+    let error = to_file(&case.plan.image, &case.memory, &nowhere, QUICK, &Silent).unwrap_err();
     let line = error.to_string();
     assert!(
         line.starts_with(&format!("cannot create {}: ", nowhere.display())),
@@ -258,13 +261,26 @@ fn folders_links_and_devices_are_no_place_for_it() {
 fn an_interruption_leaves_nothing() {
     let case = Case::new();
     let watch = Steps::new(u64::MAX);
-    to_file(&case.plan, &case.memory, &case.output(), QUICK, &watch).unwrap();
+    to_file(
+        &case.plan.image,
+        &case.memory,
+        &case.output(),
+        QUICK,
+        &watch,
+    )
+    .unwrap();
     let steps = u64::MAX - watch.left.load(Ordering::Relaxed);
     assert!(steps > 3);
     fs::write(case.output(), "precious").unwrap();
     for step in 1..=steps {
         let watch = Steps::new(step);
-        let stopped = to_file(&case.plan, &case.memory, &case.output(), FORCE, &watch);
+        let stopped = to_file(
+            &case.plan.image,
+            &case.memory,
+            &case.output(),
+            FORCE,
+            &watch,
+        );
         assert_eq!(
             stopped.unwrap_err().to_string(),
             "interrupted; no output was left behind"
@@ -272,7 +288,12 @@ fn an_interruption_leaves_nothing() {
         assert_eq!(case.names(), ["guest.core", "out.dmp"]);
         assert_eq!(fs::read(case.output()).unwrap(), b"precious");
     }
-    let stopped = to_stream(&case.plan, &case.memory, &mut Vec::new(), &Steps::new(2));
+    let stopped = to_stream(
+        &case.plan.image,
+        &case.memory,
+        &mut Vec::new(),
+        &Steps::new(2),
+    );
     assert!(matches!(stopped, Err(Error::Interrupted)));
 }
 
@@ -283,16 +304,16 @@ fn a_source_that_fails_leaves_nothing_and_names_the_place() {
         SegmentData::Source { offset } => Some((offset, segment.bytes)),
         _ => None,
     };
-    let largest = case.plan.segments.iter().filter_map(offset);
+    let largest = case.plan.image.segments().iter().filter_map(offset);
     let (offset, bytes) = largest.max_by_key(|(_, bytes)| *bytes).unwrap();
     let core = case.folder.path().join("guest.core");
     for at in [offset, offset + 0x1800, offset + bytes - 1] {
         let inner = FileSource::open(&core).unwrap();
         let broken = memory_of(Broken { inner, at });
-        let error = to_file(&case.plan, &broken, &case.output(), QUICK, &Silent).unwrap_err();
+        let error = to_file(&case.plan.image, &broken, &case.output(), QUICK, &Silent).unwrap_err();
         assert_eq!(case.names(), ["guest.core"]);
         assert_bad_sector(&error, at);
-        let error = to_stream(&case.plan, &broken, &mut Vec::new(), &Silent).unwrap_err();
+        let error = to_stream(&case.plan.image, &broken, &mut Vec::new(), &Silent).unwrap_err();
         assert_bad_sector(&error, at);
     }
 }
@@ -305,14 +326,17 @@ fn assert_bad_sector(error: &Error, at: u64) {
         .and_then(|rest| rest.strip_suffix(": a bad sector"));
     let place = place.unwrap_or_else(|| panic!("names no place in the container: {line}"));
     let place = u64::from_str_radix(place, 16).unwrap();
-    assert!(place <= at && at - place < super::BUFFER as u64, "{line}");
+    assert!(
+        place <= at && at - place < super::job::BUFFER as u64,
+        "{line}"
+    );
 }
 
 #[test]
 fn a_source_that_ends_too_soon_is_told() {
-    let mut case = Case::of(vec![source_segment(0x1000, 0x5000)]);
+    let mut case = Case::of(source_image(0x1000, 0x5000));
     let short = memory_of(vec![7; 0x2800]);
-    let error = to_file(&case.plan, &short, &case.output(), QUICK, &Silent).unwrap_err();
+    let error = to_file(&case.plan.image, &short, &case.output(), QUICK, &Silent).unwrap_err();
     let line = error.to_string();
     assert!(line.ends_with("the container ends at 0x2800"), "{line}");
     // The same file, open by name: it shrank since it was opened.
@@ -348,7 +372,7 @@ fn a_stream_that_closes_is_told_with_its_place() {
         }
     }
     let case = Case::new();
-    let error = to_stream(&case.plan, &case.memory, &mut Pipe(0x1000), &Silent).unwrap_err();
+    let error = to_stream(&case.plan.image, &case.memory, &mut Pipe(0x1000), &Silent).unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot write the stream at offset 0x0: broken pipe"
@@ -360,14 +384,10 @@ fn a_stream_that_closes_is_told_with_its_place() {
 fn holes_of_the_source_stay_holes() {
     use std::os::unix::fs::{FileExt, MetadataExt};
     const MIB: u64 = 1 << 20;
-    let case = Case::of(vec![
-        source_segment(0x1000, 100 * MIB),
-        Segment {
-            bytes: 50 * MIB,
-            data: SegmentData::Zeros,
-        },
-        source_segment(200 * MIB, 50 * MIB),
-    ]);
+    let mut image = source_image(0x1000, 100 * MIB);
+    image.push_zeros(50 * MIB);
+    image.push_source(200 * MIB, 50 * MIB);
+    let case = Case::of(image);
     // Data at both ends, and 4 KiB in the middle of each part; the second ends in a hole.
     let path = case.folder.path().join("sparse.core");
     let file = File::create(&path).unwrap();
@@ -379,7 +399,7 @@ fn holes_of_the_source_stay_holes() {
     file.sync_all().unwrap();
     let source = memory_of(FileSource::open(&path).unwrap());
     let (out, watch) = (case.output(), Steps::new(u64::MAX));
-    to_file(&case.plan, &source, &out, FORCE, &watch).unwrap();
+    to_file(&case.plan.image, &source, &out, FORCE, &watch).unwrap();
     assert_eq!(watch.bytes.load(Ordering::Relaxed), 200 * MIB);
     let written = File::open(&out).unwrap();
     written.sync_all().unwrap();
@@ -403,6 +423,6 @@ fn holes_of_the_source_stay_holes() {
         assert!(page == [byte; 4096], "page {byte} at {at:#x}");
     }
     let mut stream = Vec::new();
-    to_stream(&case.plan, &source, &mut stream, &Silent).unwrap();
+    to_stream(&case.plan.image, &source, &mut stream, &Silent).unwrap();
     assert!(stream == fs::read(&out).unwrap());
 }

@@ -10,32 +10,34 @@
 
 use std::fs::File;
 
-use super::{BUFFER, Failure, Progress, advance, copy, decode};
+use super::job::{BUFFER, Failure, advance};
+use super::{copy, decoded};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::error::{Error, Result};
-use crate::image::{Segment, SegmentData};
+use crate::image::{Image, Segment, SegmentData};
 use crate::memory::{Backing, PhysicalMemory};
+use crate::progress::Progress;
 use crate::source::{FileSource, ReadAt, fill_at};
 
-/// Compares `file`, of `size` bytes, with the segments that it was written of; `name` is its own for messages.
+/// Compares `file` with the image that it was written of; `name` is its own for messages.
 pub(super) fn file(
     file: &File,
-    segments: &[Segment],
+    image: &Image,
     memory: &PhysicalMemory,
-    size: u64,
     name: &str,
     progress: &dyn Progress,
 ) -> Result<()> {
     forget(file);
     let again = file.try_clone().and_then(FileSource::of);
     let again = again.map_err(|e| Error::io(format!("cannot read {name} again"), e))?;
+    let size = image.size();
     if again.size() != size {
         return Err(Error::ReadBack {
             frame: None,
             offset: again.size().min(size),
         });
     }
-    compare(&again, segments, memory, name, progress)
+    compare(&again, image, memory, name, progress)
 }
 
 /// Drops the file's clean pages from the cache, so that it is read from the disk.
@@ -51,7 +53,7 @@ fn forget(_: &File) {}
 /// Compares what stands at the place of each segment with what the segment says.
 pub(super) fn compare(
     file: &dyn ReadAt,
-    segments: &[Segment],
+    image: &Image,
     memory: &PhysicalMemory,
     name: &str,
     progress: &dyn Progress,
@@ -65,7 +67,8 @@ pub(super) fn compare(
         expected: Vec::new(),
         progress,
     };
-    segments
+    image
+        .segments()
         .iter()
         .try_for_each(|segment| comparison.segment(segment))
 }
@@ -122,9 +125,9 @@ impl Comparison<'_> {
 
     fn encoded(&mut self, index: u64, pages: u64) -> Result<()> {
         // A page that makes none is zeros, as the writer has told.
-        let mut damage = decode::Damage::new(self.memory, true);
+        let mut damage = decoded::Damage::new(self.memory, true);
         let mut next = index;
-        let compared = decode::in_order(&mut damage, index, pages, &mut |block| {
+        let compared = decoded::in_order(&mut damage, index, pages, &mut |block| {
             let place = Place::Page(next);
             next = next.saturating_add(block.len() as u64 / PAGE_SIZE);
             self.block(block, place)

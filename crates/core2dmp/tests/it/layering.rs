@@ -4,17 +4,22 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Each may import only itself and those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 19] = [
     "address",
+    "text",
     "error",
+    "progress",
     "format",
+    "header",
     "source",
-    "image",
     "codec",
     "memory",
+    "image",
     "container",
     "paging",
     "windows",
+    "measure",
+    "open",
     "dump",
     "export",
     "audit",

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
+use core2dmp::audit::check::{Finding, Mend, Severity};
 
 use super::diff::{Pages, pages};
 use super::{Error, Head, hex};
-use crate::commands::deep::Deep;
-use crate::render::verdict;
+use crate::outcome::{Checked, Deep};
+use crate::render::{from_core, verdict};
 
 /// `core2dmp check --json`.
 #[derive(Debug, Serialize)]
@@ -37,7 +37,7 @@ struct Against {
 
 impl Against {
     fn new(deep: &Deep) -> Self {
-        let memory = &deep.memory;
+        let memory = &deep.pages.memory;
         Self {
             core: deep.core.clone(),
             alike_pages: memory.alike,
@@ -58,9 +58,27 @@ pub(super) struct Found {
     offset: Option<String>,
     expected: String,
     found: String,
-    debugger: Option<&'static str>,
+    debugger: Option<String>,
+    follow_ups: Vec<&'static str>,
+    debugger_of_2015: Option<Older>,
     mendable: bool,
-    needs: Option<&'static str>,
+    needs: Option<String>,
+}
+
+/// What the engine of 2015 does, where it differs.
+#[derive(Debug, Serialize)]
+struct Older {
+    severity: &'static str,
+    debugger: &'static str,
+}
+
+/// The name of a severity.
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Refused => "refused",
+        Severity::Broken => "opens_broken",
+        Severity::Cosmetic => "cosmetic",
+    }
 }
 
 impl Check {
@@ -78,9 +96,10 @@ impl Check {
     }
 
     /// What was found.
-    pub(crate) fn fill(&mut self, report: &CheckReport, deep: Option<&Deep>) {
-        self.clean = Some(report.findings.is_empty() && deep.is_none_or(Deep::is_clean));
-        self.deep = deep.map(Against::new);
+    pub(crate) fn fill(&mut self, checked: &Checked) {
+        let report = &checked.report;
+        self.clean = Some(checked.is_clean());
+        self.deep = checked.deep.as_ref().map(Against::new);
         self.verdict = Some(verdict(report.worst()));
         self.memory_understood = Some(report.windows.is_ok());
         self.findings = Some(found(&report.findings));
@@ -92,20 +111,27 @@ pub(super) fn found(findings: &[Finding]) -> Vec<Found> {
     findings
         .iter()
         .map(|finding| Found {
-            severity: match finding.severity {
-                Severity::Refused => "refused",
-                Severity::Broken => "opens_broken",
-                Severity::Cosmetic => "cosmetic",
-            },
+            severity: severity(finding.severity),
             field: finding.field,
             offset: finding.offset.map(hex),
             expected: finding.expected.clone(),
             found: finding.found.clone(),
-            debugger: finding.debugger,
+            debugger: finding.debugger.as_ref().map(|said| said.today.to_string()),
+            follow_ups: finding
+                .debugger
+                .as_ref()
+                .map_or_else(Vec::new, |said| said.follow_ups.to_vec()),
+            debugger_of_2015: finding.debugger.as_ref().and_then(|said| said.of_2015).map(
+                |older| Older {
+                    severity: severity(older.severity),
+                    debugger: older.words,
+                },
+            ),
             mendable: finding.mend == Mend::Yes,
             needs: match finding.mend {
                 Mend::Yes => None,
-                Mend::No(missing) => Some(missing),
+                Mend::No(missing) => Some(missing.to_owned()),
+                Mend::FromCore(missing) => Some(from_core(missing)),
             },
         })
         .collect()

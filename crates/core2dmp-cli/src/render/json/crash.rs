@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use core2dmp::container::Guest;
-use core2dmp::format::stop_codes;
-use core2dmp::windows::{Bugcheck, Exception, ProcessorContext, Windows};
+use core2dmp::header::stop_codes;
+use core2dmp::windows::{Bugcheck, CrashState, Exception};
 
 use super::{FactOf, hex};
 
@@ -56,11 +55,10 @@ pub(super) struct Crash {
 }
 
 impl Crash {
-    pub(super) fn new(guest: &Guest, windows: &Windows, contexts: &[ProcessorContext]) -> Self {
-        let (processor, exception) = windows.crash(&guest.memory, contexts);
+    pub(super) fn new(crash: &CrashState) -> Self {
         Self {
-            processor: FactOf::new(&processor, |number| *number),
-            exception: FactOf::new(&exception, |exception| exception.into()),
+            processor: FactOf::new(&crash.processor, |number| *number),
+            exception: FactOf::new(&crash.exception, |exception| exception.into()),
         }
     }
 }

@@ -5,11 +5,11 @@ use serde::Serialize;
 use core2dmp::audit::diff::{
     ByteDifference, Difference, RegisterDifference, RunDifference, Weight,
 };
+use core2dmp::memory::compare::{Class, MemoryDiff};
 
 use super::header::{kind, value};
 use super::{Error, Head, Run, hex, runs};
-use crate::commands::diff::Comparison;
-use crate::memory_diff::{Class, MemoryDiff};
+use crate::outcome::Comparison;
 use crate::render::notation;
 
 /// `core2dmp diff --json`.

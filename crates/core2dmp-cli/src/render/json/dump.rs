@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use core2dmp::dump::{Patch, Plan};
-use core2dmp::format::dump_values::dump_type_name;
+use core2dmp::header::dump_type_name;
 
 use super::{Missing, Run, hex, runs};
 use crate::render::Bytes;
@@ -46,7 +46,7 @@ impl Dump {
         Self {
             dump_type: plan.dump_type,
             dump_type_name: dump_type_name(plan.dump_type).unwrap_or("unknown"),
-            size: plan.size,
+            size: plan.image.size(),
             header_bytes: plan.header_bytes,
             frames: plan.frames,
             left_out_frames: plan.left_out,
@@ -61,7 +61,7 @@ impl Dump {
                 "absent"
             },
             segments: Segments {
-                count: plan.segments.len(),
+                count: plan.image.segments().len(),
                 copied_bytes: bytes.copied,
                 patched_bytes: bytes.patched,
                 zero_bytes: bytes.zeros,

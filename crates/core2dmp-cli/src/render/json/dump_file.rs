@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use core2dmp::container::dmp::{self, BitmapFacts, Body, TriageBody};
-use core2dmp::format::dump_values::{dump_type_name, machine_name};
-use core2dmp::format::header_fields::{Field, FieldId, HeaderWidth};
+use core2dmp::header::{Field, FieldId, HeaderWidth, dump_type_name, machine_name};
 
 use super::header::{kind, value};
 use super::{Run, hex};
@@ -143,7 +142,7 @@ fn fields(dump: &dmp::DumpFile, stop: Option<u32>) -> Vec<Held> {
             kind: kind(&held),
             value: value(&held),
             shown: notation::value(field.kind, &held),
-            meaning: notation::explain(field.id, &held, stop),
+            meaning: notation::explain(field, &held, stop),
         }
     };
     dump.width.fields().iter().map(held).collect()

@@ -26,7 +26,7 @@ impl Export {
                 export::ExportFormat::Elf => "elf",
                 export::ExportFormat::Lime => "lime",
             },
-            size: export.size,
+            size: export.image.size(),
             run_count: export.runs.len(),
             runs: runs(export.runs.iter().take(MAX_RUNS)),
             vcpus: export.vcpus,

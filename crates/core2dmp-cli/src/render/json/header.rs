@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use core2dmp::audit::{FieldFact, RejectedValue, field_facts};
 use core2dmp::dump::Plan;
-use core2dmp::format::header_fields::{FieldValue, HeaderWidth};
-use core2dmp::windows::{GuestHeader, Windows};
+use core2dmp::header::{FieldValue, HeaderWidth};
+use core2dmp::windows::{GuestHeader, GuestRecord, RecordState, Windows};
 
 use super::hex;
 
@@ -93,6 +93,59 @@ impl From<&GuestHeader> for Found {
             },
             confirmed: header.is_confirmed(),
             contradictions: header.contradictions.clone(),
+        }
+    }
+}
+
+/// What a driver in the guest left for the host.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    gpa: String,
+    gva: String,
+    state: &'static str,
+    generation: String,
+    confirmed: bool,
+    contradictions: Vec<String>,
+    driver_started: String,
+    written: String,
+    stop_code: Option<String>,
+    parameters: Option<[String; 4]>,
+    status: String,
+    boot_header: Option<String>,
+    bugcheck_header: Option<String>,
+    debugger_block: bool,
+    refused: Vec<String>,
+}
+
+impl From<&GuestRecord> for Record {
+    fn from(record: &GuestRecord) -> Self {
+        let header = |refreshed| {
+            let mut headers = record.headers.iter();
+            let found = headers.find(|header| header.refreshed == refreshed);
+            found.map(|header| hex(header.gpa.get()))
+        };
+        Self {
+            gpa: hex(record.gpa.get()),
+            gva: hex(record.gva.get()),
+            state: match record.state {
+                RecordState::Boot => "boot",
+                RecordState::Refreshing => "refreshing",
+                RecordState::Refreshed => "refreshed",
+                RecordState::Failed => "failed",
+                _ => "unknown",
+            },
+            generation: hex(record.generation),
+            confirmed: record.is_confirmed(),
+            contradictions: record.contradictions.clone(),
+            driver_started: hex(record.start.0),
+            written: hex(record.written.0),
+            stop_code: record.stop.map(|stop| hex(stop.0)),
+            parameters: record.stop.map(|stop| stop.1.map(hex)),
+            status: hex(record.status),
+            boot_header: header(false),
+            bugcheck_header: header(true),
+            debugger_block: record.block.is_some(),
+            refused: record.refused.clone(),
         }
     }
 }

@@ -4,7 +4,6 @@
 //! never left out: what is not known is null. Guest strings are escaped to ASCII.
 
 mod check;
-mod consume;
 mod container;
 mod crash;
 mod diff;
@@ -12,6 +11,7 @@ mod dump;
 mod dump_file;
 mod export;
 mod header;
+mod in_place;
 mod repair;
 mod windows;
 
@@ -25,15 +25,18 @@ use core2dmp::windows::Fact;
 use crate::confine::{self, Level};
 use crate::escape::ascii_json;
 use crate::message::Failure;
+use crate::outcome::{Converted, Described, Made};
+use crate::render::not_understood;
+use crate::request;
 
 pub(crate) use check::Check;
-pub(crate) use consume::InPlace;
 pub(crate) use container::Container;
 pub(crate) use diff::Diff;
 pub(crate) use dump::Dump;
 pub(crate) use dump_file::DumpFile;
 pub(crate) use export::Export;
 pub(crate) use header::{Field, fields};
+pub(crate) use in_place::InPlace;
 pub(crate) use repair::Repair;
 pub(crate) use windows::Windows;
 
@@ -88,6 +91,47 @@ impl Info {
             error: None,
         }
     }
+
+    /// What came of it.
+    pub(crate) fn of(request: &request::Info, outcome: &Result<Described, Failure>) -> Self {
+        let document = Self::new(request.source.given.clone());
+        let described = match outcome {
+            Ok(described) => described,
+            Err(failure) => {
+                return Self {
+                    error: Some(failure.into()),
+                    ..document
+                };
+            }
+        };
+        let Described { guest, dump, found } = described;
+        let document = Self {
+            container: Some(Container::new(guest)),
+            dump_file: dump.as_ref().map(DumpFile::new),
+            warnings: guest.container.warnings.clone(),
+            ..document
+        };
+        match found {
+            Ok(found) => Self {
+                windows: Some(Windows::new(guest, &found.windows, &found.crash)),
+                header: found.plan.as_ref().map(|plan| fields(&found.windows, plan)),
+                warnings: found.windows.warnings.clone(),
+                ..document
+            },
+            Err(failure) if dump.is_some() => Self {
+                warnings: document
+                    .warnings
+                    .into_iter()
+                    .chain(not_understood(guest, failure))
+                    .collect(),
+                ..document
+            },
+            Err(failure) => Self {
+                error: Some(failure.into()),
+                ..document
+            },
+        }
+    }
 }
 
 /// `core2dmp convert --json`.
@@ -133,6 +177,40 @@ impl Convert {
             error: None,
         }
     }
+
+    /// What came of it.
+    pub(crate) fn of(request: &request::Convert, outcome: &Converted) -> Self {
+        let (guest, found) = (outcome.guest.as_ref(), outcome.windows.as_ref());
+        let (plan, exported) = match &outcome.made {
+            Some(Made::Dump(plan)) => (Some(&**plan), None),
+            Some(Made::Export(export)) => (None, Some(export)),
+            None => (None, None),
+        };
+        let written = outcome.written.as_ref();
+        let files = written.map_or(&[][..], |written| &written.files);
+        let sums = written.map_or(&[][..], |written| &written.sums);
+        Self {
+            output: Some(request.output.name()),
+            written: outcome.failure.is_none() && !request.dry_run,
+            files: files
+                .iter()
+                .map(|file| file.to_string_lossy().into_owned())
+                .collect(),
+            checksums: sums.iter().cloned().collect(),
+            container: guest.map(Container::new),
+            windows: guest.zip(found).map(|(guest, found)| match plan {
+                Some(plan) => Windows::new(guest, found, &plan.crash),
+                None => Windows::new(guest, found, &found.crash_state(guest, request.contexts)),
+            }),
+            header: found.zip(plan).map(|(found, plan)| fields(found, plan)),
+            dump: plan.map(Dump::new),
+            export: exported.map(Export::new),
+            in_place: outcome.in_place.as_ref().map(InPlace::new),
+            warnings: outcome.all_warnings(),
+            error: outcome.failure.as_ref().map(Into::into),
+            ..Self::new(request.source.given.clone())
+        }
+    }
 }
 
 /// Why a command failed.
@@ -153,7 +231,7 @@ impl From<&Failure> for Error {
     fn from(failure: &Failure) -> Self {
         Self {
             message: failure.message(),
-            hint: failure.hint().map(str::to_owned),
+            hint: failure.hint(),
             tried: failure
                 .attempts()
                 .iter()

@@ -6,8 +6,8 @@ use core2dmp::audit::repair;
 
 use super::check::{Found, found};
 use super::{Error, Head, hex};
-use crate::args::RepairArgs;
-use crate::commands::repair::Written;
+use crate::outcome::{self, Repaired};
+use crate::request;
 
 /// `core2dmp repair --json`.
 #[derive(Debug, Serialize)]
@@ -34,11 +34,11 @@ struct Change {
 }
 
 impl Repair {
-    pub(crate) fn new(args: &RepairArgs) -> Self {
+    pub(crate) const fn new(file: String, dry_run: bool) -> Self {
         Self {
             head: Head::of("repair"),
-            file: args.file.to_string_lossy().into_owned(),
-            dry_run: args.dry_run,
+            file,
+            dry_run,
             changes: None,
             left: None,
             output: None,
@@ -48,21 +48,26 @@ impl Repair {
         }
     }
 
-    /// What was planned.
-    pub(crate) fn fill(&mut self, repair: &repair::Repair) {
-        self.changes = Some(repair.changes.iter().map(change).collect());
-        self.left = Some(found(&repair.left));
-    }
-
-    /// Where it went.
-    pub(crate) fn written(&mut self, written: &Written) {
-        match written {
-            Written::Nothing => {}
-            Written::File(path) => self.output = Some(path.to_string_lossy().into_owned()),
-            Written::InPlace(undo) => {
-                self.output = Some(self.file.clone());
-                self.undo_file = Some(undo.to_string_lossy().into_owned());
-            }
+    /// What came of it.
+    pub(crate) fn of(request: &request::Repair, outcome: &Repaired) -> Self {
+        let file = request.dump.to_string_lossy().into_owned();
+        let planned = outcome.planned.as_ref().map(|(_, repair)| repair);
+        let (output, undo_file) = match &outcome.change {
+            outcome::Change::Nothing => (None, None),
+            outcome::Change::File(path) => (Some(path.to_string_lossy().into_owned()), None),
+            outcome::Change::InPlace(undo) => (
+                Some(file.clone()),
+                Some(undo.to_string_lossy().into_owned()),
+            ),
+        };
+        Self {
+            changes: planned.map(|repair| repair.changes.iter().map(change).collect()),
+            left: planned.map(|repair| found(&repair.left)),
+            output,
+            undo_file,
+            undone: outcome.undone,
+            error: outcome.failure.as_ref().map(Into::into),
+            ..Self::new(file, request.dry_run)
         }
     }
 }

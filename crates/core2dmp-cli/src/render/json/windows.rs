@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use core2dmp::container::Guest;
-use core2dmp::format::kdbg::MM_PFN_DATABASE;
+use core2dmp::memory::coverage;
+use core2dmp::windows::MM_PFN_DATABASE;
 use core2dmp::windows::{
-    self, ContextSource, DebuggerData, Fact, KernelImage, PdbId, ProcessorContext,
+    self, ContextSource, CrashState, DebuggerData, Fact, KernelImage, PdbId, ProcessorContext,
 };
 
 use super::crash::{Crash, StopCode};
-use super::header::Found;
+use super::header::{Found, Record};
 use super::{FactOf, Missing, Run, hex, runs};
-use crate::map;
 use crate::registers;
 use crate::render::architecture;
 use crate::time;
@@ -31,6 +31,7 @@ pub(crate) struct Windows {
     dtb: FactOf<String>,
     first_root_source: String,
     kernel: FactOf<Kernel>,
+    rivals: Vec<Rival>,
     kdbg: FactOf<Kdbg>,
     ps_loaded_module_list: FactOf<String>,
     ps_active_process_head: FactOf<String>,
@@ -44,6 +45,7 @@ pub(crate) struct Windows {
     bugcheck: FactOf<StopCode>,
     crash: Crash,
     headers: Vec<Found>,
+    records: Vec<Record>,
     system_time: Option<FactOf<String>>,
     system_time_utc: Option<String>,
     system_uptime: Option<FactOf<String>>,
@@ -53,6 +55,17 @@ pub(crate) struct Windows {
     processors: Vec<Processor>,
     modules: Vec<Module>,
     processes: Vec<Process>,
+}
+
+/// Another kernel in the same memory.
+#[derive(Debug, Serialize)]
+struct Rival {
+    kernel_base: String,
+    dtb: String,
+    source: String,
+    system_time: Option<String>,
+    system_time_utc: Option<String>,
+    why: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,14 +146,10 @@ struct Process {
 }
 
 impl Windows {
-    pub(crate) fn new(
-        guest: &Guest,
-        windows: &windows::Windows,
-        contexts: &[ProcessorContext],
-    ) -> Self {
+    pub(crate) fn new(guest: &Guest, windows: &windows::Windows, crash: &CrashState) -> Self {
         let version = &windows.version;
         let (major, minor) = version.nt;
-        let summary = map::summary(&guest.memory, &windows.runs.value);
+        let summary = coverage::coverage(&guest.memory, &windows.runs.value);
         let gva = |fact: &Fact<_>| FactOf::new(fact, ToString::to_string);
         let time = |fact: &Option<Fact<u64>>| fact.as_ref().map(hex_fact);
         Self {
@@ -156,6 +165,7 @@ impl Windows {
             dtb: FactOf::new(&windows.dtb, ToString::to_string),
             first_root_source: windows.root_source.to_string(),
             kernel: kernel(&windows.kernel),
+            rivals: windows.rivals.iter().map(rival).collect(),
             kdbg: FactOf::new(&windows.kdbg, kdbg),
             ps_loaded_module_list: gva(&windows.module_list),
             ps_active_process_head: gva(&windows.process_list),
@@ -170,8 +180,9 @@ impl Windows {
             container_only_frames: summary.container_only,
             crashed: windows.bugcheck.value.crashed,
             bugcheck: FactOf::new(&windows.bugcheck, |bugcheck| bugcheck.into()),
-            crash: Crash::new(guest, windows, contexts),
+            crash: Crash::new(crash),
             headers: windows.headers.iter().map(Into::into).collect(),
+            records: windows.records.iter().map(Into::into).collect(),
             system_time: time(&windows.system_time),
             system_time_utc: windows
                 .system_time
@@ -184,7 +195,7 @@ impl Windows {
                 .map(|fact| time::seconds(fact.value)),
             product_type: number_fact(windows.product_type.as_ref()),
             suite_mask: windows.suite_mask.as_ref().map(hex_fact),
-            processors: processors(windows, contexts),
+            processors: processors(windows, &crash.contexts),
             modules: windows.modules.iter().map(module).collect(),
             processes: windows.processes.iter().map(process).collect(),
         }
@@ -232,6 +243,17 @@ fn pdb(pdb: &PdbId) -> Pdb {
         name: pdb.name.clone(),
         age: pdb.age,
         id: pdb.to_string(),
+    }
+}
+
+fn rival(rival: &windows::Rival) -> Rival {
+    Rival {
+        kernel_base: hex(rival.base.get()),
+        dtb: hex(rival.root.get()),
+        source: rival.source.to_string(),
+        system_time: rival.system_time.map(hex),
+        system_time_utc: rival.system_time.and_then(time::utc),
+        why: rival.why.clone(),
     }
 }
 

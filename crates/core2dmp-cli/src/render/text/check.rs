@@ -1,26 +1,22 @@
 //! What a debugger would stumble over.
 
-use core2dmp::audit::check::{CheckReport, Finding, Mend, Severity};
+use core2dmp::audit::check::{Finding, Mend, Older, Severity};
 use core2dmp::container::dmp::{Body, DumpFile};
 use core2dmp::error::Error;
 
 use super::{Table, count};
-use crate::args::CheckArgs;
-use crate::commands::deep::Deep;
 use crate::escape::{self, printable};
-use crate::render::verdict;
+use crate::outcome::{Checked, Deep};
+use crate::render::{from_core, verdict};
+use crate::request::Check;
 
 /// Columns of the keys under a finding.
 const KEYS: usize = 8;
 
 /// The verdict, and each finding under its severity.
-pub(crate) fn check(
-    args: &CheckArgs,
-    dump: &DumpFile,
-    report: &CheckReport,
-    deep: Option<&Deep>,
-) -> String {
-    let name = escape::path(&args.file);
+pub(crate) fn check(request: &Check, checked: &Checked) -> String {
+    let Checked { dump, report, deep } = checked;
+    let name = escape::path(&request.dump);
     let mut out = format!("{name}: {}\n", verdict(report.worst()));
     for severity in [Severity::Refused, Severity::Broken, Severity::Cosmetic] {
         let found = report.findings.iter();
@@ -30,7 +26,7 @@ pub(crate) fn check(
     if let Err(error) = &report.windows {
         out.push('\n');
         out.push_str(&not_judged(dump, error));
-        for attempt in error.attempts().iter().filter(|_| args.verbose) {
+        for attempt in error.attempts().iter().filter(|_| request.report.verbose) {
             out.push_str(&format!("  tried: {}\n", printable(&attempt.to_string())));
         }
     }
@@ -43,7 +39,7 @@ pub(crate) fn check(
 
 /// The pages, against the core's.
 fn against_core(out: &mut String, deep: &Deep) {
-    let memory = &deep.memory;
+    let memory = &deep.pages.memory;
     let mut table = Table::default();
     table.row("core", &deep.core);
     table.row("alike", count(memory.alike, "page"));
@@ -56,7 +52,7 @@ fn against_core(out: &mut String, deep: &Deep) {
     if memory.unreadable.pages > 0 {
         table.row("unreadable", count(memory.unreadable.pages, "page"));
     }
-    if let Some((pfn, offset)) = deep.first {
+    if let Some((pfn, offset)) = deep.pages.first {
         let place = offset.map_or_else(String::new, |at| format!("at offset {at:#x} of the dump"));
         table.noted("first", format!("frame {pfn}"), place);
     }
@@ -101,12 +97,29 @@ pub(super) fn findings(out: &mut String, heading: &str, findings: &[&Finding]) {
         let mut table = Table::default();
         table.row(&indented("expected"), &finding.expected);
         table.row(&indented("found"), &finding.found);
-        if let Some(words) = finding.debugger {
-            table.row(&indented("WinDbg"), words);
+        if let Some(said) = &finding.debugger {
+            table.row(&indented("WinDbg"), &said.today);
+            if !said.follow_ups.is_empty() {
+                table.row(&indented("and then"), said.follow_ups.join("; "));
+            }
+            if let Some(older) = said.of_2015 {
+                table.row(&indented("of 2015"), of_2015(finding.severity, older));
+            }
         }
         table.row(&indented("repair"), mended(finding));
         table.write(out, "");
     }
+}
+
+/// What WinDbg of 2015 does.
+fn of_2015(today: Severity, older: Older) -> String {
+    let what = match older.severity {
+        _ if older.severity == today => return older.words.to_owned(),
+        Severity::Refused => "refuses it",
+        Severity::Broken => "opens it broken",
+        Severity::Cosmetic => "opens it",
+    };
+    format!("WinDbg of 2015: {what} ({})", older.words)
 }
 
 fn indented(key: &str) -> String {
@@ -118,6 +131,7 @@ pub(super) fn mended(finding: &Finding) -> String {
     match finding.mend {
         Mend::Yes => "mends it".to_owned(),
         Mend::No(missing) => format!("cannot: it needs {missing}"),
+        Mend::FromCore(missing) => format!("cannot: it needs {}", from_core(missing)),
     }
 }
 

@@ -3,12 +3,16 @@
 use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::Guest;
 use core2dmp::dump::Plan;
-use core2dmp::format::dump_values::dump_type_name;
+use core2dmp::header::dump_type_name;
 use core2dmp::windows::Windows;
 
-use super::{Table, container, count, crash, header, sandbox, size, warnings, windows};
+use super::{
+    Table, container, count, crash, export, header, in_place, sandbox, size, warnings, windows,
+};
 use crate::escape::printable;
+use crate::outcome::{Converted, Made};
 use crate::render::Bytes;
+use crate::request::{Convert, Output};
 
 /// Ranges of missing frames that are shown.
 const RANGES: usize = 8;
@@ -18,31 +22,64 @@ pub(super) const VERIFIED: &str = "every page, read again, is the source's";
 
 /// What became of the plan.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Written<'a> {
+pub(super) struct Written<'a> {
     /// The source's name.
-    pub(crate) source: &'a str,
+    pub(super) source: &'a str,
     /// The output's name; `None` if it is a stream.
-    pub(crate) output: Option<&'a str>,
+    pub(super) output: Option<&'a str>,
     /// Nothing was written.
-    pub(crate) is_dry_run: bool,
+    pub(super) is_dry_run: bool,
     /// Everything that was found, too.
-    pub(crate) verbose: bool,
+    pub(super) verbose: bool,
     /// How many parts the dump was written in.
-    pub(crate) parts: Option<usize>,
+    pub(super) parts: Option<usize>,
     /// Checksums, or where they stand.
-    pub(crate) sums: &'a [(&'static str, String)],
+    pub(super) sums: &'a [(&'static str, String)],
     /// Whether it was read again.
-    pub(crate) is_verified: bool,
+    pub(super) is_verified: bool,
+    /// What came up while it was written.
+    pub(super) warnings: &'a [String],
 }
 
 /// The report.
-pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan: &Plan) -> String {
+pub(crate) fn converted(request: &Convert, outcome: &Converted) -> String {
+    let name = request.output.name();
+    let is_file = request.output != Output::Stream;
+    let done = outcome.written.as_ref();
+    let warnings: &[String] = done.map_or(&[], |done| &done.warnings);
+    let written = Written {
+        source: &request.source.given,
+        output: is_file.then_some(&name),
+        is_dry_run: request.dry_run,
+        verbose: request.report.verbose,
+        parts: request
+            .split
+            .map(|_| done.map_or(0, |done| done.files.len())),
+        sums: done.map_or(&[], |done| &done.sums),
+        is_verified: request.write.verify && !request.dry_run && is_file,
+        warnings,
+    };
+    match (&outcome.guest, &outcome.windows, &outcome.made) {
+        (Some(guest), Some(found), Some(Made::Dump(plan))) => {
+            let mut text = convert(written, guest, found, plan);
+            if let Some(in_place) = &outcome.in_place {
+                in_place::in_place(&mut text, request.source.first(), in_place);
+            }
+            text
+        }
+        (Some(guest), _, Some(Made::Export(made))) => export::export(written, guest, made),
+        _ => String::new(),
+    }
+}
+
+/// A dump.
+fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan: &Plan) -> String {
     let mut out = String::new();
     if written.verbose {
         container::container(&mut out, written.source, guest);
-        windows::facts(&mut out, guest, found, &plan.contexts);
+        windows::facts(&mut out, found, &plan.crash);
         windows::memory(&mut out, guest, found, true);
-        windows::processors(&mut out, found, &plan.contexts, true);
+        windows::processors(&mut out, found, &plan.crash.contexts, true);
     } else {
         source(&mut out, written, guest, found);
     }
@@ -53,7 +90,14 @@ pub(crate) fn convert(written: Written<'_>, guest: &Guest, found: &Windows, plan
     }
     dump(&mut out, written, plan);
     changes(&mut out, written, plan);
-    warnings(&mut out, found.warnings.iter().chain(&plan.warnings));
+    warnings(
+        &mut out,
+        found
+            .warnings
+            .iter()
+            .chain(&plan.warnings)
+            .chain(written.warnings),
+    );
     let whole = !written.is_dry_run && written.parts.is_none();
     out.push('\n');
     if let Some(output) = written.output.filter(|_| whole) {
@@ -91,7 +135,7 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
             format!("{parts}, numbered from .001; `cat` puts them together"),
         );
     }
-    table.row("size", windows::exact_size(plan.size));
+    table.row("size", windows::exact_size(plan.image.size()));
     let name = dump_type_name(plan.dump_type).unwrap_or("unknown");
     table.row("type", format!("{name}, {}", plan.dump_type));
     let runs = count(plan.runs.len() as u64, "run");
@@ -112,9 +156,9 @@ fn dump(out: &mut String, written: Written<'_>, plan: &Plan) {
         table.row("copied", windows::exact_size(bytes.copied));
         table.row("changed", windows::exact_size(bytes.patched));
         table.row("zeros", windows::exact_size(bytes.zeros));
-        table.row("segments", plan.segments.len().to_string());
+        table.row("segments", plan.image.segments().len().to_string());
     }
-    for context in &plan.contexts {
+    for context in &plan.crash.contexts {
         let key = format!("processor {}", context.number);
         table.row(&key, windows::chosen(context));
         table.row("", format!("rip {}  rsp {}", context.rip, context.rsp));

@@ -1,8 +1,7 @@
 //! The stop code in words, and the exception behind it.
 
-use core2dmp::container::Guest;
-use core2dmp::format::stop_codes;
-use core2dmp::windows::{Bugcheck, Exception, ProcessorContext, Windows};
+use core2dmp::header::stop_codes;
+use core2dmp::windows::{Bugcheck, CrashState, Exception, Windows};
 
 use super::Table;
 
@@ -38,18 +37,12 @@ pub(super) fn parameters(table: &mut Table, bugcheck: &Bugcheck) {
 }
 
 /// The exception behind a crash, and where it was.
-pub(super) fn exception(
-    table: &mut Table,
-    guest: &Guest,
-    windows: &Windows,
-    contexts: &[ProcessorContext],
-) {
+pub(super) fn exception(table: &mut Table, windows: &Windows, crash: &CrashState) {
     if !windows.bugcheck.value.crashed {
         return;
     }
-    let (processor, exception) = windows.crash(&guest.memory, contexts);
-    table.fact("exception", &exception, in_words);
-    table.fact("on processor", &processor, ToString::to_string);
+    table.fact("exception", &crash.exception, in_words);
+    table.fact("on processor", &crash.processor, ToString::to_string);
 }
 
 fn in_words(exception: &Exception) -> String {

@@ -3,12 +3,12 @@
 use core2dmp::audit::diff::{
     ByteDifference, Difference, RegisterDifference, RunDifference, Weight,
 };
-use core2dmp::format::header_fields::{FieldId, FieldValue};
+use core2dmp::header::{FieldId, FieldValue};
+use core2dmp::memory::compare::{Class, MemoryDiff};
 
 use super::{Table, count, size};
-use crate::commands::diff::Comparison;
 use crate::escape::printable;
-use crate::memory_diff::{Class, MemoryDiff};
+use crate::outcome::Comparison;
 use crate::render::notation;
 
 /// Ranges of a class of pages that are shown.

@@ -2,8 +2,7 @@
 
 use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::dmp::{BitmapFacts, Body, DumpFile, RangesBody, SummaryBody, TriageBody};
-use core2dmp::format::dump_values::{dump_type_name, machine_name};
-use core2dmp::format::header_fields::{FieldId, FieldKind, FieldValue, HeaderWidth};
+use core2dmp::header::{FieldId, FieldKind, FieldValue, HeaderWidth, dump_type_name, machine_name};
 
 use super::windows::exact_size;
 use super::{Table, count, size};
@@ -201,7 +200,7 @@ fn header(out: &mut String, dump: &DumpFile) {
             }
             _ => notation::value(field.kind, &value),
         };
-        let meaning = notation::explain(field.id, &value, stop).unwrap_or_default();
+        let meaning = notation::explain(field, &value, stop).unwrap_or_default();
         let offset = format!("{:#05x}", field.offset);
         table.noted(
             &offset,

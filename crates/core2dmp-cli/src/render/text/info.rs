@@ -2,16 +2,17 @@
 
 use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::dump::Plan;
-use core2dmp::windows::{ProcessorContext, Windows};
 
 use super::{container, dump_file, header, sandbox, warnings, windows};
-use crate::args::InfoArgs;
+use crate::message::Failure;
+use crate::outcome::{Described, Found};
+use crate::render::not_understood;
+use crate::request::Info;
 
 /// A container without Windows in it.
-pub(crate) fn container_alone(args: &InfoArgs, guest: &Guest) -> String {
+fn container_alone(request: &Info, guest: &Guest) -> String {
     let mut out = String::new();
-    container::container(&mut out, &args.source(), guest);
+    container::container(&mut out, &request.source.given, guest);
     let mut table = super::Table::default();
     for run in guest.memory.runs().iter().take(24) {
         table.row(
@@ -29,46 +30,60 @@ pub(crate) fn container_alone(args: &InfoArgs, guest: &Guest) -> String {
 }
 
 /// A dump whose memory says nothing, or that has none.
-pub(crate) fn dump_alone(args: &InfoArgs, dump: &DumpFile, notes: &[String]) -> String {
+fn dump_alone(request: &Info, dump: &DumpFile, notes: &[String]) -> String {
     let mut out = String::new();
-    dump_file::dump_file(&mut out, &args.source(), dump, args.verbose);
+    dump_file::dump_file(
+        &mut out,
+        &request.source.given,
+        dump,
+        request.report.verbose,
+    );
     warnings(&mut out, notes);
     end(out)
 }
 
-/// A file that was opened.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct File<'a> {
-    /// What was asked.
-    pub(crate) args: &'a InfoArgs,
-    /// Its memory.
-    pub(crate) guest: &'a Guest,
-    /// Its header and body, if it is a dump.
-    pub(crate) dump: Option<&'a DumpFile>,
+/// What was found, and how far it came.
+pub(crate) fn described(request: &Info, described: &Described) -> String {
+    let Described { guest, dump, found } = described;
+    match (found, dump) {
+        (Ok(found), _) => info(request, guest, dump.as_ref(), found),
+        (Err(failure), Some(dump)) => dump_alone(request, dump, &notes(request, guest, failure)),
+        (Err(_), None) => container_alone(request, guest),
+    }
+}
+
+/// What is to be known of a dump whose memory is not understood.
+fn notes(request: &Info, guest: &Guest, failure: &Failure) -> Vec<String> {
+    let tried = failure.attempts().iter().filter(|_| request.report.verbose);
+    let warnings = guest.container.warnings.iter().cloned();
+    warnings
+        .chain(tried.map(|attempt| format!("tried: {attempt}")))
+        .chain(not_understood(guest, failure))
+        .collect()
 }
 
 /// Everything.
-pub(crate) fn info(
-    file: File<'_>,
-    found: &Windows,
-    contexts: &[ProcessorContext],
-    plan: Option<&Plan>,
-) -> String {
-    let File { args, guest, dump } = file;
-    let name = args.source();
+fn info(request: &Info, guest: &Guest, dump: Option<&DumpFile>, found: &Found) -> String {
+    let name = &request.source.given;
+    let Found {
+        windows: found,
+        crash,
+        plan,
+    } = found;
     let mut out = String::new();
     match dump {
-        Some(dump) => dump_file::dump_file(&mut out, &name, dump, args.verbose),
-        None => container::container(&mut out, &name, guest),
+        Some(dump) => dump_file::dump_file(&mut out, name, dump, request.report.verbose),
+        None => container::container(&mut out, name, guest),
     }
-    windows::facts(&mut out, guest, found, contexts);
+    windows::facts(&mut out, found, crash);
     header::rebuilt(&mut out, found);
+    header::records(&mut out, found);
     header::found(&mut out, found);
-    windows::memory(&mut out, guest, found, args.verbose);
-    windows::processors(&mut out, found, contexts, args.verbose);
-    windows::modules(&mut out, &found.modules, args.modules);
-    windows::processes(&mut out, &found.processes, args.processes);
-    if let Some(plan) = plan {
+    windows::memory(&mut out, guest, found, request.report.verbose);
+    windows::processors(&mut out, found, &crash.contexts, request.report.verbose);
+    windows::modules(&mut out, &found.modules, request.modules);
+    windows::processes(&mut out, &found.processes, request.processes);
+    if let Some(plan) = plan.as_ref().filter(|_| request.facts) {
         header::fields(&mut out, found, plan);
     }
     warnings(&mut out, &found.warnings);

@@ -9,7 +9,6 @@
 //! Everything that enters a table is escaped here, whoever said it.
 
 mod check;
-mod consume;
 mod container;
 mod convert;
 mod crash;
@@ -17,6 +16,7 @@ mod diff;
 mod dump_file;
 mod export;
 mod header;
+mod in_place;
 mod info;
 mod repair;
 mod windows;
@@ -26,12 +26,13 @@ use core2dmp::windows::Fact;
 use crate::confine;
 use crate::escape::printable;
 
+pub(crate) use core2dmp::text::{count, size};
+
 pub(crate) use check::check;
-pub(crate) use consume::{in_place, made_again};
-pub(crate) use convert::{Written, convert};
+pub(crate) use convert::converted;
 pub(crate) use diff::{byte_listing, diff};
-pub(crate) use export::export;
-pub(crate) use info::{File, container_alone, dump_alone, info};
+pub(crate) use in_place::made_again;
+pub(crate) use info::described;
 pub(crate) use repair::{Repaired, repair, undone};
 
 /// Values wider than this do not push their neighbours to the right.
@@ -106,24 +107,6 @@ fn sandbox(out: &mut String) {
     }
 }
 
-/// A number of things, with the plural.
-pub(crate) fn count(number: u64, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{plural}")
-}
-
-/// A size in the largest unit of 1024 that leaves a number above 1.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match UNITS.iter().find(|(shift, _)| bytes >> shift > 0) {
-        None => count(bytes, "byte"),
-        Some((shift, unit)) => {
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
-    }
-}
-
 /// Warnings that are printed; a header of garbage makes dozens. JSON has all.
 const MAX_WARNINGS: usize = 24;
 
@@ -161,14 +144,5 @@ mod tests {
             + &far
             + "  b         evil\\u{1b}[2J\n";
         assert_eq!(out, expected);
-    }
-
-    #[test]
-    fn sizes() {
-        assert_eq!(size(0), "0 bytes");
-        assert_eq!(size(1), "1 byte");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(151_302_199), "144.2 MiB");
-        assert_eq!(size(u64::MAX), "16777215.9 TiB");
     }
 }

@@ -6,11 +6,11 @@ use core2dmp::audit::check::{Finding, Severity};
 use core2dmp::audit::diff;
 use core2dmp::audit::repair::{Change, Repair};
 use core2dmp::container::dmp::DumpFile;
-use core2dmp::format::header_fields::{Field, FieldValue};
+use core2dmp::header::{Field, FieldValue};
 
 use super::{Table, check, count};
-use crate::commands::repair::Written;
 use crate::escape;
+use crate::outcome::Change as Place;
 use crate::render::{notation, verdict};
 
 /// What became of a dump.
@@ -23,7 +23,7 @@ pub(crate) struct Repaired<'a> {
     /// What was changed, and what is left.
     pub(crate) repair: &'a Repair,
     /// Where.
-    pub(crate) written: &'a Written,
+    pub(crate) change: &'a Place,
 }
 
 /// The report.
@@ -32,7 +32,7 @@ pub(crate) fn repair(repaired: &Repaired<'_>) -> String {
         file,
         dump,
         repair,
-        written,
+        change,
     } = repaired;
     let name = escape::path(file);
     let changes = repair.changes.len() as u64;
@@ -55,8 +55,8 @@ pub(crate) fn repair(repaired: &Repaired<'_>) -> String {
     }
     table.write(
         &mut out,
-        match written {
-            Written::Nothing => "Would change",
+        match change {
+            Place::Nothing => "Would change",
             _ => "Changed",
         },
     );
@@ -70,12 +70,12 @@ pub(crate) fn repair(repaired: &Repaired<'_>) -> String {
         let worst = repair.left.iter().map(|left| left.severity).min();
         out.push_str(&format!("\nafter it: {}\n", verdict(worst)));
     }
-    match written {
-        Written::Nothing => {}
-        Written::File(path) => {
+    match change {
+        Place::Nothing => {}
+        Place::File(path) => {
             out.push_str(&format!("wrote {}\n", escape::path(path)));
         }
-        Written::InPlace(undo) => out.push_str(&format!(
+        Place::InPlace(undo) => out.push_str(&format!(
             "changed {name} itself; its old bytes are in {}\nput them back: core2dmp repair --undo {name}\n",
             escape::path(undo)
         )),

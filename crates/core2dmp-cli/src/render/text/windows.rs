@@ -2,10 +2,12 @@
 
 use core2dmp::container::Guest;
 use core2dmp::memory::Frames;
-use core2dmp::windows::{ContextSource, KernelImage, Module, Process, ProcessorContext, Windows};
+use core2dmp::memory::coverage::{self, Side};
+use core2dmp::windows::{
+    ContextSource, CrashState, KernelImage, Module, Process, ProcessorContext, Windows,
+};
 
 use super::{Table, count, crash, size};
-use crate::map::{self, Kind};
 use crate::registers;
 use crate::render::architecture;
 use crate::time;
@@ -22,6 +24,10 @@ pub(super) fn title(windows: &Windows) -> String {
         Some(build) => format!(" build {}", build.value),
         None => String::new(),
     };
+    if (major, minor) == (0, 0) {
+        // The page that names the version is destroyed.
+        return format!("Windows{build} {}", architecture(windows.mode));
+    }
     format!(
         "Windows NT {major}.{minor}{build} {}",
         architecture(windows.mode)
@@ -29,12 +35,7 @@ pub(super) fn title(windows: &Windows) -> String {
 }
 
 /// The facts that a dump's header is made of.
-pub(super) fn facts(
-    out: &mut String,
-    guest: &Guest,
-    windows: &Windows,
-    contexts: &[ProcessorContext],
-) {
+pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
     let mut table = Table::default();
     let version = &windows.version;
     table.row("version", title(windows));
@@ -50,7 +51,7 @@ pub(super) fn facts(
     });
     table.fact("state", &windows.bugcheck, crash::state);
     crash::parameters(&mut table, &windows.bugcheck.value);
-    crash::exception(&mut table, guest, windows, contexts);
+    crash::exception(&mut table, windows, crash);
     if let Some(fact) = &windows.system_time {
         table.fact("time", fact, |time| {
             time::utc(*time).unwrap_or_else(|| format!("{time:#x}, which is no date"))
@@ -73,6 +74,15 @@ pub(super) fn facts(
     table.fact("page tables", &windows.dtb, ToString::to_string);
     table.noted("", "first found by", windows.root_source.to_string());
     kernel(&mut table, &windows.kernel);
+    for rival in &windows.rivals {
+        let time = rival.system_time.and_then(time::utc);
+        let time = time.map_or_else(String::new, |time| format!(", {time}"));
+        table.noted(
+            "",
+            format!("not {}, page tables {}{time}", rival.base, rival.root),
+            &rival.why,
+        );
+    }
     table.fact("KDBG", &windows.kdbg, |data| {
         let how = if data.encoding.is_some() {
             ", encoded"
@@ -111,15 +121,11 @@ fn kernel(table: &mut Table, kernel: &KernelImage) {
 /// Windows' memory over the container's.
 pub(super) fn memory(out: &mut String, guest: &Guest, windows: &Windows, verbose: bool) {
     let mut table = Table::default();
-    let summary = map::summary(&guest.memory, &windows.runs.value);
+    let summary = coverage::coverage(&guest.memory, &windows.runs.value);
     let in_runs = |runs: &Vec<Frames>| {
         format!(
             "{} in {}",
-            count(
-                runs.iter()
-                    .fold(0, |sum, run| sum.saturating_add(run.count)),
-                "frame"
-            ),
+            count(Frames::total(runs), "frame"),
             count(runs.len() as u64, "run")
         )
     };
@@ -140,17 +146,13 @@ pub(super) fn memory(out: &mut String, guest: &Guest, windows: &Windows, verbose
     );
     table.write(out, "Memory");
     let mut table = Table::default();
-    let mut ranges = map::ranges(&guest.memory, &windows.runs.value);
-    let shown = if verbose {
-        map::MAX_RANGES.saturating_mul(64)
-    } else {
-        RANGES
-    };
+    let mut ranges = coverage::ranges(&guest.memory, &windows.runs.value);
+    let shown = if verbose { 4096 } else { RANGES };
     for (frames, kind) in ranges.by_ref().take(shown) {
         let what = match kind {
-            Kind::Both => "memory",
-            Kind::Container => "not counted",
-            Kind::Missing => "MISSING",
+            Side::Both => "memory",
+            Side::Container => "not counted",
+            Side::Missing => "MISSING",
         };
         table.noted(&frames.to_string(), count(frames.count, "frame"), what);
     }

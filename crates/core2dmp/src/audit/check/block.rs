@@ -9,7 +9,7 @@
 //! Two of tag, size, base and lists have to be right: then the others are damaged. The header and the kernel's
 //! image know what stood there.
 
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva};
 use crate::audit::repair::Change;
 use crate::container::dmp::DumpFile;
@@ -160,7 +160,7 @@ impl<'a, 'm> Block<'a, 'm> {
         &self,
         (field, offset): (&'static str, usize),
         severity: Severity,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
         expected: String,
         new: Option<&[u8]>,
     ) -> Damage {
@@ -192,7 +192,7 @@ impl<'a, 'm> Block<'a, 'm> {
                 debugger,
                 mend: match change {
                     Some(_) => Mend::Yes,
-                    None => Mend::No("what stood there; --from the original core"),
+                    None => Mend::FromCore("what stood there"),
                 },
             },
             change,

@@ -1,7 +1,7 @@
 //! The debugger data block: whether the header leads to it, and whether a debugger can use what it finds.
 
 use super::memory::Judge;
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::Gva;
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::kdbg::KI_PROCESSOR_BLOCK;
@@ -11,7 +11,7 @@ fn in_memory(
     field: &'static str,
     found: &str,
     expected: &str,
-    debugger: &'static str,
+    debugger: Said,
     mend: Mend,
 ) -> Finding {
     Finding {

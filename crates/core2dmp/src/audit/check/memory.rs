@@ -1,7 +1,8 @@
 //! The header against the memory behind it.
 
 use super::structure::{field_finding, other_machine, show};
-use super::{Finding, Mend, Severity, words};
+use super::walk::root_is_lost;
+use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva, PAGE_SIZE};
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
@@ -10,7 +11,7 @@ use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
 use crate::format::kdbg::MM_PFN_DATABASE;
 use crate::memory::Frames;
 use crate::paging::{AddressSpace, PagingMode};
-use crate::windows::Windows;
+use crate::windows::{ContextPolicy, CrashState, Windows};
 
 /// Clock differences that are the moments between the header and the last page: a minute in 100 ns.
 const SAME_MOMENT: u64 = 600_000_000;
@@ -24,6 +25,7 @@ pub(super) fn findings(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Vec
         dump,
         guest,
         windows,
+        crash: windows.crash_state(guest, ContextPolicy::Memory),
     };
     let mut findings = Vec::new();
     findings.extend(judge.machine());
@@ -40,6 +42,7 @@ pub(super) fn findings(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Vec
     findings.extend(judge.runs());
     findings.extend(judge.times());
     findings.extend(judge.build());
+    findings.extend(judge.space());
     findings
 }
 
@@ -73,7 +76,7 @@ pub(super) fn nothing_found(dump: &DumpFile, guest: &Guest, error: &Error) -> Op
         } else {
             words::PARTIALLY
         }),
-        Mend::No("a Windows kernel in the memory; --from the original core"),
+        Mend::FromCore("a Windows kernel in the memory"),
     ))
 }
 
@@ -81,6 +84,8 @@ pub(super) struct Judge<'a> {
     pub(super) dump: &'a DumpFile,
     pub(super) guest: &'a Guest,
     pub(super) windows: &'a Windows,
+    /// What Windows saved of its processors.
+    pub(super) crash: CrashState,
 }
 
 impl Judge<'_> {
@@ -89,7 +94,7 @@ impl Judge<'_> {
         id: FieldId,
         severity: Severity,
         expected: impl Into<String>,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
     ) -> Finding {
         field_finding(self.dump, id, severity, expected, debugger, Mend::Yes)
     }
@@ -128,7 +133,13 @@ impl Judge<'_> {
     fn page_tables(&self) -> Option<Finding> {
         let base = self.windows.kernel.image.base;
         let dtb = self.dump.number(FieldId::DirectoryTableBase);
-        let expected = format!("{} ({})", self.windows.dtb.value, self.windows.dtb.source);
+        let expected = match self.windows.four_levels(&self.guest.memory) {
+            Some(pml4) => format!(
+                "{pml4}, the PML4 of the kernel's addresses: no debugger walks the five levels from {}",
+                self.windows.dtb.value
+            ),
+            None => format!("{} ({})", self.windows.dtb.value, self.windows.dtb.source),
+        };
         let Some(dtb) = dtb.filter(|dtb| *dtb != 0) else {
             return Some(self.field(
                 FieldId::DirectoryTableBase,
@@ -137,9 +148,17 @@ impl Judge<'_> {
                 Some(words::NO_ROOT),
             ));
         };
+        if root_is_lost(self.dump, self.guest, self.windows) {
+            return None;
+        }
         let memory = &self.guest.memory;
         let here = self.windows.space(memory).translate(base).ok();
-        let own = AddressSpace::new(memory, self.windows.mode, Gpa::new(dtb));
+        // No debugger walks five levels.
+        let mode = match self.windows.mode {
+            PagingMode::X64La57 => PagingMode::X64,
+            mode => mode,
+        };
+        let own = AddressSpace::new(memory, mode, Gpa::new(dtb));
         (own.translate(base).ok() != here).then(|| {
             self.field(
                 FieldId::DirectoryTableBase,
@@ -286,9 +305,7 @@ pub(in crate::audit) fn are_true(dump: &DumpFile, truth: &[Frames]) -> bool {
     let runs = dump.runs();
     let counts = |runs: &[Frames]| runs.iter().map(|run| run.count).collect::<Vec<_>>();
     let fills = |runs: &[Frames]| {
-        let pages = runs
-            .iter()
-            .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+        let pages = Frames::total(runs);
         let header = dump.width.bytes() as u64;
         pages.saturating_mul(PAGE_SIZE).saturating_add(header) == dump.size
     };
@@ -299,9 +316,7 @@ pub(in crate::audit) fn are_true(dump: &DumpFile, truth: &[Frames]) -> bool {
 /// The first runs, and how many frames all have.
 fn listed(runs: &[Frames]) -> String {
     const SHOWN: usize = 4;
-    let frames = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let frames = Frames::total(runs);
     let first: Vec<String> = runs.iter().take(SHOWN).map(ToString::to_string).collect();
     let more = if runs.len() > SHOWN { ", ..." } else { "" };
     format!("{frames} frames, {}{more}", first.join(", "))

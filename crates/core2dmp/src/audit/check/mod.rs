@@ -6,16 +6,21 @@
 //!                        --memory----->  every field against it
 //! ```
 //!
-//! The words are those of dbgeng 10.0.10240 when one field of a good dump was broken at a time; which row of
-//! docs/formats/dmp.md a finding belongs to is its field.
+//! Verdict and words are those of today's WinDbg, dbgeng 10.0.29507, when one thing of a good dump was broken at a time;
+//! where dbgeng 10.0.10240 of 2015 differs, a finding says that too. Which row of docs/formats/dmp.md a finding belongs to
+//! is its field.
 
 mod block;
 mod kdbg;
 mod memory;
 mod processors;
 mod proof;
+mod ranges;
 mod runs;
+mod space;
 mod structure;
+mod walk;
+pub(super) mod words;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -23,6 +28,7 @@ use std::fmt;
 use self::block::Damage;
 pub(super) use self::memory::are_true;
 pub(super) use self::runs::fitting_runs;
+pub use self::words::{Older, Said};
 use crate::audit::repair::Change;
 use crate::container::Guest;
 use crate::container::dmp::DumpFile;
@@ -57,10 +63,13 @@ pub enum Mend {
     Yes,
     /// What is missing for it.
     No(&'static str),
+    /// What is missing for it, which the core that the dump was made of has: `repair_from`.
+    FromCore(&'static str),
 }
 
 /// Something about a dump that the debugger, or its user, would stumble over.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -73,13 +82,14 @@ pub struct Finding {
     /// What stands there.
     pub found: String,
     /// What the debugger prints, `None` where it says nothing.
-    pub debugger: Option<&'static str>,
+    pub debugger: Option<Said>,
     /// Whether `repair` can mend it.
     pub mend: Mend,
 }
 
 /// What a dump was found to be.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// The findings, the worst first.
     pub findings: Vec<Finding>,
@@ -87,6 +97,8 @@ pub struct CheckReport {
     pub windows: Result<Windows, Error>,
     /// What mends findings that are no field of the header.
     pub(super) changes: Vec<Change>,
+    /// Whether the debugger data block is not in the file, so that no other may be put in its place.
+    pub(super) lost_block: bool,
 }
 
 impl CheckReport {
@@ -112,23 +124,38 @@ pub fn check(dump: &DumpFile) -> CheckReport {
         return proven.report();
     }
     let block = block_of(dump, &guest, &windows);
+    let walked = match &windows {
+        Ok(windows) => walk::walk(dump, &guest, windows),
+        // A dump without memory lacks nothing by itself.
+        Err(_) if guest.memory.frame_count() == 0 => walk::Walked::default(),
+        Err(_) => walk::from_header(dump, &guest),
+    };
     // Where both speak of a field, the memory knows what should stand there.
     let mut findings = match &windows {
         Ok(windows) => memory::findings(dump, &guest, windows),
+        // What is missing is no wrong value.
+        Err(_) if !walked.findings.is_empty() => Vec::new(),
         Err(error) => memory::nothing_found(dump, &guest, error)
             .into_iter()
             .collect(),
     };
     findings.extend(structure::findings(dump));
-    let changes = block
+    let ranges = ranges::damage(dump);
+    let changes = ranges
         .iter()
+        .chain(&block)
         .filter_map(|damage| damage.change.clone())
         .collect();
     if !block.is_empty() {
         // What the header and the block disagree on is the block's fault.
         findings.retain(|finding| !BLAMED_ON_THE_BLOCK.contains(&finding.field));
     }
-    findings.extend(block.into_iter().map(|damage| damage.finding));
+    let damages = ranges.into_iter().chain(block);
+    findings.extend(damages.map(|damage| damage.finding));
+    if walked.lost_block {
+        findings.retain(|finding| !UNKNOWN_WITHOUT_THE_BLOCK.contains(&finding.field));
+    }
+    findings.extend(walked.findings);
     if windows.is_err() {
         findings.iter_mut().for_each(needs_memory);
     }
@@ -143,11 +170,12 @@ pub fn check(dump: &DumpFile) -> CheckReport {
         findings,
         windows,
         changes,
+        lost_block: walked.lost_block,
     }
 }
 
 /// Fields that the body alone tells; every other one needs the memory to be understood.
-const FROM_THE_BODY: [&str; 7] = [
+const FROM_THE_BODY: [&str; 12] = [
     "Signature",
     "ValidDump",
     "DumpType",
@@ -155,6 +183,11 @@ const FROM_THE_BODY: [&str; 7] = [
     "PhysicalMemoryBlock.NumberOfRuns",
     "PhysicalMemoryBlock.NumberOfPages",
     "bitmap",
+    "tags of the ranges",
+    "metadata of the ranges",
+    "offset of the first page",
+    "number of ranges",
+    "pages of the ranges",
 ];
 
 fn needs_memory(finding: &mut Finding) {
@@ -166,6 +199,17 @@ fn needs_memory(finding: &mut Finding) {
 /// Fields that a damaged debugger data block makes look wrong.
 const BLAMED_ON_THE_BLOCK: [&str; 3] = [
     "DirectoryTableBase",
+    "PsLoadedModuleList",
+    "PsActiveProcessHead",
+];
+
+/// What only the debugger data block, or the page tables that lead to it, can tell to be wrong.
+const UNKNOWN_WITHOUT_THE_BLOCK: [&str; 7] = [
+    "DirectoryTableBase",
+    "KdDebuggerDataBlock",
+    "KDBG in memory",
+    "KDBG.KiProcessorBlock",
+    "KDBG.OffsetPrcbProcStateContext",
     "PsLoadedModuleList",
     "PsActiveProcessHead",
 ];
@@ -185,41 +229,6 @@ fn block_of(dump: &DumpFile, guest: &Guest, windows: &Result<Windows, Error>) ->
         return Vec::new();
     }
     block::damage(dump, &guest.memory, base)
-}
-
-/// What dbgeng prints, as it prints it.
-pub(super) mod words {
-    pub(super) const SIGNATURE: &str = "Could not match Dump File signature - invalid file format; \
-                                        Win32 error 0n87: the parameter is incorrect";
-    pub(super) const CORRUPT_FILE: &str = "Could not open dump file, Win32 error 0n1392: the file \
-                                           or directory is corrupted and unreadable";
-    pub(super) const NO_ROOT: &str =
-        "Invalid directory table base value 0x0; OpenDumpFile failed, 80070570";
-    pub(super) const MACHINE: &str = "Unable to initialize target machine information, Win32 error \
-                                      0n87: the parameter is incorrect";
-    pub(super) const NO_EVENT: &str = "WaitForEvent failed, 8000FFFF";
-    pub(super) const TOO_MANY: &str = "WaitForEvent failed, 80004005";
-    pub(super) const PARTIALLY: &str = "THIS DUMP FILE IS PARTIALLY CORRUPT. KdDebuggerDataBlock is \
-                                        not present or unreadable.";
-    pub(super) const NO_KDBG: &str = "KdDebuggerDataBlock not available!";
-    pub(super) const RUNS_TRUNCATED: &str = "Dump header physical memory block has been truncated";
-    pub(super) const TRUNCATED: &str = "Dump file has been truncated.  Data may be missing.";
-    pub(super) const SET_BITS: &str =
-        "Dump file has inconsistent set-bit count.  Data may be missing.";
-    pub(super) const KERNEL_BASE: &str = "Debugger can not determine kernel base address";
-    pub(super) const EXCEPTION_ZERO: &str = "Unknown exception - code 00000000";
-    pub(super) const EXCEPTION_PAGE: &str = "Unknown exception - code 45474150";
-    pub(super) const CONTEXT: &str = "Unable to get current machine context";
-    pub(super) const CS: &str = "CS descriptor lookup failed";
-    pub(super) const PARTIAL_CONTEXT: &str =
-        "The context is partially valid. Only x86 user-mode context is available.";
-    pub(super) const PROCESSORS: &str =
-        "Invalid number of processors; WaitForEvent failed, 80070570";
-    pub(super) const TOO_LARGE: &str =
-        "Dump file is too large to map; Win32 error 0n87: the parameter is incorrect";
-    pub(super) const OWNER_TAG: &str = "ERROR: KdDebuggerData.Header.OwnerTag is wrong";
-    pub(super) const NO_MODULES: &str = "Module List address is NULL - debugger not initialized \
-                                         properly; WaitForEvent failed, 80004005";
 }
 
 #[cfg(test)]

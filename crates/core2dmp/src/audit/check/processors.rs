@@ -6,14 +6,14 @@ use super::{Finding, Mend, Severity, words};
 use crate::format::context::{REGISTERS_AMD64, REGISTERS_X86};
 use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
 use crate::paging::PagingMode;
-use crate::windows::{ContextPolicy, contexts};
 
 /// More processors than the debugger can think of.
 const TOO_MANY: u64 = MAX_PROCESSORS + 1;
 
 impl Judge<'_> {
     pub(super) fn processors(&self) -> Option<Finding> {
-        let truth = self.windows.processors.len() as u64;
+        let count = &self.windows.processor_count;
+        let truth = u64::from(count.value);
         if truth == 0 {
             // Said by the debugger data block's own findings.
             return None;
@@ -24,12 +24,13 @@ impl Judge<'_> {
             Some(0) => (Severity::Refused, Some(words::NO_EVENT)),
             Some(found) if found < truth => (Severity::Broken, None),
             None | Some(TOO_MANY..) => (Severity::Refused, Some(words::PROCESSORS)),
-            _ => (Severity::Refused, Some(words::TOO_MANY)),
+            // Today's engine shows those that there are.
+            _ => (Severity::Broken, Some(words::TOO_MANY)),
         };
         Some(self.field(
             FieldId::NumberProcessors,
             severity,
-            format!("{truth:#x}, the control blocks in KiProcessorBlock"),
+            format!("{truth:#x} ({})", count.source),
             debugger,
         ))
     }
@@ -37,7 +38,6 @@ impl Judge<'_> {
     /// The registers that the debugger reads: in the processors' control blocks.
     pub(super) fn contexts(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let chosen = contexts(self.guest, self.windows, ContextPolicy::Memory);
         let finding = |what, found: String, expected: &str, words, mend| Finding {
             severity: Severity::Broken,
             field: what,
@@ -48,7 +48,7 @@ impl Judge<'_> {
             mend,
         };
 
-        for (processor, context) in self.windows.processors.iter().zip(chosen) {
+        for (processor, context) in self.windows.processors.iter().zip(&self.crash.contexts) {
             let number = processor.number;
             if processor.null_context_pointer.is_some() {
                 findings.push(finding(
@@ -67,7 +67,7 @@ impl Judge<'_> {
                     // The debugger looks at the first processor when it opens a dump.
                     (self.dump.width == HeaderWidth::Bits64 && number == 0)
                         .then_some(words::PARTIAL_CONTEXT),
-                    Mend::No("the registers; --from the original core"),
+                    Mend::FromCore("the registers"),
                 ));
             }
             let stored = processor.special.and_then(|gva| {
@@ -127,8 +127,7 @@ impl Judge<'_> {
 
     /// The exception of a header that was made at another moment.
     pub(super) fn stale_exception(&self) -> Option<Finding> {
-        let chosen = contexts(self.guest, self.windows, ContextPolicy::Memory);
-        let (_, exception) = self.windows.crash(&self.guest.memory, &chosen);
+        let exception = &self.crash.exception;
         let truth = exception.value.address.get();
         let found = self.dump.number(FieldId::ExceptionAddress)?;
         let narrow = match self.dump.width {

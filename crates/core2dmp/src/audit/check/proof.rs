@@ -17,6 +17,7 @@ use crate::audit::repair::{Change, overlay::Overlay};
 use crate::container::dmp::{BitmapFacts, Body, DumpFile};
 use crate::format::bitmap::{BitmapHeader, SummaryHeader};
 use crate::format::header_fields::{FieldId, HeaderWidth};
+use crate::memory::Frames;
 use crate::windows::{Source, identify};
 
 /// Runs that are tried with another count.
@@ -77,9 +78,7 @@ fn longer_run(dump: &DumpFile) -> Option<Proven> {
     let runs = dump.runs();
     let table = dump.width.field(FieldId::Runs)?;
     let body = dump.size.checked_sub(dump.width.bytes() as u64)?;
-    let sum = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let sum = Frames::total(&runs);
     let signed = |pages: u64| i64::try_from(pages).ok();
     let missing = signed(body / PAGE_SIZE)?
         .checked_sub(signed(sum)?)

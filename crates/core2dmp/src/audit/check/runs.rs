@@ -9,7 +9,7 @@ use crate::format::header_fields::FieldId;
 use crate::format::put_at;
 
 /// What nothing but the core can tell.
-const WHICH_FRAME: Mend = Mend::No("which frame each page is; --from the original core");
+const WHICH_FRAME: Mend = Mend::FromCore("which frame each page is");
 
 /// How many of the header's runs have pages that fill the file exactly, whatever `NumberOfRuns` says.
 pub(in crate::audit) fn fitting_runs(dump: &DumpFile) -> Option<u64> {
@@ -55,6 +55,7 @@ impl Checker<'_> {
             // Without a bitmap, a table or a block.
             Some(2 | 4..=6) => (Severity::Refused, words::CORRUPT_FILE),
             Some(1) | None => (Severity::Broken, words::TRUNCATED),
+            Some(8..=10) => (Severity::Refused, words::NO_RANGES),
             _ => (Severity::Refused, words::SIGNATURE),
         };
         alone.then(|| Finding {

@@ -1,6 +1,6 @@
 //! What the header and the body say without any memory being understood.
 
-use super::{Finding, Mend, Severity, words};
+use super::{Finding, Mend, Said, Severity, words};
 use crate::container::dmp::{Body, BodyGuess, DumpFile, Problem, ProblemKind};
 use crate::error::Place;
 use crate::format::dump_values::{
@@ -24,6 +24,7 @@ pub(super) fn findings(dump: &DumpFile) -> Vec<Finding> {
     findings.extend(checker.body());
     findings.extend(checker.exception());
     findings.extend(checker.times());
+    findings.extend(super::space::finding(dump));
     if dump.is_encrypted() {
         findings.push(checker.field(
             FieldId::Attributes,
@@ -43,7 +44,7 @@ pub(super) const MAX_PROCESSORS: u64 = 2048;
 const MACHINES: [u32; 5] = [MACHINE_X86, 0x1c4, 0x200, MACHINE_X64, MACHINE_ARM64];
 
 /// What a machine that is not the dump's makes of it.
-pub(super) fn other_machine(found: Option<u64>) -> (Severity, &'static str) {
+pub(super) fn other_machine(found: Option<u64>) -> (Severity, Said) {
     let is_known = MACHINES
         .iter()
         .any(|known| found == Some(u64::from(*known)));
@@ -92,7 +93,7 @@ pub(super) fn field_finding(
     id: FieldId,
     severity: Severity,
     expected: impl Into<String>,
-    debugger: Option<&'static str>,
+    debugger: Option<Said>,
     mend: Mend,
 ) -> Finding {
     let field = dump.width.field(id);
@@ -113,7 +114,7 @@ impl Checker<'_> {
         id: FieldId,
         severity: Severity,
         expected: impl Into<String>,
-        debugger: Option<&'static str>,
+        debugger: Option<Said>,
         mend: Mend,
     ) -> Finding {
         field_finding(self.dump, id, severity, expected, debugger, mend)
@@ -155,7 +156,7 @@ impl Checker<'_> {
             // Types of files, whose body is not here.
             (Some(2 | 4 | 5 | 6), Body::Unknown) => refused(words::CORRUPT_FILE),
             (Some(4), Body::Triage(body)) if !body.finished => refused(words::CORRUPT_FILE),
-            (Some(8..=10), Body::Unknown) => refused(words::SIGNATURE),
+            (Some(8..=10), Body::Unknown) => refused(words::NO_RANGES),
             (Some(1..=2 | 4..=6 | 8..=10), _) => self.other_body(&expected, mend.clone()),
             (Some(_), _) => refused(words::SIGNATURE),
         }
@@ -219,7 +220,10 @@ impl Checker<'_> {
 
     /// What the reader found odd, in the debugger's terms.
     fn problem(&self, problem: &Problem) -> Option<Finding> {
+        let is_ranges = matches!(self.dump.body, Body::Ranges(_));
         let (severity, debugger, mend) = match problem.kind {
+            // Said with what mends it, by the header of the ranges.
+            ProblemKind::FirstPage | ProblemKind::RangeTable if is_ranges => return None,
             ProblemKind::HeaderCutShort => (
                 Severity::Refused,
                 Some(words::SIGNATURE),
@@ -234,7 +238,6 @@ impl Checker<'_> {
                 Mend::No("the pages that were cut off; convert the original core"),
             ),
             ProblemKind::SetBits => (Severity::Broken, Some(words::SET_BITS), Mend::Yes),
-            ProblemKind::RequiredSpace => (Severity::Broken, Some(words::PARTIALLY), Mend::Yes),
             // Where the runs are wrong their sum says nothing.
             ProblemKind::PageCount if !self.sum_matters() => return None,
             ProblemKind::PageCount => (Severity::Cosmetic, None, Mend::Yes),
@@ -245,7 +248,7 @@ impl Checker<'_> {
             | ProblemKind::Overlap => (
                 Severity::Broken,
                 Some(words::PARTIALLY),
-                Mend::No("which frame each page is; --from the original core"),
+                Mend::FromCore("which frame each page is"),
             ),
             ProblemKind::TriagePart => (
                 Severity::Broken,
@@ -257,6 +260,7 @@ impl Checker<'_> {
             }
             // Said by `dump_type`, and by the runs' own checks, with what it should be.
             ProblemKind::DumpType
+            | ProblemKind::RequiredSpace
             | ProblemKind::TriageUnfinished
             | ProblemKind::BodyTag
             | ProblemKind::RunCount

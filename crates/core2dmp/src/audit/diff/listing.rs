@@ -12,6 +12,7 @@ const MAX_LINES: usize = 0x2000;
 
 /// A byte that differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ByteDifference {
     /// From the start of the file.
     pub offset: usize,

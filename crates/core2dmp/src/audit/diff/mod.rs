@@ -6,21 +6,31 @@
 //! cosmetic  the debugger does not look
 //! ```
 //!
-//! A field's weight is what dbgeng 10.0.10240 did when it was changed alone; see docs/formats/dmp.md.
+//! A field's weight is a row of `audit/fields.rs`: what the debugger did when it was changed alone.
 
 mod listing;
-mod meaning;
 
+use super::fields::row;
 use crate::container::dmp::{DeclaredRun, declared_runs};
 use crate::format::context::{REGISTERS_AMD64, REGISTERS_X86, RegisterPlace};
 use crate::format::dump_values::MACHINE_ARM64;
 use crate::format::header_fields::{Field, FieldId, FieldValue, HeaderWidth};
 
+pub use super::fields::{Weight, weight};
 pub use listing::{ByteDifference, ListingError, apply, byte_differences, parse_listing};
-pub use meaning::{Weight, weight};
+
+/// What the rest of the table of runs is worth.
+const UNCOUNTED_RUNS: &str = "only what follows the runs that NumberOfRuns counts";
+
+/// Real headers hold one or the other (docs/formats/dmp.md).
+const EITHER: &str =
+    "one holds the pointer's value, the other the variable's address: real headers have either";
+/// No kernel's image is larger.
+const KERNEL_BYTES: u64 = 32 << 20;
 
 /// A field that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// Which field.
     pub field: &'static Field,
@@ -40,6 +50,7 @@ pub struct Difference {
 
 /// A run that differs, among those that `NumberOfRuns` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunDifference {
     /// Its place in the table.
     pub index: usize,
@@ -62,6 +73,7 @@ pub struct RegisterDifference {
 
 /// Everything that differs between two headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeaderDiff {
     /// The fields, those that decide first, then by offset.
     pub differences: Vec<Difference>,
@@ -98,21 +110,22 @@ pub fn diff_headers(old: &[u8], new: &[u8]) -> Result<HeaderDiff, DiffError> {
         (Err(_), Ok(width)) if is_damaged(old) => width,
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
-    let mut differences: Vec<Difference> = width
+    let differences: Vec<Difference> = width
         .fields()
         .iter()
         .filter(|field| field.raw(old) != field.raw(new))
         .map(|field| difference(width, field, old, new))
         .collect();
-    differences.sort_by_key(|difference| (difference.weight, difference.field.offset));
     let bytes = old.iter().zip(new).take(width.bytes()).enumerate();
     let unnamed = bytes
         .filter(|(offset, (a, b))| a != b && width.field_at(*offset).is_none())
         .count();
-    Ok(HeaderDiff {
+    let mut diff = HeaderDiff {
         differences,
         unnamed,
-    })
+    };
+    diff.sort();
+    Ok(diff)
 }
 
 /// Whether only one of the two tags is wrong: still a header, if a damaged one.
@@ -127,7 +140,7 @@ fn difference(width: HeaderWidth, field: &'static Field, old: &[u8], new: &[u8])
     let mut difference = Difference {
         field,
         weight: weight(field.id, &before, &after),
-        meaning: meaning::sentence(field.id, &before, &after),
+        meaning: row(field.id).meaning.to_owned(),
         old: before,
         new: after,
         registers: Vec::new(),
@@ -137,16 +150,35 @@ fn difference(width: HeaderWidth, field: &'static Field, old: &[u8], new: &[u8])
         FieldId::ContextRecord if !is_arm64(width, old) && !is_arm64(width, new) => {
             difference.registers = registers(width, field.raw(old), field.raw(new));
         }
+        // Without the bodies the types decide; runs matter whatever a wrong type says.
+        FieldId::RequiredDumpSpace => {
+            let kind = |header| width.field(FieldId::DumpType)?.number(header);
+            let read_in = row(field.id).read_in;
+            if !(read_in.includes(kind(old)) && read_in.includes(kind(new))) {
+                difference.weight = Weight::Cosmetic;
+            }
+        }
+        FieldId::PfnDataBase if is_variable(width, old) != is_variable(width, new) => {
+            difference.weight = Weight::Cosmetic;
+            EITHER.clone_into(&mut difference.meaning);
+        }
         FieldId::Runs => {
             difference.runs = runs(width, old, new);
             if difference.runs.is_empty() {
                 difference.weight = Weight::Cosmetic;
-                difference.meaning = meaning::UNCOUNTED_RUNS.to_owned();
+                difference.meaning = UNCOUNTED_RUNS.to_owned();
             }
         }
         _ => {}
     }
     difference
+}
+
+/// Whether `PfnDataBase` is the variable's address, which is in the kernel's image as its debugger data block is.
+fn is_variable(width: HeaderWidth, header: &[u8]) -> bool {
+    let number = |id| width.field(id)?.number(header);
+    let pair = number(FieldId::PfnDataBase).zip(number(FieldId::KdDebuggerDataBlock));
+    pair.is_some_and(|(database, block)| database.abs_diff(block) < KERNEL_BYTES)
 }
 
 /// Whether the context is laid out as no table here says.
@@ -199,6 +231,32 @@ impl HeaderDiff {
         self.differences
             .iter()
             .filter(|difference| difference.weight == Weight::Decides)
+    }
+
+    /// Weighs by what is behind the headers, of two dumps each of which is of the type that its header names: a field
+    /// that a type does not use is no difference, and neither type is wrong.
+    pub fn weigh_by_bodies(&mut self, old: Option<u64>, new: Option<u64>) {
+        for difference in &mut self.differences {
+            let id = difference.field.id;
+            let read_in = row(id).read_in;
+            let meaning = match (read_in.includes(old), read_in.includes(new)) {
+                (true, true) if id == FieldId::DumpType => {
+                    "each is the type of what is behind its header"
+                }
+                (true, true) => continue,
+                (false, false) => "neither type of dump uses it",
+                (true, false) => "only the first dump's type uses it",
+                (false, true) => "only the second dump's type uses it",
+            };
+            difference.weight = Weight::Cosmetic;
+            difference.meaning = meaning.to_owned();
+        }
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        let order = |difference: &Difference| (difference.weight, difference.field.offset);
+        self.differences.sort_by_key(order);
     }
 
     /// The last line: which field to look at, in words.

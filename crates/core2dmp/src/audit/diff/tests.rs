@@ -95,3 +95,47 @@ fn what_is_no_header_is_told() {
     let diff = diff_headers(&good, &damaged).unwrap();
     assert_eq!(diff.decisive().count(), 1);
 }
+
+/// Windows' own header has the variable's address, a converter's the value.
+#[test]
+fn a_frame_database_by_value_or_by_address_is_cosmetic() {
+    let mut value = header();
+    put(
+        &mut value,
+        FieldId::KdDebuggerDataBlock,
+        0xffff_f804_7c60_0b20,
+    );
+    let mut variable = value.clone();
+    put(&mut variable, FieldId::PfnDataBase, 0xffff_f804_7c6f_c500);
+    let diff = diff_headers(&value, &variable).unwrap();
+    assert_eq!(diff.verdict(), "both open; the differences are cosmetic");
+    put(&mut variable, FieldId::PfnDataBase, 0xffff_fa80_0000_0000);
+    let diff = diff_headers(&value, &variable).unwrap();
+    assert_eq!(diff.differences[0].weight, Weight::Misleads);
+}
+
+#[test]
+fn what_a_type_does_not_use_is_no_difference() {
+    let full = header();
+    let mut ranges = full.clone();
+    for (id, value) in [
+        (FieldId::DumpType, 0xa),
+        (FieldId::NumberOfRuns, 7),
+        (FieldId::RequiredDumpSpace, 1),
+    ] {
+        put(&mut ranges, id, value);
+    }
+    let mut diff = diff_headers(&full, &ranges).unwrap();
+    assert!(diff.decisive().count() > 0);
+    diff.weigh_by_bodies(Some(1), Some(0xa));
+    assert_eq!(diff.verdict(), "both open; the differences are cosmetic");
+    // Of two bitmap dumps it is how much of them is read.
+    let mut bitmap = full;
+    put(&mut bitmap, FieldId::DumpType, 5);
+    let mut cut = bitmap.clone();
+    put(&mut cut, FieldId::RequiredDumpSpace, 1);
+    assert_eq!(
+        diff_headers(&bitmap, &cut).unwrap().verdict(),
+        "both open; RequiredDumpSpace misleads"
+    );
+}

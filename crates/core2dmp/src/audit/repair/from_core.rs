@@ -32,11 +32,12 @@ pub fn repair_from(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Result<
         ..PlanOptions::default()
     };
     let plan = plan::plan(guest, windows, &options)?;
-    if plan.size != dump.size || HeaderWidth::of(plan.header()) != Some(dump.width) {
+    if plan.image.size() != dump.size || HeaderWidth::of(plan.header()) != Some(dump.width) {
         return Err(Error::CannotRepair {
             why: format!(
                 "the core gives a dump of {} bytes, this one has {}",
-                plan.size, dump.size
+                plan.image.size(),
+                dump.size
             ),
         });
     }
@@ -98,18 +99,11 @@ fn between_fields(dump: &DumpFile, plan: &Plan) -> Vec<Change> {
 
 /// Segments behind the header whose bytes the plan holds, with their file offsets.
 fn patched(plan: &Plan) -> impl Iterator<Item = (u64, &[u8])> {
-    let mut at = 0_u64;
-    plan.segments
-        .iter()
-        .filter_map(move |segment| {
-            let offset = at;
-            at = at.saturating_add(segment.bytes);
-            match &segment.data {
-                SegmentData::Bytes(bytes) => Some((offset, bytes.as_slice())),
-                _ => None,
-            }
-        })
-        .skip(1)
+    let segments = plan.image.segments().iter().skip(1);
+    segments.filter_map(|segment| match &segment.data {
+        SegmentData::Bytes(bytes) => Some((segment.start, bytes.as_slice())),
+        _ => None,
+    })
 }
 
 /// What a conversion changes in the body.
@@ -191,7 +185,7 @@ fn samples(guest: &Guest, windows: &Windows, plan: &Plan) -> Vec<u64> {
     });
     let clock = windows.space(&guest.memory).translate(clock);
     let clock = clock.ok().and_then(|at| index_of(plan, at.gpa.pfn()));
-    let pages = plan.size.saturating_sub(plan.header_bytes) / PAGE_SIZE;
+    let pages = plan.image.size().saturating_sub(plan.header_bytes) / PAGE_SIZE;
     let step = usize::try_from(pages / SAMPLES)
         .unwrap_or(usize::MAX)
         .max(1);

@@ -24,8 +24,9 @@ use crate::error::{Error, Result};
 use crate::format::bitmap::{BitmapHeader, SummaryHeader, TAG_FULL, TAG_SUMMARY};
 use crate::format::dump_values::{SIGNATURE, VALID_DUMP32, VALID_DUMP64};
 use crate::format::header_fields::{FieldId, HeaderWidth};
-use crate::image::{Segment, SegmentData};
+use crate::image::Image;
 use crate::memory::Backing;
+use crate::memory::Frames;
 use crate::source::read_exact_at;
 use crate::windows::Windows;
 
@@ -37,6 +38,7 @@ const SET_BITS: &str = "pages of the bitmap";
 
 /// Bytes of a dump that a repair changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The field or structure.
     pub what: String,
@@ -52,6 +54,7 @@ pub struct Change {
 
 /// What a repair does, and what it leaves.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Repair {
     /// The changes, by offset.
     pub changes: Vec<Change>,
@@ -129,7 +132,9 @@ fn mend(dump: &DumpFile, report: &CheckReport) -> Vec<Change> {
             );
         }
     }
-    if let (Some((plan, pages)), Ok(windows)) = (&ideal, &report.windows) {
+    // Nothing is put where the file lacks a page.
+    if let (Some((plan, pages)), Ok(windows), false) = (&ideal, &report.windows, report.lost_block)
+    {
         changes.extend(mend_memory(dump, windows, plan, pages));
     }
     changes
@@ -176,16 +181,17 @@ fn mend_field(dump: &DumpFile, finding: &Finding, ideal: Option<&Plan>) -> Optio
             HeaderWidth::Bits64 => VALID_DUMP64.to_vec(),
         }),
         FieldId::DumpType => number(u64::from(dump.guess_body().dump_type()?)),
-        FieldId::RequiredDumpSpace => number(dump.body_end().max(dump.size)),
+        // More than the file has would hide the end of a bitmap dump that was cut.
+        FieldId::RequiredDumpSpace => number(match dump.body {
+            Body::Bitmap(_) | Body::Summary(_) => dump.size,
+            _ => dump.body_end().max(dump.size),
+        }),
         FieldId::NumberOfPages if dump.runs().is_empty() => {
             field.raw(ideal?.header()).map(<[u8]>::to_vec)
         }
         FieldId::NumberOfPages => {
             let runs = dump.runs();
-            number(
-                runs.iter()
-                    .fold(0, |sum: u64, run| sum.saturating_add(run.count)),
-            )
+            number(Frames::total(&runs))
         }
         FieldId::NumberOfRuns => match fitting_runs(dump) {
             Some(fit) => number(fit),
@@ -280,12 +286,12 @@ fn mend_memory(
 }
 
 impl Repair {
-    /// The repaired dump as segments: changed blocks, and everything between them from the old file. Blocks
-    /// are whole, so that a file system can share all the others.
+    /// The repaired dump: changed blocks, and everything between them from the old file. Blocks are whole, so that a
+    /// file system can share all the others.
     ///
     /// # Errors
     /// [`Error::Io`] if a block of the old file cannot be read.
-    pub fn segments(&self, dump: &DumpFile) -> Result<Vec<Segment>> {
+    pub fn image(&self, dump: &DumpFile) -> Result<Image> {
         let mut blocks: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         for change in &self.changes {
             let last = change.offset.saturating_add(change.new.len() as u64);
@@ -303,27 +309,15 @@ impl Repair {
         for (at, block) in &mut blocks {
             lay_over(self.changes.iter(), *at, block);
         }
-        let mut segments = Vec::new();
-        let mut done = 0;
-        let source = |from: u64, to: u64| Segment {
-            bytes: to.saturating_sub(from),
-            data: SegmentData::Source { offset: from },
-        };
+        let mut image = Image::new();
         for (at, block) in blocks {
-            if at > done {
-                segments.push(source(done, at));
-            }
-            let bytes = block.len() as u64;
-            segments.push(Segment {
-                bytes,
-                data: SegmentData::Bytes(block),
-            });
-            done = at.saturating_add(bytes);
+            let done = image.size();
+            image.push_source(done, at.saturating_sub(done));
+            image.push_bytes(block);
         }
-        if self.size > done {
-            segments.push(source(done, self.size));
-        }
-        Ok(segments)
+        let done = image.size();
+        image.push_source(done, self.size.saturating_sub(done));
+        Ok(image)
     }
 
     /// Bytes of the repaired file.

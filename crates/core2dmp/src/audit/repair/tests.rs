@@ -7,6 +7,7 @@ use core2dmp_synth::dump;
 use proptest::prelude::*;
 
 use super::*;
+use crate::image::SegmentData;
 
 fn open(bytes: &[u8]) -> DumpFile {
     DumpFile::open(Arc::new(bytes.to_vec())).unwrap()
@@ -43,7 +44,8 @@ fn segments_are_whole_blocks_and_cover_the_file() {
     let mut bytes = bytes();
     bytes.extend([0x5a; 77]);
     let dump = open(&bytes);
-    let segments = repair(&dump).unwrap().segments(&dump).unwrap();
+    let image = repair(&dump).unwrap().image(&dump).unwrap();
+    let segments = image.segments();
     let shapes: Vec<_> = segments
         .iter()
         .map(|segment| match segment.data {
@@ -62,7 +64,8 @@ fn a_good_dump_is_left_as_it_is() {
     let dump = open(&dump::full(&guest).bytes);
     let repair = repair(&dump).unwrap();
     assert_eq!((repair.changes.len(), repair.left.len()), (0, 0));
-    let segments = repair.segments(&dump).unwrap();
+    let image = repair.image(&dump).unwrap();
+    let segments = image.segments();
     assert_eq!(segments.len(), 1);
 }
 

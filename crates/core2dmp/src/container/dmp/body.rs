@@ -47,11 +47,8 @@ pub enum BodyGuess {
         /// Of the kernel's memory: "SDMP".
         kernel: bool,
     },
-    /// A table of ranges.
-    Ranges {
-        /// With totals that agree, as type 0xA has them.
-        counted: bool,
-    },
+    /// A table of ranges: types 8, 9 and 0xA have one layout, and the debugger reads each as any other.
+    Ranges,
     /// Parts of virtual memory.
     Triage,
     /// No bytes.
@@ -69,8 +66,7 @@ impl BodyGuess {
             Self::Summary => DUMP_TYPE_SUMMARY,
             Self::Bitmap { kernel: false } => DUMP_TYPE_BITMAP_FULL,
             Self::Bitmap { kernel: true } => DUMP_TYPE_BITMAP_KERNEL,
-            Self::Ranges { counted: false } => DUMP_TYPE_RANGES_KERNEL,
-            Self::Ranges { counted: true } => DUMP_TYPE_RANGES_FULL,
+            Self::Ranges => DUMP_TYPE_RANGES_FULL,
             Self::Triage => DUMP_TYPE_TRIAGE,
             Self::Nothing | Self::Unknown => return None,
         })
@@ -83,7 +79,7 @@ impl BodyGuess {
             Self::Full => "the pages of the runs",
             Self::Summary => "a summary dump's bitmap and pages",
             Self::Bitmap { .. } => "a bitmap and pages",
-            Self::Ranges { .. } => "a table of ranges and pages",
+            Self::Ranges => "a table of ranges and pages",
             Self::Triage => "a triage dump's parts",
             Self::Nothing => "nothing",
             Self::Unknown => "nothing that is known",
@@ -141,10 +137,9 @@ impl Reader<'_> {
             DUMP_TYPE_TRIAGE => BodyGuess::Triage,
             DUMP_TYPE_BITMAP_FULL => BodyGuess::Bitmap { kernel: false },
             DUMP_TYPE_BITMAP_KERNEL => BodyGuess::Bitmap { kernel: true },
-            DUMP_TYPE_RANGES_KERNEL | DUMP_TYPE_RANGES_ACTIVE => {
-                BodyGuess::Ranges { counted: false }
+            DUMP_TYPE_RANGES_KERNEL | DUMP_TYPE_RANGES_ACTIVE | DUMP_TYPE_RANGES_FULL => {
+                BodyGuess::Ranges
             }
-            DUMP_TYPE_RANGES_FULL => BodyGuess::Ranges { counted: true },
             _ => return self.unknown_type(kind),
         };
         let mut read = self.read(as_kind).unwrap_or_else(|problem| {
@@ -200,10 +195,9 @@ impl Reader<'_> {
                 let placed = body.bitmap.read(source, &mut problems);
                 (Body::Bitmap(body), placed)
             }
-            BodyGuess::Ranges { counted } => {
+            BodyGuess::Ranges => {
                 let header = ranges::header(source, at).map_err(unreadable)?;
                 let mut body = header.ok_or_else(|| self.no_tag("64, \"RDMP\", \"DUMP\""))?;
-                body.counted = counted;
                 let placed = body.read(source, &mut problems);
                 (Body::Ranges(body), placed)
             }
@@ -306,10 +300,8 @@ impl Reader<'_> {
         if size <= at {
             return BodyGuess::Nothing;
         }
-        if let Ok(Some(mut body)) = ranges::header(source, at) {
-            body.read(source, &mut Vec::new());
-            let counted = body.totals_agree();
-            return BodyGuess::Ranges { counted };
+        if let Ok(Some(_)) = ranges::header(source, at) {
+            return BodyGuess::Ranges;
         }
         if let Some(guess) = self.guess_bitmap(size) {
             return guess;

@@ -13,6 +13,8 @@ use crate::memory::PhysicalMemory;
 use crate::source::ReadAt;
 
 pub(in crate::container) const TITLE: &str = "Windows crash dump";
+/// Both tags; a dump that lacks one of them is known by its machine.
+pub(in crate::container) const MAGICS: &[&[u8]] = &[b"PAGEDU64", b"PAGEDUMP"];
 
 pub(in crate::container) fn probe(probe: &Probe<'_>) -> bool {
     DumpFile::is_dump(probe.head)
@@ -69,7 +71,7 @@ fn memory(dump: &DumpFile, warnings: &mut Vec<String>) -> PhysicalMemory {
     // Full by elimination is a weak guess: it does not overrule a tag.
     let structured = matches!(
         guess,
-        BodyGuess::Summary | BodyGuess::Bitmap { .. } | BodyGuess::Ranges { .. }
+        BodyGuess::Summary | BodyGuess::Bitmap { .. } | BodyGuess::Ranges
     );
     let misled = match dump.body {
         Body::Unknown | Body::Triage(_) => true,
@@ -90,7 +92,7 @@ fn memory(dump: &DumpFile, warnings: &mut Vec<String>) -> PhysicalMemory {
 fn left_out(dump: &DumpFile) -> Option<LeftOut> {
     let kind = match dump.guess_body() {
         BodyGuess::Summary | BodyGuess::Bitmap { kernel: true } => return Some(LeftOut::User),
-        BodyGuess::Bitmap { kernel: false } | BodyGuess::Ranges { .. } => dump.dump_type(),
+        BodyGuess::Bitmap { kernel: false } | BodyGuess::Ranges => dump.dump_type(),
         _ => return None,
     };
     let kind = kind.and_then(|kind| u32::try_from(kind).ok());

@@ -9,8 +9,8 @@
 //! [`Problem`]s. As a container a dump gives its memory; the processors' registers are in that memory, and the
 //! dump's header is one more source of facts.
 //!
-//! See docs/formats/dmp.md, and [`crate::format::dump64`], [`crate::format::bitmap`], [`crate::format::rdmp`] and
-//! [`crate::format::triage`] for the sources.
+//! See docs/formats/dmp.md, and `format/dump64.rs`, `format/bitmap.rs`, `format/rdmp.rs` and
+//! `format/triage.rs` for the sources.
 
 mod bitmap;
 mod body;
@@ -29,6 +29,7 @@ use super::Guest;
 use crate::error::{Error, Place, Result};
 use crate::format::dump_values::ATTRIBUTE_ENCRYPTED;
 use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
+use crate::format::u64_at;
 use crate::memory::{Frames, PhysicalMemory};
 use crate::source::{ReadAt, fill_at};
 
@@ -39,7 +40,7 @@ pub use problem::{Problem, ProblemKind};
 pub use ranges::RangesBody;
 pub use triage::{TriageBody, TriagePart};
 
-pub(super) use guest::{TITLE, open, probe};
+pub(super) use guest::{MAGICS, TITLE, open, probe};
 
 /// A dump file, opened.
 #[derive(Debug)]
@@ -187,6 +188,24 @@ impl DumpFile {
         self.end
     }
 
+    /// File offset behind which today's debugger reads nothing, where `RequiredDumpSpace` makes it less than the file:
+    /// in dumps with a bitmap, which dbgeng 10.0.29507 reads through views of 16 MiB, each as long as that field says
+    /// that the file goes on. `None`: it reads the whole file.
+    #[must_use]
+    pub fn readable_end(&self) -> Option<u64> {
+        const VIEW: u64 = 16 << 20;
+        let field = self.width.field(FieldId::RequiredDumpSpace)?;
+        // Whether it was ever set is nothing that the debugger asks.
+        let space = u64_at(&self.header, field.offset)?;
+        match self.body {
+            Body::Bitmap(_) | Body::Summary(_) if space < self.end.min(self.size) => Some(space),
+            Body::Bitmap(_) if space > self.size && self.size >= VIEW => {
+                Some(self.size & !(VIEW - 1))
+            }
+            _ => None,
+        }
+    }
+
     /// Pages that the body should have; 0 where it has none.
     #[must_use]
     pub fn declared_pages(&self) -> u64 {
@@ -260,9 +279,8 @@ impl DumpFile {
     #[must_use]
     pub const fn body_agrees(&self) -> bool {
         match (&self.body, self.guess) {
-            // Types 8 and 9 may have totals; type 0xA must.
-            (Body::Ranges(body), BodyGuess::Ranges { counted }) => counted || !body.counted,
-            (Body::Full, BodyGuess::Full)
+            (Body::Ranges(_), BodyGuess::Ranges)
+            | (Body::Full, BodyGuess::Full)
             | (Body::Summary(_), BodyGuess::Summary)
             | (Body::Bitmap(_), BodyGuess::Bitmap { .. })
             | (Body::Triage(_), BodyGuess::Triage)

@@ -120,11 +120,6 @@ impl Placer {
         free
     }
 
-    /// Pages that the ranges name so far.
-    pub(super) const fn pages(&self) -> u64 {
-        self.pages
-    }
-
     /// Says that there is more than was looked at.
     pub(super) const fn give_up(&mut self) {
         self.scattered = true;

@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 
 use super::problem::{Problem, ProblemKind};
 use crate::format::header_fields::HeaderWidth;
-use crate::format::triage::{TriageHeader, TriageHeader64, VALID};
+use crate::format::triage::{TriageHeader, TriageHeader32, TriageHeader64, VALID};
 use crate::source::{ReadAt, fill_at};
 
 /// A part of the file.
@@ -35,9 +35,9 @@ pub struct TriageBody {
     pub drivers: u32,
     /// Options, all ones if none were chosen.
     pub options: u32,
-    /// Address of the first byte of the call stack; 64 bit only.
+    /// Address of the first byte of the call stack.
     pub top_of_stack: Option<u64>,
-    /// Blocks of virtual memory; 64 bit only.
+    /// Blocks of virtual memory.
     pub data_blocks: Option<u32>,
     /// The parts that are there.
     pub parts: Vec<TriagePart>,
@@ -57,9 +57,7 @@ pub(super) fn read(
     if got < size_of::<TriageHeader>() as u64 {
         return Ok(None);
     }
-    let wide = TriageHeader64::ref_from_bytes(&bytes)
-        .ok()
-        .filter(|_| width == HeaderWidth::Bits64 && got == bytes.len() as u64);
+    let rest = Rest::of(&bytes, got, width);
     let mut mark = [0; 4];
     let valid = u64::from(shared.valid_offset.get());
     let read = fill_at(source, valid, &mut mark)?;
@@ -70,13 +68,48 @@ pub(super) fn read(
         service_pack_build: shared.service_pack_build.get(),
         drivers: shared.driver_count.get(),
         options: shared.triage_options.get(),
-        top_of_stack: wide.map(|wide| wide.top_of_stack.get()),
-        data_blocks: wide.map(|wide| wide.data_blocks_count.get()),
-        parts: parts(shared, wide),
+        top_of_stack: rest.as_ref().map(|rest| rest.top_of_stack),
+        data_blocks: rest.as_ref().map(|rest| rest.blocks.1),
+        parts: parts(shared, rest.as_ref()),
     }))
 }
 
-fn parts(shared: &TriageHeader, wide: Option<&TriageHeader64>) -> Vec<TriagePart> {
+/// What the two widths have in different places; each part with its offset, and its bytes or its count.
+struct Rest {
+    top_of_stack: u64,
+    page: (u32, u32),
+    debugger_data: (u32, u32),
+    blocks: (u32, u32),
+}
+
+impl Rest {
+    /// `None` where the file ends before it.
+    fn of(bytes: &[u8], got: u64, width: HeaderWidth) -> Option<Self> {
+        macro_rules! rest {
+            ($header:ident) => {{
+                let (header, _) = $header::ref_from_prefix(bytes).ok()?;
+                (got >= size_of::<$header>() as u64).then(|| Self {
+                    top_of_stack: header.top_of_stack.get().into(),
+                    page: (header.data_page_offset.get(), header.data_page_size.get()),
+                    debugger_data: (
+                        header.debugger_data_offset.get(),
+                        header.debugger_data_size.get(),
+                    ),
+                    blocks: (
+                        header.data_blocks_offset.get(),
+                        header.data_blocks_count.get(),
+                    ),
+                })
+            }};
+        }
+        match width {
+            HeaderWidth::Bits32 => rest!(TriageHeader32),
+            HeaderWidth::Bits64 => rest!(TriageHeader64),
+        }
+    }
+}
+
+fn parts(shared: &TriageHeader, rest: Option<&Rest>) -> Vec<TriagePart> {
     let list = |count: u32, bytes: u64| Some(u64::from(count).saturating_mul(bytes));
     let mut parts = vec![
         ("context", shared.context_offset.get(), None),
@@ -103,23 +136,15 @@ fn parts(shared: &TriageHeader, wide: Option<&TriageHeader64>) -> Vec<TriagePart
         ),
         ("broken driver", shared.broken_driver_offset.get(), None),
     ];
-    if let Some(wide) = wide {
+    if let Some(rest) = rest {
         parts.extend([
-            (
-                "data page",
-                wide.data_page_offset.get(),
-                list(wide.data_page_size.get(), 1),
-            ),
+            ("data page", rest.page.0, list(rest.page.1, 1)),
             (
                 "debugger data",
-                wide.debugger_data_offset.get(),
-                list(wide.debugger_data_size.get(), 1),
+                rest.debugger_data.0,
+                list(rest.debugger_data.1, 1),
             ),
-            (
-                "data blocks",
-                wide.data_blocks_offset.get(),
-                list(wide.data_blocks_count.get(), 16),
-            ),
+            ("data blocks", rest.blocks.0, list(rest.blocks.1, 16)),
         ]);
     }
     parts

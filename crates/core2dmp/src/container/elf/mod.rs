@@ -8,28 +8,24 @@
 //!
 //! See docs/formats/elf.md.
 
-mod cpus;
 mod headers;
-mod notes;
 
 use std::sync::Arc;
 
-use self::headers::{ElfHeader, Kind, Segment};
-use super::extents::{Extent, Extents};
-use super::{ContainerInfo, CpuState, Guest, HeaderHint, Hints, OpenOptions, Probe};
-use crate::address::Pfn;
-use crate::error::{Error, Place, Result};
-use crate::format::dump_values::SIGNATURE;
-use crate::memory::Frames;
-use crate::source::ReadAt;
+use object::elf::ELFMAG;
 
-pub(super) use notes::Notes;
+use self::headers::{ElfHeader, Kind, Segment};
+use super::core_notes::{Found, Notes};
+use super::extents::{Extent, Extents};
+use super::salvage::Salvage;
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
+use crate::error::{Error, Place, Result};
+use crate::source::ReadAt;
 
 pub(super) const TITLE: &str = "ELF core (QEMU, libvirt, VirtualBox)";
 
-/// Frames of a PC that are no RAM wherever a hypervisor backs them with memory: VGA; and below 4 GiB, video
-/// memory and firmware.
-const NOT_RAM: [(u64, u64); 2] = [(0xa0, 0xc0), (0xf_0000, 0x10_0000)];
+/// Other ELF files begin so too.
+pub(super) const MAGICS: &[&[u8]] = &[&ELFMAG];
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
     ElfHeader::parse(probe.head).is_some()
@@ -43,7 +39,8 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         let (expected, found) = ("memory (PT_LOAD)", "none");
         return Err(Error::malformed("program headers", place, expected, found));
     }
-    let salvaged = cut_short(&segments, source.size(), options)?;
+    let mut salvage = Salvage::new(options);
+    check_end(&segments, source.size(), &mut salvage)?;
     let mut extents = Extents::default();
     let mut notes = Notes::default();
     for segment in &segments {
@@ -75,101 +72,27 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             size: source.size(),
             details,
             padding: 0,
-            salvaged,
+            salvaged: salvage.done("core"),
             warnings,
         },
         memory: mapped.memory(source),
         cpus: found.cpus,
         hints: Hints {
-            not_ram: not_ram(),
+            not_ram: pc::not_ram(),
             headers: found.headers,
             left_out: None,
         },
     })
 }
 
-pub(super) fn not_ram() -> Vec<Frames> {
-    NOT_RAM
-        .map(|(first, end)| Frames::between(Pfn::new(first), Pfn::new(end)))
-        .to_vec()
-}
-
-/// What is not in the file, in words, if that is accepted.
-fn cut_short(
-    segments: &[Segment],
-    file_size: u64,
-    options: &OpenOptions,
-) -> Result<Option<String>> {
-    let ends = segments.iter().map(Segment::end);
-    let expected = ends.max().unwrap_or(0);
+/// Fails, or notes what is missing, if the file ends before its segments do.
+fn check_end(segments: &[Segment], file_size: u64, salvage: &mut Salvage) -> Result<()> {
+    let expected = segments.iter().map(Segment::end).max().unwrap_or(0);
     if expected <= file_size {
-        return Ok(None);
+        return Ok(());
     }
-    let cut = segments
-        .iter()
-        .filter(|segment| segment.end() > file_size)
-        .count();
+    let is_cut = |segment: &&Segment| segment.end() > file_size;
+    let cut = segments.iter().filter(is_cut).count();
     let missing = format!("(part of) {cut} of {} segments", segments.len());
-    if !options.salvage {
-        return Err(Error::CutShort {
-            expected,
-            found: file_size,
-            missing,
-        });
-    }
-    Ok(Some(format!(
-        "the core was cut short (missing: {missing}); what is there was taken"
-    )))
-}
-
-/// What notes tell.
-pub(super) struct Found {
-    pub(super) cpus: Vec<CpuState>,
-    pub(super) headers: Vec<HeaderHint>,
-    /// What wrote them.
-    pub(super) writer: Option<(&'static str, String)>,
-    pub(super) warnings: Vec<String>,
-}
-
-impl Found {
-    pub(super) fn new(notes: &Notes, is_x86: bool) -> Self {
-        let mut warnings = Vec::new();
-        let (cpus, writer) = if is_x86 {
-            cpus::read(notes, &mut warnings)
-        } else {
-            (Vec::new(), None)
-        };
-        if !is_x86 {
-            warnings.push("the vCPUs of this machine are not read: no registers".to_owned());
-        } else if cpus.is_empty() {
-            let threads = notes.threads();
-            let why = if threads == 0 {
-                "no note tells the vCPUs".to_owned()
-            } else {
-                format!("{threads} CORE notes, but none with control registers")
-            };
-            warnings.push(format!("{why}: no registers"));
-        }
-        warnings.extend(notes.broken.iter().cloned());
-        Self {
-            cpus,
-            headers: headers(notes),
-            writer: writer.map(|writer| ("written by", writer)),
-            warnings,
-        }
-    }
-}
-
-/// A driver of QEMU's `fw_cfg` device leaves a dump header where Linux leaves its `VMCOREINFO`.
-fn headers(notes: &Notes) -> Vec<HeaderHint> {
-    const NAME: &str = "VMCOREINFO";
-    let signature = SIGNATURE.as_slice();
-    notes
-        .named(NAME.as_bytes())
-        .filter(|note| note.desc.starts_with(signature))
-        .map(|note| HeaderHint {
-            name: NAME,
-            bytes: note.desc.clone(),
-        })
-        .collect()
+    salvage.accept(expected, file_size, missing)
 }

@@ -7,13 +7,14 @@
 //! Up to Windows 7 a block has a tag of its own; since Windows 8 it is the data of a run. The memory that this takes is
 //! bounded: 32 MiB of notes, 4 MiB of decoded blocks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use memchr::memmem;
 use zerocopy::FromBytes;
 
 use super::runs::Run;
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
+use crate::codec::block_cache::BlockCache;
 use crate::codec::xpress::{huffman, lz77};
 use crate::error::{Error, Place, Result};
 use crate::format::hiberfil::{BLOCK_ALIGN, BLOCK_MAGIC, BlockHeader, MAX_PAGES};
@@ -200,7 +201,7 @@ impl Index {
         Pages {
             source,
             index: self,
-            kept: Mutex::new(vec![None; usize::try_from(KEPT).unwrap_or(0)]),
+            kept: BlockCache::new(KEPT),
         }
     }
 }
@@ -226,8 +227,8 @@ impl Decoded {
 pub(super) struct Pages {
     source: Arc<dyn ReadAt>,
     index: Index,
-    /// A block lies in the slots of its first and its last page's number, in units of 16, modulo [`KEPT`].
-    kept: Mutex<Vec<Option<Arc<Decoded>>>>,
+    /// A block is kept under the numbers of its first and its last page, in units of 16.
+    kept: BlockCache<Decoded>,
 }
 
 impl Pages {
@@ -257,54 +258,50 @@ impl Pages {
     }
 
     fn decoded(&self, index: u64) -> Result<Arc<Decoded>, DecodeError> {
-        let slot = |index: u64| usize::try_from(index / MAX_PAGES % KEPT).unwrap_or(0);
-        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = lock().get(slot(index)).cloned().flatten();
-        if let Some(decoded) = kept.filter(|decoded| decoded.page(index).is_some()) {
+        let is_wanted = |decoded: &Decoded| decoded.page(index).is_some();
+        if let Some(decoded) = self.kept.find(index / MAX_PAGES, is_wanted) {
             return Ok(decoded);
         }
         let (block, first) = self.find(index)?;
-        let bytes = self.decode_block(&block)?;
+        let bytes = decode(&*self.source, &block)?;
         let last = first.saturating_add(block.pages).saturating_sub(1);
         let decoded = Arc::new(Decoded { first, bytes });
-        let mut kept = lock();
         for page in [first, last] {
-            if let Some(entry) = kept.get_mut(slot(page)) {
-                *entry = Some(Arc::clone(&decoded));
-            }
+            self.kept.keep(page / MAX_PAGES, &decoded);
         }
         Ok(decoded)
     }
+}
 
-    fn decode_block(&self, block: &Block) -> Result<Vec<u8>, DecodeError> {
-        let offset = block.data;
-        let mut data = vec![0; usize::try_from(block.stored).unwrap_or(0)];
-        let read = fill_at(&*self.source, offset, &mut data);
-        let read = read.map_err(|source| DecodeError::Unreadable { offset, source })?;
-        if read < block.stored {
-            return Err(DecodeError::ended(offset));
-        }
-        let size = usize::try_from(block.pages)
-            .unwrap_or(0)
-            .saturating_mul(PAGE_BYTES);
-        let mut bytes = vec![0; size];
-        let corrupt = |what: String| DecodeError::corrupt(offset, what);
-        let made = match block.codec {
-            Codec::Stored => return Ok(data),
-            Codec::Plain => lz77::decode(&data, &mut bytes),
-            Codec::Huffman => huffman::decode(&data, &mut bytes),
-            Codec::Either => match huffman::decode(&data, &mut bytes) {
-                Ok(made) if made == size => Ok(made),
-                _ => lz77::decode(&data, &mut bytes),
-            },
-        };
-        match made {
-            Ok(made) if made == size => Ok(bytes),
-            Ok(made) => Err(corrupt(format!(
-                "Xpress data of {made:#x} bytes instead of {size:#x}"
-            ))),
-            Err(invalid) => Err(corrupt(format!("Xpress: {invalid}"))),
-        }
+/// The pages of a block.
+pub(super) fn decode(source: &dyn ReadAt, block: &Block) -> Result<Vec<u8>, DecodeError> {
+    let offset = block.data;
+    let mut data = vec![0; usize::try_from(block.stored).unwrap_or(0)];
+    let read = fill_at(source, offset, &mut data);
+    let read = read.map_err(|source| DecodeError::Unreadable { offset, source })?;
+    if read < block.stored {
+        return Err(DecodeError::ended(offset));
+    }
+    let size = usize::try_from(block.pages)
+        .unwrap_or(0)
+        .saturating_mul(PAGE_BYTES);
+    let mut bytes = vec![0; size];
+    let corrupt = |what: String| DecodeError::corrupt(offset, what);
+    let made = match block.codec {
+        Codec::Stored => return Ok(data),
+        Codec::Plain => lz77::decode(&data, &mut bytes),
+        Codec::Huffman => huffman::decode(&data, &mut bytes),
+        Codec::Either => match huffman::decode(&data, &mut bytes) {
+            Ok(made) if made == size => Ok(made),
+            _ => lz77::decode(&data, &mut bytes),
+        },
+    };
+    match made {
+        Ok(made) if made == size => Ok(bytes),
+        Ok(made) => Err(corrupt(format!(
+            "Xpress data of {made:#x} bytes instead of {size:#x}"
+        ))),
+        Err(invalid) => Err(corrupt(format!("Xpress: {invalid}"))),
     }
 }
 

@@ -6,7 +6,7 @@
 //! page number --> block of 16 pages --Xpress--> pages        when somebody wants one
 //! ```
 //!
-//! What was free is not in the file: it is absent. See docs/formats/hiberfil.md, and [`crate::format::hiberfil`] for the
+//! What was free is not in the file: it is absent. See docs/formats/hiberfil.md, and `format/hiberfil.rs` for the
 //! sources.
 
 mod blocks;
@@ -20,15 +20,29 @@ use std::sync::Arc;
 use self::blocks::{Index, Kind};
 use self::runs::Set;
 use self::state::State;
+use super::salvage::Salvage;
 use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
-use crate::error::{Error, Place, Result};
-use crate::format::hiberfil::{LENGTH_SELF, NEW_HEADERS, NEW_HEADERS_UNKNOWN, NewHeader};
+use crate::error::{Error, Place, Remedy, Result};
+use crate::format::hiberfil::{
+    LENGTH_SELF, NEW_HEADERS, NEW_HEADERS_UNKNOWN, NewHeader, signature,
+};
 use crate::format::{u32_at, u64_at};
 use crate::memory::{PhysicalMemory, RunBuilder};
 use crate::source::{ReadAt, fill_at};
 
 pub(super) const TITLE: &str = "Windows hibernation file";
+
+/// All first tags but that of a link, with which any text may begin.
+pub(super) const MAGICS: &[&[u8]] = {
+    let [hibr, hibr_small] = signature::HIBERNATED;
+    let [wake, wake_small] = signature::RESUMED;
+    let [rstr, rstr_small] = signature::RESTORING;
+    let [horm, brkp] = signature::SPECIAL;
+    &[
+        hibr, hibr_small, wake, wake_small, rstr, rstr_small, horm, brkp,
+    ]
+};
 
 /// Bytes between two chains of runs where no header says where they are.
 const CHAIN_GAP: u64 = 16 * PAGE_SIZE;
@@ -37,9 +51,14 @@ pub(super) fn probe(probe: &Probe<'_>) -> bool {
     State::of(probe.head).is_some_and(|state| {
         state != State::Wiped
             || tables::find(probe.source, probe.head).is_some()
-            || runs::find_chain(probe.source, 0).is_some()
+            || runs::find_proven_chain(probe.source).is_some()
             || state::is_all_zeros(probe.source)
     })
+}
+
+/// Whether the file is claimed for being nothing but zeros, as a page file or a wiped hibernation file may be.
+pub(super) fn is_nothing(probe: &Probe<'_>) -> bool {
+    State::of(probe.head) == Some(State::Wiped) && state::is_all_zeros(probe.source)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
@@ -53,10 +72,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         source: &*source,
         header: &header,
         runs: RunBuilder::default(),
-        salvage: Salvage {
-            wanted: options.salvage,
-            missing: Vec::new(),
-        },
+        salvage: Salvage::new(options),
         details: vec![("state", state.name().to_owned())],
         warnings: state.warning().map(str::to_owned).into_iter().collect(),
     };
@@ -92,7 +108,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             size: source.size(),
             details,
             padding: 0,
-            salvaged: salvage.done(),
+            salvaged: salvage.done("file"),
             warnings,
         },
         memory: PhysicalMemory::new(source, runs).with_decoder(pages),
@@ -210,7 +226,7 @@ impl Reading<'_> {
             return Err(Error::NoMemory {
                 what: "this hibernation file",
                 found: format!("zeros stand where its pages should ({})", state.name()),
-                advice: CONSUMED,
+                remedy: Remedy::TakeWhileHibernated,
             });
         }
         let first = sets.iter().map(|set| set.offset).min().unwrap_or(0);
@@ -223,13 +239,13 @@ impl Reading<'_> {
             Err(Error::NoMemory {
                 what: "this hibernation file",
                 found,
-                advice: CONSUMED,
+                remedy: Remedy::TakeWhileHibernated,
             })
         };
         let Some((start, wide)) = runs::find_chain(self.source, 0) else {
             return refuse(format!("all of its {} bytes are zeros", self.source.size()));
         };
-        if !self.salvage.wanted {
+        if !self.salvage.is_wanted() {
             return refuse(format!(
                 "its header is zeros, as Windows 8 and later leave it when they resume; what was its memory stands from {start:#x} on"
             ));
@@ -246,40 +262,7 @@ impl Reading<'_> {
             let near = |(offset, _): &(u64, bool)| *offset <= end.saturating_add(CHAIN_GAP);
             next = runs::find_chain(self.source, end).filter(near);
         }
-        self.salvage.missing.push("the header".to_owned());
+        self.salvage.note("the header");
         Ok((index, wide, start / PAGE_SIZE))
-    }
-}
-
-/// The second line where nothing is left.
-const CONSUMED: &str = "Windows wipes the file when it resumes, and a machine that never hibernated has an empty one: take it while the machine hibernates, or use a dump of the running guest; --salvage reads pages that a wiped header left behind";
-
-/// Whether a file that ends too soon is accepted, and what was accepted.
-struct Salvage {
-    wanted: bool,
-    missing: Vec<String>,
-}
-
-impl Salvage {
-    /// Goes on without what is missing, or fails for it.
-    fn accept(&mut self, expected: u64, found: u64, missing: &str) -> Result<()> {
-        if !self.wanted {
-            return Err(Error::CutShort {
-                expected,
-                found,
-                missing: missing.to_owned(),
-            });
-        }
-        self.missing.push(missing.to_owned());
-        Ok(())
-    }
-
-    fn done(self) -> Option<String> {
-        (!self.missing.is_empty()).then(|| {
-            format!(
-                "the file is not whole (missing: {}); what is there was taken",
-                self.missing.join("; ")
-            )
-        })
     }
 }

@@ -6,9 +6,9 @@
 //!
 //! Windows' loader restores the first set, the kernel itself the second.
 
-use super::Salvage;
-use super::blocks::{Block, Codec, Index, Kind};
+use super::blocks::{Block, Codec, Index, Kind, decode};
 use crate::address::{PAGE_SIZE, Pfn};
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Place, Result};
 use crate::format::hiberfil::{MAX_PAGES, NewHeader, RunHeader, frames_of};
 use crate::format::{u32_at, u64_at};
@@ -198,7 +198,7 @@ impl Set {
     /// The file ends before `end`, where the set goes on.
     fn cut(&self, end: u64, done: u64, source: &dyn ReadAt, salvage: &mut Salvage) -> Result<()> {
         let missing = format!("pages of the {} set after the first {done}", self.name);
-        salvage.accept(end, source.size(), &missing)
+        salvage.accept(end, source.size(), missing)
     }
 }
 
@@ -210,6 +210,32 @@ fn chain_end(source: &dyn ReadAt, at: u64, wide: bool, count: u32) -> Option<u64
         at = run.block.end();
     }
     (at <= source.size()).then_some(at)
+}
+
+/// Whether the runs of a chain are what memory is written as: no frame twice, and one that is compressed can be decoded.
+/// A page of one word, over and over, makes a chain, too.
+fn is_proven(source: &dyn ReadAt, at: u64, wide: bool) -> bool {
+    let mut at = at;
+    let mut frames: Vec<Frames> = Vec::new();
+    let mut decoded = None;
+    for _ in 0..CHAIN {
+        let Ok(Some(run)) = Run::read(source, at, wide) else {
+            return false;
+        };
+        if run.block.codec != Codec::Stored && decoded.is_none() {
+            decoded = Some(decode(source, &run.block).is_ok());
+        }
+        frames.extend(&run.frames);
+        at = run.block.end();
+    }
+    frames.sort_by_key(|frames| frames.first);
+    let mut pairs = frames.iter().zip(frames.iter().skip(1));
+    decoded == Some(true) && pairs.all(|(run, next)| run.end() <= next.first)
+}
+
+/// Where a chain of runs that can be decoded begins, as [`find_chain`] finds it.
+pub(super) fn find_proven_chain(source: &dyn ReadAt) -> Option<(u64, bool)> {
+    find_chain(source, 0).filter(|(at, wide)| is_proven(source, *at, *wide))
 }
 
 /// Where a chain of runs begins, at a page from `at` on, and whether its descriptors have 8 bytes.

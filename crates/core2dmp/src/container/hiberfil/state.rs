@@ -1,6 +1,6 @@
 //! What the first page says of the file: hibernated, resumed since, a link to another file, or wiped.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::format::hiberfil::signature;
 use crate::source::{ReadAt, fill_at, hole_at};
 
@@ -80,7 +80,7 @@ impl State {
             Some(name) => Err(Error::NoMemory {
                 what: "this hibernation file",
                 found: format!("it is a link to \"{name}\""),
-                advice: "give the file that it names, from the volume that holds it",
+                remedy: Remedy::GiveLinkTarget,
             }),
         }
     }

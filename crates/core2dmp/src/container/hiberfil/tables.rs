@@ -7,9 +7,9 @@
 //!
 //! Which layout a table has is told by its blocks: their pages are as many as its ranges'.
 
-use super::Salvage;
 use super::blocks::{Index, Kind};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Place, Result};
 use crate::format::hiberfil::{
     BLOCK_MAGIC, BlockHeader, LENGTH_SELF, OLD_HEADERS, TABLE_LAYOUTS, TableLayout,
@@ -210,7 +210,7 @@ fn blocks(
         let Some(block) = block else {
             let size = source.size();
             if at.saturating_add(PAGE_SIZE) > size {
-                salvage.accept(at.saturating_add(PAGE_SIZE), size, &missing)?;
+                salvage.accept(at.saturating_add(PAGE_SIZE), size, missing)?;
                 return Ok(at);
             }
             let mut found = [0; BLOCK_MAGIC.len()];
@@ -231,7 +231,7 @@ fn blocks(
             ));
         }
         if block.end() > source.size() {
-            salvage.accept(block.end(), source.size(), &missing)?;
+            salvage.accept(block.end(), source.size(), missing)?;
             return Ok(at);
         }
         index.push(at, block.pages)?;

@@ -132,7 +132,6 @@ impl Vcpu {
         } else {
             (0, active)
         };
-        let dr = self.debug.as_ref().map(|debug| debug.dr.map(U64::get));
         Some(X86Registers {
             rax: general.rax.get(),
             rbx: general.rbx.get(),
@@ -158,8 +157,8 @@ impl Vcpu {
             cr2: control.cr2.get(),
             cr3: control.cr3.get(),
             cr4: control.cr4.get(),
-            dr: dr.unwrap_or_default(),
-            fxsave: self.float.as_ref().map_or([0; 512], fxsave),
+            dr: self.debug.as_ref().map(|debug| debug.dr.map(U64::get)),
+            fxsave: self.float.as_ref().map(fxsave),
             gdtr: self.tables.as_ref().map(|tables| table(&tables.gdtr)),
             idtr: self.tables.as_ref().map(|tables| table(&tables.idtr)),
             tr: Some(s.tr.selector.get()),

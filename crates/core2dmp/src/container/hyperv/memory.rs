@@ -5,12 +5,13 @@
 //! RamBlock<n>        a MiB as it is -> a place in the file;   less -> Xpress, decoded when somebody reads
 //! ```
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use zerocopy::FromBytes;
 
 use super::storage::Bytes;
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::codec::block_cache::BlockCache;
 use crate::codec::xpress::lz77;
 use crate::error::{Error, Place, Result};
 use crate::format::hyperv::{BLOCK_BYTES, MEMORY_VERSION, MemoryBlock};
@@ -266,16 +267,19 @@ impl Memory {
     }
 }
 
-/// A decoded block, and its number.
-type Slot = Mutex<Option<(u64, Arc<Vec<u8>>)>>;
+/// A decoded block.
+#[derive(Debug)]
+struct Decoded {
+    number: u64,
+    bytes: Vec<u8>,
+}
 
 /// Makes pages of blocks; a page's number is the one that ranges give it.
 #[derive(Debug)]
 pub(super) struct Blocks {
     source: Arc<dyn ReadAt>,
     memory: Memory,
-    /// A block lies in the slot of its number modulo [`KEPT`].
-    slots: Vec<Slot>,
+    kept: BlockCache<Decoded>,
 }
 
 impl Blocks {
@@ -283,25 +287,16 @@ impl Blocks {
         Self {
             source,
             memory,
-            slots: (0..KEPT).map(|_| Mutex::new(None)).collect(),
+            kept: BlockCache::new(KEPT),
         }
     }
 
-    fn decoded(&self, number: u64) -> Result<Arc<Vec<u8>>, DecodeError> {
-        let slot = usize::try_from(number % KEPT).unwrap_or(0);
-        let Some(slot) = self.slots.get(slot) else {
-            return Err(DecodeError::corrupt(0, "no such block"));
-        };
-        // Held while the block is decoded: other threads want the same one.
-        let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((own, block)) = &*kept
-            && *own == number
-        {
-            return Ok(Arc::clone(block));
-        }
-        let block = Arc::new(self.decode_block(number)?);
-        *kept = Some((number, Arc::clone(&block)));
-        Ok(block)
+    fn decoded(&self, number: u64) -> Result<Arc<Decoded>, DecodeError> {
+        let is_wanted = |decoded: &Decoded| decoded.number == number;
+        self.kept.find_or_make(number, is_wanted, || {
+            let bytes = self.decode_block(number)?;
+            Ok(Decoded { number, bytes })
+        })
     }
 
     fn decode_block(&self, number: u64) -> Result<Vec<u8>, DecodeError> {
@@ -336,10 +331,10 @@ impl Blocks {
 
 impl PageDecoder for Blocks {
     fn decode(&self, index: u64, page: &mut [u8; PAGE_BYTES]) -> Result<(), DecodeError> {
-        let block = self.decoded(index / BLOCK_PAGES)?;
+        let decoded = self.decoded(index / BLOCK_PAGES)?;
         let start = usize::try_from(index % BLOCK_PAGES).unwrap_or(0);
         let start = start.saturating_mul(PAGE_BYTES);
-        let found = block.get(start..start.saturating_add(PAGE_BYTES));
+        let found = decoded.bytes.get(start..start.saturating_add(PAGE_BYTES));
         page.copy_from_slice(found.unwrap_or(&[0; PAGE_BYTES]));
         Ok(())
     }

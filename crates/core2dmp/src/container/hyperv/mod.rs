@@ -9,7 +9,7 @@
 //! Older states (`.vsv`, `.bin`, virtual machines up to version 5.0) have other keys that nobody describes; they
 //! are refused by name.
 //!
-//! See docs/formats/hyperv.md, and [`crate::format::hyperv`] for the sources.
+//! See docs/formats/hyperv.md, and `format/hyperv.rs` for the sources.
 
 mod cpus;
 mod memory;
@@ -20,14 +20,15 @@ use std::sync::Arc;
 
 use self::memory::{Blocks, Memory, MemoryKeys};
 use self::storage::{Bytes, Entry, NodeId, ROOT, Storage, Value};
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, elf};
+use super::salvage::Salvage;
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::error::{Error, Place, Result};
 use crate::format::hyperv::{HEADERS_AT, LAST_OLD_VM_VERSION, SIGNATURE};
-use crate::format::u32_at;
 use crate::memory::PhysicalMemory;
 use crate::source::{ReadAt, fill_at};
 
 pub(super) const TITLE: &str = "Hyper-V saved state";
+pub(super) const MAGICS: &[&[u8]] = &[&SIGNATURE.to_le_bytes()];
 
 /// Bytes of the hypervisor's state that are accepted: 32 KiB for each of 2048 vCPUs.
 const MAX_STATE: u32 = 64 << 20;
@@ -36,8 +37,7 @@ const MAX_STATE: u32 = 64 << 20;
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
     let mut other = [0; 4];
     let read = fill_at(probe.source, HEADERS_AT[1], &mut other);
-    u32_at(probe.head, 0) == Some(SIGNATURE)
-        || matches!(read, Ok(4)) && u32::from_le_bytes(other) == SIGNATURE
+    probe.begins_with(MAGICS) || matches!(read, Ok(4)) && u32::from_le_bytes(other) == SIGNATURE
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
@@ -53,7 +53,11 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
     }
     let version = keys.check_version(&storage)?;
     let memory = keys.memory.finish()?;
-    salvaged.extend(cut_short(&memory, source.size(), options)?);
+    let mut salvage = Salvage::new(options);
+    if source.size() < memory.end() {
+        salvage.accept(memory.end(), source.size(), "the end of memory")?;
+    }
+    salvaged.extend(salvage.done("file"));
     let mut warnings = Vec::new();
     let (runs, lost) = memory.runs()?;
     if lost > 0 {
@@ -75,7 +79,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             .with_decoder(Arc::new(Blocks::new(source, memory))),
         cpus,
         hints: Hints {
-            not_ram: elf::not_ram(),
+            not_ram: pc::not_ram(),
             ..Hints::default()
         },
         container: ContainerInfo {
@@ -105,23 +109,6 @@ fn not_replayed(storage: &Storage<'_>, options: &OpenOptions) -> Result<Option<S
         "a file that was closed: let Windows replay it first (ApplyPendingSavedStateFileReplayLog)",
         what,
     ))
-}
-
-/// That the file ends before its last block, in words, if that is accepted.
-fn cut_short(memory: &Memory, found: u64, options: &OpenOptions) -> Result<Option<String>> {
-    let missing = "the end of memory";
-    let expected = memory.end();
-    if expected <= found {
-        return Ok(None);
-    }
-    if options.salvage {
-        return Ok(Some(format!("the file was cut short (missing: {missing})")));
-    }
-    Err(Error::CutShort {
-        expected,
-        found,
-        missing: missing.to_owned(),
-    })
 }
 
 fn blocks(memory: &Memory) -> String {

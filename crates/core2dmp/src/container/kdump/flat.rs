@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use zerocopy::FromBytes;
 
-use super::Salvage;
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Place, Result};
 use crate::format::kdump::{FLAT_END, FLAT_RECORDS, FlatRecord};
 use crate::source::{ReadAt, read_exact_at};

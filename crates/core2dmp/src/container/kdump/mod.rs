@@ -10,7 +10,7 @@
 //! Page descriptors stay in the file and are read when a page is: a terabyte's take 6 GiB. Frames that
 //! makedumpfile left out are absent.
 //!
-//! See docs/formats/kdump.md, and [`crate::format::kdump`] for the sources.
+//! See docs/formats/kdump.md, and `format/kdump.rs` for the sources.
 
 mod bitmap;
 mod decompress;
@@ -23,17 +23,19 @@ use std::sync::Arc;
 use self::flat::FlatSource;
 use self::header::Header;
 use self::pages::{Pages, Part};
-use super::elf::{self, Found, Notes};
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe};
+use super::core_notes::{Found, Notes};
+use super::salvage::Salvage;
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::error::{Error, Place, Result};
 use crate::format::kdump::{FLAT_SIGNATURE, SIGNATURE, STATUS_INCOMPLETE};
 use crate::memory::{PhysicalMemory, RunBuilder};
 use crate::source::{JoinedSource, ReadAt, fill_at};
 
 pub(super) const TITLE: &str = "kdump-compressed dump";
+pub(super) const MAGICS: &[&[u8]] = &[SIGNATURE, FLAT_SIGNATURE];
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    probe.head.starts_with(SIGNATURE) || probe.head.starts_with(FLAT_SIGNATURE)
+    probe.begins_with(MAGICS)
 }
 
 /// Which frames a part of a split dump is for.
@@ -110,7 +112,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
         memory: PhysicalMemory::new(source, runs).with_decoder(Arc::new(Pages::new(parts))),
         cpus: found.cpus,
         hints: Hints {
-            not_ram: elf::not_ram(),
+            not_ram: pc::not_ram(),
             headers: found.headers,
             left_out: None,
         },
@@ -120,7 +122,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
             size,
             details,
             padding: 0,
-            salvaged: salvage.done(),
+            salvaged: salvage.done("dump"),
             warnings,
         },
     })
@@ -177,41 +179,4 @@ fn missing_parts(parts: &[Part]) -> Option<String> {
     (next < all).then(|| {
         format!("parts of the split dump are missing: no file given has frame {next:#x}, the last is {all:#x}")
     })
-}
-
-/// Whether a file that ends too soon is accepted, and what was accepted.
-struct Salvage {
-    wanted: bool,
-    missing: Vec<String>,
-}
-
-impl Salvage {
-    fn new(options: &OpenOptions) -> Self {
-        Self {
-            wanted: options.salvage,
-            missing: Vec::new(),
-        }
-    }
-
-    /// Goes on without what is missing, or fails for it.
-    fn accept(&mut self, expected: u64, found: u64, missing: &str) -> Result<()> {
-        if !self.wanted {
-            return Err(Error::CutShort {
-                expected,
-                found,
-                missing: missing.to_owned(),
-            });
-        }
-        self.missing.push(missing.to_owned());
-        Ok(())
-    }
-
-    fn done(self) -> Option<String> {
-        (!self.missing.is_empty()).then(|| {
-            format!(
-                "the dump was cut short (missing: {}); what is there was taken",
-                self.missing.join("; ")
-            )
-        })
-    }
 }

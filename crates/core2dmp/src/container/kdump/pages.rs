@@ -2,15 +2,16 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use zerocopy::FromBytes;
 
-use super::Salvage;
 use super::decompress::{Codec, Decompressor};
 use super::header::Header;
 use crate::address::PAGE_BYTES;
+use crate::codec::block_cache::BlockCache;
+use crate::container::salvage::Salvage;
 use crate::error::{Error, Result};
 use crate::format::kdump::PageDescriptor;
 use crate::memory::{DecodeError, PageDecoder};
@@ -70,7 +71,7 @@ impl Part {
                 "the data of all pages and {lost} of {} descriptors",
                 self.pages
             );
-            return salvage.accept(end, size, &missing);
+            return salvage.accept(end, size, missing);
         }
         let last = self.pages.saturating_sub(1) / BLOCK;
         let block = self
@@ -108,18 +109,17 @@ impl Part {
 }
 
 /// Descriptors, with the part that they are of and the block's number there.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Block {
     key: (u64, u64),
-    descriptors: Arc<Vec<PageDescriptor>>,
+    descriptors: Vec<PageDescriptor>,
 }
 
 /// All pages of a dump.
 #[derive(Debug)]
 pub(super) struct Pages {
     parts: Vec<Part>,
-    /// A block lies in the slot of its number modulo [`BLOCKS`].
-    blocks: Mutex<Vec<Option<Block>>>,
+    blocks: BlockCache<Block>,
     /// Where the data stands that all zero pages share, in the first part; 0 if that was not met yet.
     zeros: AtomicU64,
 }
@@ -128,7 +128,7 @@ impl Pages {
     pub(super) fn new(parts: Vec<Part>) -> Self {
         Self {
             parts,
-            blocks: Mutex::new(vec![None; usize::try_from(BLOCKS).unwrap_or(0)]),
+            blocks: BlockCache::new(BLOCKS),
             zeros: AtomicU64::new(0),
         }
     }
@@ -147,30 +147,17 @@ impl Pages {
         let offset = part.offset_of(page);
         let index = page / BLOCK;
         let key = (number, index);
-        let slot = usize::try_from(index % BLOCKS).unwrap_or(0);
-        let lock = || self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = match lock().get(slot) {
-            Some(Some(block)) if block.key == key => Some(Arc::clone(&block.descriptors)),
-            _ => None,
-        };
-        let descriptors = match kept {
-            Some(block) => block,
-            None => {
-                let read = part.block(index);
-                let read = read.map_err(|source| DecodeError::Unreadable { offset, source })?;
-                let descriptors = Arc::new(read);
-                if let Some(entry) = lock().get_mut(slot) {
-                    *entry = Some(Block {
-                        key,
-                        descriptors: Arc::clone(&descriptors),
-                    });
-                }
-                descriptors
-            }
-        };
+        let block = self.blocks.find_or_make(
+            index,
+            |block| block.key == key,
+            || match part.block(index) {
+                Ok(descriptors) => Ok(Block { key, descriptors }),
+                Err(source) => Err(DecodeError::Unreadable { offset, source }),
+            },
+        )?;
         let descriptor = usize::try_from(page % BLOCK)
             .ok()
-            .and_then(|place| descriptors.get(place).cloned())
+            .and_then(|place| block.descriptors.get(place).cloned())
             .ok_or_else(|| DecodeError::ended(offset))?;
         Ok((part, descriptor))
     }

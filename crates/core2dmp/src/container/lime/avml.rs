@@ -8,10 +8,11 @@
 //! noted. From there a page's chunk is found again when somebody reads it.
 
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::twice;
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::codec::block_cache::BlockCache;
 use crate::container::extents::Extent;
 use crate::error::{Error, Place, Result};
 use crate::format::lime::snappy::{
@@ -167,8 +168,13 @@ pub(super) fn walk(source: &dyn ReadAt, range: Extent, blocks: &mut Vec<Block>) 
     })
 }
 
-/// A decoded chunk: the address of its first byte, and its bytes.
-type Decoded = Arc<(u64, Vec<u8>)>;
+/// A decoded chunk.
+#[derive(Debug)]
+struct Decoded {
+    /// The address of its first byte.
+    start: u64,
+    bytes: Vec<u8>,
+}
 
 /// All blocks of a file. The number of a page is that of its frame.
 #[derive(Debug)]
@@ -176,8 +182,8 @@ pub(super) struct Blocks {
     source: Arc<dyn ReadAt>,
     /// Ascending, without overlap.
     blocks: Vec<Block>,
-    /// A chunk lies in the slot of its address in units of 64 KiB, modulo [`KEPT`].
-    kept: Mutex<Vec<Option<Decoded>>>,
+    /// A chunk is kept under its address in units of 64 KiB.
+    kept: BlockCache<Decoded>,
 }
 
 impl Blocks {
@@ -190,7 +196,7 @@ impl Blocks {
         Ok(Self {
             source,
             blocks,
-            kept: Mutex::new(vec![None; usize::try_from(KEPT).unwrap_or(0)]),
+            kept: BlockCache::new(KEPT),
         })
     }
 
@@ -235,17 +241,16 @@ impl Blocks {
     }
 
     /// The chunk that holds `gpa`, which is in `block`.
-    fn chunk(&self, block: &Block, gpa: u64) -> Result<Decoded, DecodeError> {
-        let slot = usize::try_from(gpa / MAX_DATA % KEPT).unwrap_or(0);
-        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let holds = |decoded: &Decoded| {
-            gpa.checked_sub(decoded.0)
-                .is_some_and(|skipped| skipped < decoded.1.len() as u64)
+    fn chunk(&self, block: &Block, gpa: u64) -> Result<Arc<Decoded>, DecodeError> {
+        let is_wanted = |decoded: &Decoded| {
+            let skipped = gpa.checked_sub(decoded.start);
+            skipped.is_some_and(|skipped| skipped < decoded.bytes.len() as u64)
         };
-        let kept = lock().get(slot).cloned().flatten();
-        if let Some(decoded) = kept.filter(holds) {
-            return Ok(decoded);
-        }
+        let make = || self.make(block, gpa);
+        self.kept.find_or_make(gpa / MAX_DATA, is_wanted, make)
+    }
+
+    fn make(&self, block: &Block, gpa: u64) -> Result<Decoded, DecodeError> {
         let (mut at, mut start) = (block.offset, block.gpa);
         let chunk = loop {
             let next = next_chunk(&*self.source, at);
@@ -257,11 +262,10 @@ impl Blocks {
             }
             (at, start) = (chunk.end(), end);
         };
-        let decoded = Arc::new((start, self.decode_chunk(chunk)?));
-        if let Some(entry) = lock().get_mut(slot) {
-            *entry = Some(Arc::clone(&decoded));
-        }
-        Ok(decoded)
+        Ok(Decoded {
+            start,
+            bytes: self.decode_chunk(chunk)?,
+        })
     }
 
     /// Its bytes, with their checksum looked at.
@@ -302,8 +306,8 @@ impl PageDecoder for Blocks {
             };
             at = at.max(block.gpa);
             let decoded = self.chunk(block, at)?;
-            let skipped = usize::try_from(at.saturating_sub(decoded.0)).unwrap_or(0);
-            let bytes = decoded.1.get(skipped..).unwrap_or_default();
+            let skipped = usize::try_from(at.saturating_sub(decoded.start)).unwrap_or(0);
+            let bytes = decoded.bytes.get(skipped..).unwrap_or_default();
             let place = usize::try_from(at.saturating_sub(start)).unwrap_or(0);
             let target = page.get_mut(place..).unwrap_or_default();
             for (to, from) in target.iter_mut().zip(bytes) {

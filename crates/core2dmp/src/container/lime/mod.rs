@@ -5,7 +5,7 @@
 //! header | Snappy stream | length | header | Snappy stream | ...   AVML:  decoded when somebody reads
 //! ```
 //!
-//! See docs/formats/lime.md, and [`crate::format::lime`] for the sources.
+//! See docs/formats/lime.md, and `format/lime.rs` for the sources.
 
 mod avml;
 
@@ -15,17 +15,18 @@ use zerocopy::FromBytes;
 
 use self::avml::{Block, Blocks};
 use super::extents::{Extent, Extents};
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, elf};
+use super::salvage::Salvage;
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::address::{Gpa, Pfn};
 use crate::error::{Error, Place, Result};
 use crate::format::lime::{
     AVML_LENGTH, MAGIC_AVML, MAGIC_LIME, RangeHeader, VERSION_AVML, VERSION_LIME,
 };
-use crate::format::u32_at;
 use crate::memory::PhysicalMemory;
 use crate::source::{ReadAt, read_exact_at};
 
 pub(super) const TITLE: &str = "LiME or AVML";
+pub(super) const MAGICS: &[&[u8]] = &[&MAGIC_LIME.to_le_bytes(), &MAGIC_AVML.to_le_bytes()];
 
 /// Ranges that are accepted; AVML writes one for each 16 MiB.
 const MAX_RANGES: usize = 1 << 20;
@@ -33,21 +34,20 @@ const HEADER: u64 = size_of::<RangeHeader>() as u64;
 const WHAT: &str = "header of a range";
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    matches!(u32_at(probe.head, 0), Some(MAGIC_LIME | MAGIC_AVML))
+    probe.begins_with(MAGICS)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
     let mut walk = Walk {
         source: &*source,
-        salvage: options.salvage,
+        salvage: Salvage::new(options),
         at: 0,
         extents: Extents::default(),
         blocks: Vec::new(),
         ranges: 0,
-        salvaged: None,
     };
     walk.all()?;
-    let (ranges, salvaged) = (walk.ranges, walk.salvaged);
+    let (ranges, salvaged) = (walk.ranges, walk.salvage.done("file"));
     let size = source.size();
     let is_avml = !walk.blocks.is_empty();
     if is_avml && ranges > walk.blocks.len() {
@@ -83,7 +83,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         memory,
         cpus: Vec::new(),
         hints: Hints {
-            not_ram: elf::not_ram(),
+            not_ram: pc::not_ram(),
             ..Hints::default()
         },
         container: ContainerInfo {
@@ -107,18 +107,17 @@ fn twice(gpa: u64) -> Error {
 /// Goes from header to header.
 struct Walk<'s> {
     source: &'s dyn ReadAt,
-    salvage: bool,
+    salvage: Salvage,
     at: u64,
     extents: Extents,
     blocks: Vec<Block>,
     ranges: usize,
-    salvaged: Option<String>,
 }
 
 impl Walk<'_> {
     fn all(&mut self) -> Result<()> {
         let size = self.source.size();
-        while self.at < size && self.salvaged.is_none() {
+        while self.at < size && !self.salvage.is_cut() {
             if self.ranges >= MAX_RANGES {
                 return Err(Error::TooMany {
                     what: "ranges of memory in the container",
@@ -128,7 +127,7 @@ impl Walk<'_> {
             }
             let data = self.at.saturating_add(HEADER);
             if data > size {
-                self.cut(data, "the header of a range")?;
+                self.salvage.accept(data, size, "the header of a range")?;
                 break;
             }
             let header = self.header()?;
@@ -173,7 +172,8 @@ impl Walk<'_> {
         self.extents
             .push(Extent { bytes, ..extent }, "addresses of a range")?;
         if end > size {
-            self.cut(end, "the rest of a range, and what stood behind it")?;
+            self.salvage
+                .accept(end, size, "the rest of a range, and what followed it")?;
         }
         self.at = end;
         Ok(())
@@ -189,8 +189,8 @@ impl Walk<'_> {
         let walked = avml::walk(self.source, extent, &mut self.blocks)?;
         let end = walked.end.saturating_add(AVML_LENGTH);
         if !walked.is_whole || end > self.source.size() {
-            let missing = "the rest of a compressed range, and what stood behind it";
-            return self.cut(end, missing);
+            let missing = "the rest of a compressed range, and what followed it";
+            return self.salvage.accept(end, self.source.size(), missing);
         }
         let mut stored = [0; 8];
         read_exact_at(
@@ -212,21 +212,6 @@ impl Walk<'_> {
             ));
         }
         self.at = end;
-        Ok(())
-    }
-
-    /// The file ends too soon: an error, or the end of what there is.
-    fn cut(&mut self, expected: u64, missing: &str) -> Result<()> {
-        if !self.salvage {
-            return Err(Error::CutShort {
-                expected,
-                found: self.source.size(),
-                missing: missing.to_owned(),
-            });
-        }
-        self.salvaged = Some(format!(
-            "the file was cut short (missing: {missing}); what is there was taken"
-        ));
         Ok(())
     }
 }

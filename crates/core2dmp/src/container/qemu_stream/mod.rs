@@ -8,7 +8,7 @@
 //!                                     +-> runs of frames
 //! ```
 //!
-//! See docs/formats/qemu-stream.md, and [`crate::format::qemu_stream`] for the sources.
+//! See docs/formats/qemu-stream.md, and `format/qemu_stream.rs` for the sources.
 
 mod config;
 mod cpus;
@@ -27,10 +27,11 @@ use self::sections::Walk;
 use self::split::Split;
 use self::stream::Stream;
 use super::page_index::{PageIndex, around};
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, elf};
+use super::salvage::Salvage;
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::address::PAGE_SIZE;
 use crate::error::{Error, Place, Result};
-use crate::format::qemu_stream::{MAGIC, VERSION};
+use crate::format::qemu_stream::{LIBVIRT_MAGIC, LIBVIRT_PARTIAL, MAGIC, VERSION};
 use crate::memory::Frames;
 use crate::source::{ReadAt, fill_at};
 
@@ -41,8 +42,10 @@ const CMOS: usize = 128;
 /// RAM of a device is no larger than that, as a rule.
 const LARGE: u64 = 64 << 20;
 
+pub(super) const MAGICS: &[&[u8]] = &[&MAGIC, &LIBVIRT_MAGIC, &LIBVIRT_PARTIAL];
+
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    probe.head.starts_with(&MAGIC) || libvirt::probe(probe.head)
+    probe.begins_with(MAGICS)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
@@ -51,7 +54,13 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
     let mut walk = Walk::default();
     let mut config = Configuration::default();
     let walked = follow(&*source, start, &mut config, &mut walk);
-    let salvaged = cut_short(walked, &walk, source.size(), options)?;
+    // Without the first part of RAM there is nothing to salvage.
+    let mut salvage = if walk.ram.blocks.is_empty() {
+        Salvage::new(&OpenOptions::default())
+    } else {
+        Salvage::new(options)
+    };
+    salvage.accept_truncated(walked, source.size(), walk.rest())?;
     warnings.append(&mut walk.warnings);
     let found = walk.devices(b"cpu");
     let cpus = cpus::read(&*source, &found, &mut warnings);
@@ -90,13 +99,13 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             size: source.size(),
             details,
             padding: 0,
-            salvaged,
+            salvaged: salvage.done("stream"),
             warnings,
         },
         memory: pages.memory(source, &places)?,
         cpus,
         hints: Hints {
-            not_ram: elf::not_ram(),
+            not_ram: pc::not_ram(),
             ..Hints::default()
         },
     })
@@ -142,38 +151,6 @@ fn follow(
     }
     *config = Configuration::read(&mut stream)?;
     walk.all(&mut stream, config)
-}
-
-/// The file ends too soon: an error, or what is missing in words.
-fn cut_short(
-    walked: Result<()>,
-    walk: &Walk,
-    size: u64,
-    options: &OpenOptions,
-) -> Result<Option<String>> {
-    let Err(Error::Truncated {
-        place: Place::Offset(at),
-        expected,
-        ..
-    }) = walked
-    else {
-        return walked.map(|()| None);
-    };
-    let missing = match (walk.ram.blocks.is_empty(), walk.ram.is_done) {
-        (true, _) => "all of the RAM",
-        (_, false) => "the rest of the RAM, and the vCPUs",
-        (_, true) => "the rest of the devices",
-    };
-    if !options.salvage || walk.ram.blocks.is_empty() {
-        return Err(Error::CutShort {
-            expected: at.saturating_add(expected),
-            found: size,
-            missing: missing.to_owned(),
-        });
-    }
-    Ok(Some(format!(
-        "the stream was cut short (missing: {missing}); what is there was taken"
-    )))
 }
 
 /// The CMOS memory, where the stream has a clock.

@@ -60,6 +60,15 @@ struct Header {
 }
 
 impl Walk {
+    /// What is missing from a stream that ends here.
+    pub(super) fn rest(&self) -> &'static str {
+        match (self.ram.blocks.is_empty(), self.ram.is_done) {
+            (true, _) => "all of the RAM",
+            (_, false) => "the rest of the RAM, and the vCPUs",
+            (_, true) => "the rest of the devices",
+        }
+    }
+
     /// Reads the stream from its first section on. What it has found stays after an error.
     pub(super) fn all(&mut self, stream: &mut Stream<'_>, config: &Configuration) -> Result<()> {
         // Machine types got both at once, in QEMU 2.4.

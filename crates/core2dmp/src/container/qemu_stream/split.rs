@@ -12,13 +12,12 @@
 //! those of `pc` since 1.7, of `pc` and `q35` since 2.3 were seen in QEMU's own dumps of the same guest: docs/formats/qemu-stream.md.
 
 use crate::address::{PAGE_SIZE, Pfn};
-use crate::container::raw;
+use crate::container::{pc, raw};
 use crate::error::Result;
 use crate::format::qemu_stream::cmos;
 use crate::format::u16_at;
 use crate::memory::Frames;
 
-const FOUR_GIB: u64 = 1 << 32;
 /// The unit of the CMOS' numbers.
 const UNIT: u64 = 64 << 10;
 
@@ -116,7 +115,7 @@ impl Split {
         };
         let holes = if low < ram {
             let start = Pfn::new(low / PAGE_SIZE);
-            vec![Frames::between(start, Pfn::new(FOUR_GIB / PAGE_SIZE))]
+            vec![Frames::between(start, pc::FOUR_GIB)]
         } else {
             Vec::new()
         };
@@ -137,7 +136,7 @@ fn from_cmos(ram: u64, nvram: &[u8]) -> Option<u64> {
     let told = u64::from(u16_at(nvram, cmos::ABOVE_16M)?).checked_mul(UNIT)?;
     let expected = low.saturating_sub(16 << 20);
     let expected = expected.saturating_sub(expected % UNIT);
-    (told == expected && low <= FOUR_GIB && (told, high) != (0, 0)).then_some(low)
+    (told == expected && low <= pc::FOUR_GIB.gpa().get() && (told, high) != (0, 0)).then_some(low)
 }
 
 #[cfg(test)]

@@ -19,8 +19,6 @@ use crate::format::{u16_at, u64_at};
 
 /// vCPUs that are accepted; VMware has 768 at most.
 const MAX_CPUS: u32 = 4096;
-/// Bytes of an FXSAVE image.
-const FXSAVE: usize = 512;
 
 /// General registers, in the processor's order, which is not that of the block.
 const GENERAL: [[&str; 2]; 16] = [
@@ -55,6 +53,7 @@ struct Vcpu {
     flags: Option<u64>,
     control: [Option<u64>; 9],
     debug: [u64; 8],
+    has_debug: bool,
     selectors: [Option<u64>; 8],
     bases: [u64; 8],
     gdtr: Option<TableRegister>,
@@ -136,6 +135,7 @@ impl Vcpu {
             ("DR64" | "DR", Some(n)) => {
                 if let Some(place) = self.debug.get_mut(n) {
                     *place = number;
+                    self.has_debug = true;
                 }
             }
             ("S", Some(n)) => set(&mut self.selectors, n, number, true),
@@ -244,8 +244,8 @@ impl Vcpu {
             cr2: cr2.unwrap_or(0),
             cr3: needed(cr3, "CR3")?,
             cr4: needed(cr4, "CR4")?,
-            dr: [dr0, dr1, dr2, dr3, dr6, dr7],
-            fxsave: [0; FXSAVE],
+            dr: self.has_debug.then_some([dr0, dr1, dr2, dr3, dr6, dr7]),
+            fxsave: None,
             gdtr: self.gdtr,
             idtr: self.idtr,
             tr: self.selectors[segment::TR].map(low),

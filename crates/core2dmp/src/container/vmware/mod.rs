@@ -6,9 +6,9 @@
 //! .vmem          frames, one region behind the other, and nothing else
 //! ```
 //!
-//! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`hole_of_vmem`].
+//! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`crate::open`].
 //!
-//! See docs/formats/vmware.md, and [`crate::format::vmware`] for the sources.
+//! See docs/formats/vmware.md, and `format/vmware.rs` for the sources.
 
 mod cpus;
 mod memory;
@@ -18,32 +18,17 @@ use std::sync::Arc;
 
 use self::memory::MemoryTags;
 use self::tags::{State, is_state};
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, elf};
-use crate::address::{PAGE_SIZE, Pfn};
+use super::salvage::Salvage;
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::error::{Error, Place, Result};
-use crate::memory::{Frames, PhysicalMemory};
+use crate::memory::PhysicalMemory;
 use crate::source::{ReadAt, fill_at};
 
 pub(super) const TITLE: &str = "VMware saved state or snapshot";
-
-/// Frames below 4 GiB that VMware gives no RAM: 3 GiB to 4 GiB, in every state with regions that was described.
-pub const USUAL_HOLE: Frames = Frames::between(Pfn::new(0xc_0000), Pfn::new(0x10_0000));
-
-/// The hole with which a `.vmem` of so many bytes is opened when its state is lost.
-///
-/// What stands in the file behind the first 3 GiB then lies at 4 GiB and above. A smaller file has no hole.
-/// It is a habit of VMware and not a fact of the file: say so, with [`HOLE_WARNING`].
-#[must_use]
-pub fn hole_of_vmem(bytes: u64) -> Option<Frames> {
-    (bytes > USUAL_HOLE.first.get().saturating_mul(PAGE_SIZE)).then_some(USUAL_HOLE)
-}
-
-/// What a user has to know of memory that was opened with [`USUAL_HOLE`].
-pub const HOLE_WARNING: &str = "a .vmem without its .vmss or .vmsn: what stands behind 3 GiB in the file is taken for \
-                                memory at 4 GiB and above, as VMware usually has it";
+pub(super) const MAGICS: &[&[u8]] = crate::format::vmware::MAGICS;
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    is_state(probe.head)
+    probe.begins_with(MAGICS)
 }
 
 pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<Guest> {
@@ -59,7 +44,10 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
     let present = memory.size().saturating_sub(start).min(bytes);
     let placed = map.place(start, present)?;
     let expected = placed.cut.unwrap_or(0).max(bytes).saturating_add(start);
-    let salvaged = cut_short(expected, memory.size(), options)?;
+    let mut salvage = Salvage::new(options);
+    if memory.size() < expected {
+        salvage.accept(expected, memory.size(), "the end of memory")?;
+    }
     let cpus = if map.is_arm64 {
         warnings.push("registers of ARM64 are not read from a saved state".to_owned());
         Vec::new()
@@ -77,7 +65,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
         memory: PhysicalMemory::new(memory, placed.runs),
         cpus,
         hints: Hints {
-            not_ram: elf::not_ram(),
+            not_ram: pc::not_ram(),
             ..Hints::default()
         },
         container: ContainerInfo {
@@ -90,7 +78,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
                 ("regions", placed.regions.to_string()),
             ],
             padding: 0,
-            salvaged,
+            salvaged: salvage.done("file"),
             warnings,
         },
     })
@@ -111,24 +99,6 @@ fn read_map(tags: &State<'_>, size: u64, warnings: &mut Vec<String>) -> Result<M
         }
     }
     Ok(map)
-}
-
-/// That memory ends too soon, in words, if that is accepted.
-fn cut_short(expected: u64, found: u64, options: &OpenOptions) -> Result<Option<String>> {
-    let missing = "the end of memory";
-    if expected <= found {
-        return Ok(None);
-    }
-    if options.salvage {
-        return Ok(Some(format!(
-            "the file was cut short (missing: {missing}); what is there was taken"
-        )));
-    }
-    Err(Error::CutShort {
-        expected,
-        found,
-        missing: missing.to_owned(),
-    })
 }
 
 /// The files by what they are.

@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 
 use crate::error::{Error, Place, Result};
 use crate::format::vmware::{
-    BLOCK_SIZES, Group, Header, INDICES_SHIFT, MAGICS_32, MAGICS_64, SIZE_MASK,
+    BLOCK_SIZES, Group, Header, INDICES_SHIFT, MAGICS, MAGICS_32, SIZE_MASK,
 };
 use crate::format::{u32_at, u64_at};
 use crate::source::{ReadAt, fill_at, read_exact_at};
@@ -78,7 +78,7 @@ impl Tag {
 
 /// Whether a file starts as a state does.
 pub(super) fn is_state(head: &[u8]) -> bool {
-    u32_at(head, 0).is_some_and(|magic| MAGICS_32.contains(&magic) || MAGICS_64.contains(&magic))
+    MAGICS.iter().any(|magic| head.starts_with(magic))
 }
 
 impl<'a> State<'a> {

@@ -9,7 +9,7 @@
 //! takes no more memory than one of 1 GiB. A core that was cut short has lost that table, which stands last:
 //! see [`salvage`].
 //!
-//! See docs/formats/xen.md, and [`crate::format::xen`] for the sources.
+//! See docs/formats/xen.md, and `format/xen.rs` for the sources.
 
 mod layout;
 mod pages;
@@ -18,6 +18,7 @@ mod vcpu;
 
 use std::sync::Arc;
 
+use object::elf::ELFMAG;
 use zerocopy::FromBytes;
 
 use self::layout::Layout;
@@ -32,6 +33,8 @@ use crate::memory::{Frames, Overlap, PhysicalMemory, RunBuilder};
 use crate::source::ReadAt;
 
 pub(super) const TITLE: &str = "Xen dump-core";
+/// Other ELF files begin so too.
+pub(super) const MAGICS: &[&[u8]] = &[&ELFMAG];
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
     layout::is_xen_core(probe.head, probe.source)

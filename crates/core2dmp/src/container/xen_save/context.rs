@@ -5,8 +5,9 @@ use zerocopy::little_endian::{U32, U64};
 
 use crate::container::{CpuState, Registers, TableRegister, X86Registers};
 use crate::error::Result;
-use crate::format::xen_save::{HvmCpu, entry};
-use crate::format::{u16_at, u32_at};
+use crate::format::context::FXSAVE_MXCSR;
+use crate::format::xen_save::{CPU_FLAGS, FPU_INITIALISED, HvmCpu, RESET_FCW, RESET_MXCSR, entry};
+use crate::format::{put_at, u16_at, u32_at};
 use crate::source::{ReadAt, read_exact_at};
 
 /// Entries that are accepted; a vCPU has some ten.
@@ -73,14 +74,41 @@ pub(super) fn read(
         }
         read_exact_at(source, data, &mut cpu, WHAT)?;
         if let Ok(cpu) = HvmCpu::ref_from_bytes(&cpu) {
+            let mut registers = registers(cpu);
+            if !has_fpu(source, data, length)? {
+                registers.fxsave = Some(reset_fpu());
+            }
             cpus.push(CpuState {
                 index: cpus.len(),
                 online: true,
-                registers: Registers::X86(Box::new(registers(cpu))),
+                registers: Registers::X86(Box::new(registers)),
             });
         }
     }
     Ok(cpus)
+}
+
+/// Whether Xen wrote the vCPU's FPU: always, before it wrote flags.
+fn has_fpu(source: &dyn ReadAt, data: u64, length: u32) -> Result<bool> {
+    if u64::from(length) < CPU_FLAGS.saturating_add(4) {
+        return Ok(true);
+    }
+    let mut flags = [0; 4];
+    read_exact_at(
+        source,
+        data.saturating_add(CPU_FLAGS),
+        &mut flags,
+        "flags of a vCPU",
+    )?;
+    Ok(u32::from_le_bytes(flags) & FPU_INITIALISED != 0)
+}
+
+/// The FXSAVE image of a vCPU that has not used its FPU: what `xl dump-core` writes of the same one.
+fn reset_fpu() -> [u8; 512] {
+    let mut image = [0; 512];
+    let _ = put_at(&mut image, 0, &RESET_FCW.to_le_bytes());
+    let _ = put_at(&mut image, FXSAVE_MXCSR, &RESET_MXCSR.to_le_bytes());
+    image
 }
 
 /// The low 16 bits of a selector or a limit.
@@ -127,8 +155,8 @@ fn registers(cpu: &HvmCpu) -> X86Registers {
         cr2: cpu.cr2.get(),
         cr3: cpu.cr3.get(),
         cr4: cpu.cr4.get(),
-        dr: cpu.dr.map(U64::get),
-        fxsave: cpu.fpu,
+        dr: Some(cpu.dr.map(U64::get)),
+        fxsave: Some(cpu.fpu),
         gdtr: Some(table(gdt_base, gdt_limit)),
         idtr: Some(table(idt_base, idt_limit)),
         tr: Some(tr),

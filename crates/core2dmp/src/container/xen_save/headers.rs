@@ -5,8 +5,8 @@ use zerocopy::FromBytes;
 use crate::error::{Error, Place, Result};
 use crate::format::bytes_at;
 use crate::format::xen_save::{
-    BIG_ENDIAN, LIBVIRT_MAGIC, LIBXC_MAGIC, LIBXL_MAGIC, LIBXL_VERSION, LibvirtHeader,
-    XL_BYTE_ORDER, XL_JSON, XL_MAGIC, XL_STREAM_2, XlHeader, libxl,
+    BIG_ENDIAN, LIBVIRT_MAGIC, LIBXL_MAGIC, LIBXL_VERSION, LibvirtHeader, XL_BYTE_ORDER, XL_JSON,
+    XL_MAGIC, XL_STREAM_2, XlHeader, libxl,
 };
 use crate::source::{ReadAt, fill_at, read_exact_at};
 
@@ -18,13 +18,6 @@ const MAX_RECORDS: u32 = 1024;
 pub(super) struct Image {
     pub(super) at: u64,
     pub(super) wrapped: &'static str,
-}
-
-pub(super) fn probe(head: &[u8]) -> bool {
-    head.starts_with(&XL_MAGIC)
-        || head.starts_with(&LIBVIRT_MAGIC)
-        || head.starts_with(&LIBXL_MAGIC)
-        || head.starts_with(&LIBXC_MAGIC)
 }
 
 pub(super) fn image(source: &dyn ReadAt) -> Result<Image> {

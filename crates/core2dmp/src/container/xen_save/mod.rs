@@ -5,7 +5,7 @@
 //!                                                                  -> Xen's context                      -> vCPUs
 //! ```
 //!
-//! See docs/formats/xen-save.md, and [`crate::format::xen_save`] for the sources.
+//! See docs/formats/xen-save.md, and `format/xen_save.rs` for the sources.
 
 mod context;
 mod headers;
@@ -16,36 +16,42 @@ use std::sync::Arc;
 use zerocopy::FromBytes;
 
 use self::records::Records;
+use super::salvage::{Salvage, as_cut_short};
 use super::{ContainerInfo, CpuState, Guest, Hints, OpenOptions, Probe};
 use crate::address::{PAGE_SIZE, Pfn};
 use crate::error::{Error, Place, Result};
 use crate::format::bytes_at;
 use crate::format::xen::{SKIPPED_MMIO, SKIPPED_VGA};
 use crate::format::xen_save::{
-    BIG_ENDIAN, DomainHeader, LIBXC_MAGIC, LIBXC_VERSIONS, TYPE_HVM, TYPE_PV,
+    BIG_ENDIAN, DomainHeader, LIBVIRT_MAGIC, LIBXC_MAGIC, LIBXC_VERSIONS, LIBXL_MAGIC, TYPE_HVM,
+    TYPE_PV, XL_MAGIC,
 };
 use crate::memory::Frames;
 use crate::source::{ReadAt, read_exact_at};
 
 pub(super) const TITLE: &str = "Xen saved domain";
+pub(super) const MAGICS: &[&[u8]] = &[&XL_MAGIC, &LIBVIRT_MAGIC, &LIBXL_MAGIC, &LIBXC_MAGIC];
 
 /// Bytes of the image's and the domain's header.
 const IMAGE_HEADER: u64 = 24;
 
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    headers::probe(probe.head)
+    probe.begins_with(MAGICS)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {
-    let image = cut_at_header(headers::image(&*source), source.size())?;
-    let (version, domain) = cut_at_header(domain(&*source, image.at), source.size())?;
+    let size = source.size();
+    let at_header = |error| as_cut_short(error, size, "all of the memory");
+    let image = headers::image(&*source).map_err(at_header)?;
+    let (version, domain) = domain(&*source, image.at).map_err(at_header)?;
     let first = image
         .at
         .saturating_add(IMAGE_HEADER)
         .saturating_add(size_of::<DomainHeader>() as u64);
     let mut records = Records::default();
     let read = records.read(&*source, first);
-    let salvaged = cut_short(read, source.size(), options)?;
+    let mut salvage = Salvage::new(options);
+    salvage.accept_truncated(read, size, "the last records")?;
     let mut warnings = Vec::new();
     let cpus = cpus(&*source, &records, &mut warnings)?;
     if records.broken > 0 {
@@ -87,10 +93,10 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         container: ContainerInfo {
             format: "xen-save",
             title: TITLE,
-            size: source.size(),
+            size,
             details,
             padding: 0,
-            salvaged,
+            salvaged: salvage.done("image"),
             warnings,
         },
         memory: records.pages.memory(source, &all)?,
@@ -165,44 +171,4 @@ fn cpus(
         }
         read => read,
     }
-}
-
-/// A file that ends inside its headers holds nothing.
-fn cut_at_header<T>(read: Result<T>, size: u64) -> Result<T> {
-    let Err(Error::Truncated {
-        place: Place::Offset(at),
-        expected,
-        ..
-    }) = read
-    else {
-        return read;
-    };
-    Err(Error::CutShort {
-        expected: at.saturating_add(expected),
-        found: size,
-        missing: "all of the memory".to_owned(),
-    })
-}
-
-/// The file ends too soon: an error, or what is missing in words.
-fn cut_short(read: Result<()>, size: u64, options: &OpenOptions) -> Result<Option<String>> {
-    let Err(Error::Truncated {
-        place: Place::Offset(at),
-        expected,
-        ..
-    }) = read
-    else {
-        return read.map(|()| None);
-    };
-    let missing = "the last records";
-    if !options.salvage {
-        return Err(Error::CutShort {
-            expected: at.saturating_add(expected),
-            found: size,
-            missing: missing.to_owned(),
-        });
-    }
-    Ok(Some(format!(
-        "the image was cut short (missing: {missing}); what is there was taken"
-    )))
 }

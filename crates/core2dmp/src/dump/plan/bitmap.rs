@@ -8,7 +8,6 @@ use crate::container::Guest;
 use crate::error::{Error, Result};
 use crate::format::bitmap::{BITMAP_BYTES, BitmapHeader, TAG_DUMP, TAG_FULL, TAG_SUMMARY};
 use crate::format::dump_values::DUMP_TYPE_BITMAP_KERNEL;
-use crate::image::SegmentData;
 use crate::memory::Frames;
 
 /// Frames that a bitmap may name: 8 TiB of addresses, 256 MiB of bitmap.
@@ -37,22 +36,26 @@ pub(super) fn body(
             limit: MAX_BITS,
         });
     }
-    let header = plan.segments.len();
-    let bytes = head_bytes(plan.size, bits);
-    plan.push(bytes, SegmentData::Bytes(Vec::new()));
-    let first_page = plan.size;
-    let mut bitmap = Bitmap::new(bits, bytes);
+    // The bitmap with its header and what fills its last page: one piece, in place, as a copy would be as large as the
+    // largest.
+    let bytes = head_bytes(plan.image.size(), bits);
+    let head = plan.image.reserve(usize::try_from(bytes).unwrap_or(0));
+    let first_page = plan.image.size();
     for run in wanted {
         for (piece, backing) in guest.memory.pieces(run) {
             if backing.is_some() {
-                bitmap.set(piece);
+                set(plan.image.bytes_mut(head), piece);
             }
             pages::present_or_not(plan, piece, backing, patches);
         }
     }
-    let bytes = bitmap.finish(plan, first_page);
-    if let Some(segment) = plan.segments.get_mut(header) {
-        segment.data = SegmentData::Bytes(bytes);
+    let header = header(plan, bits, first_page);
+    if let Some(place) = plan
+        .image
+        .bytes_mut(head)
+        .get_mut(..size_of::<BitmapHeader>())
+    {
+        place.copy_from_slice(header.as_bytes());
     }
     Ok(())
 }
@@ -63,51 +66,30 @@ const fn head_bytes(at: u64, bits: u64) -> u64 {
     end.next_multiple_of(PAGE_SIZE).saturating_sub(at)
 }
 
-/// Bit n, the lowest of a byte first, is frame n. Its header and what fills its last page are in one piece with it: a
-/// copy would be as large as the largest.
-struct Bitmap {
-    bits: u64,
-    bytes: Vec<u8>,
+/// Sets the bits of these frames in a bitmap with its header: bit n, the lowest of a byte first, is frame n.
+fn set(head: &mut [u8], frames: Frames) {
+    let (first, end) = (frames.first.get(), frames.end().get());
+    let mut at = first;
+    while at < end {
+        let whole = at.is_multiple_of(8) && end.saturating_sub(at) >= 8;
+        let byte = usize::try_from(BITMAP_BYTES.saturating_add(at / 8)).ok();
+        if let Some(byte) = byte.and_then(|byte| head.get_mut(byte)) {
+            *byte |= if whole { 0xff } else { 1 << (at % 8) };
+        }
+        at = at.saturating_add(if whole { 8 } else { 1 });
+    }
 }
 
-impl Bitmap {
-    fn new(bits: u64, head_bytes: u64) -> Self {
-        let bytes = usize::try_from(head_bytes).unwrap_or(0);
-        Self {
-            bits,
-            bytes: vec![0; bytes],
-        }
-    }
-
-    fn set(&mut self, frames: Frames) {
-        let (first, end) = (frames.first.get(), frames.end().get());
-        let mut at = first;
-        while at < end {
-            let whole = at.is_multiple_of(8) && end.saturating_sub(at) >= 8;
-            let byte = usize::try_from(BITMAP_BYTES.saturating_add(at / 8)).ok();
-            if let Some(byte) = byte.and_then(|byte| self.bytes.get_mut(byte)) {
-                *byte |= if whole { 0xff } else { 1 << (at % 8) };
-            }
-            at = at.saturating_add(if whole { 8 } else { 1 });
-        }
-    }
-
-    /// The header, the bitmap, and zeros up to the first page.
-    fn finish(mut self, plan: &Plan, first_page: u64) -> Vec<u8> {
-        let mut header = BitmapHeader::new_zeroed();
-        header.tag = if plan.dump_type == DUMP_TYPE_BITMAP_KERNEL {
-            TAG_SUMMARY
-        } else {
-            TAG_FULL
-        };
-        header.second_tag = TAG_DUMP;
-        header.first_page.set(first_page);
-        header.present_pages.set(plan.frames);
-        header.bits.set(self.bits);
-        let header = header.as_bytes();
-        if let Some(place) = self.bytes.get_mut(..header.len()) {
-            place.copy_from_slice(header);
-        }
-        self.bytes
-    }
+fn header(plan: &Plan, bits: u64, first_page: u64) -> BitmapHeader {
+    let mut header = BitmapHeader::new_zeroed();
+    header.tag = if plan.dump_type == DUMP_TYPE_BITMAP_KERNEL {
+        TAG_SUMMARY
+    } else {
+        TAG_FULL
+    };
+    header.second_tag = TAG_DUMP;
+    header.first_page.set(first_page);
+    header.present_pages.set(plan.frames);
+    header.bits.set(bits);
+    header
 }

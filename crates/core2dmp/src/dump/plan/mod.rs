@@ -8,20 +8,21 @@
 mod active;
 mod bitmap;
 mod kernel;
+mod loss;
 mod pages;
 
 use std::fmt;
 
 use super::header;
 use super::patch::{Patch, PatchSet};
-use crate::address::PAGE_SIZE;
+use crate::address::{Gpa, PAGE_SIZE};
 use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
 use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
 use crate::format::{dump32, dump64};
-use crate::image::{Segment, SegmentData};
+use crate::image::{Image, Segment, SegmentData};
 use crate::memory::Frames;
-use crate::windows::{ContextPolicy, Exception, Fact, ProcessorContext, Windows, contexts};
+use crate::windows::{ContextPolicy, CrashState, Windows};
 
 pub(crate) use pages::PatchedPages;
 
@@ -35,7 +36,7 @@ const PLAUSIBLE_TIMES: u64 = 16;
 /// Which dump is planned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DumpKind {
-    /// Full; a bitmap where a full dump cannot be expressed or would invent what its source left out.
+    /// Full; a bitmap where a full dump cannot be expressed, or would invent what its source left out or lacks.
     #[default]
     Auto,
     /// Type 1: the runs that Windows counts; frames that the container lacks are zeros.
@@ -66,8 +67,9 @@ impl fmt::Display for Keep {
     }
 }
 
-/// What the user may choose.
+/// What the user may choose: `PlanOptions::default().kind(DumpKind::Kernel)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Which dump.
     pub kind: DumpKind,
@@ -81,14 +83,50 @@ pub struct PlanOptions {
     pub salvage: bool,
 }
 
+impl PlanOptions {
+    /// Sets [`kind`](Self#structfield.kind).
+    #[must_use]
+    pub fn kind(mut self, kind: DumpKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets [`keep`](Self#structfield.keep).
+    #[must_use]
+    pub fn keep(mut self, keep: Vec<Keep>) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Sets [`strict`](Self#structfield.strict).
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Sets [`contexts`](Self#structfield.contexts).
+    #[must_use]
+    pub fn contexts(mut self, contexts: ContextPolicy) -> Self {
+        self.contexts = contexts;
+        self
+    }
+
+    /// Sets [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+}
+
 /// A dump file that has not been written yet.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Plan {
-    /// Everything in the file, in order; the header is the first segment.
-    pub segments: Vec<Segment>,
-    /// Bytes of the file.
-    pub size: u64,
+    /// The file; the header is its first segment.
+    pub image: Image,
     /// Bytes of the header.
     pub header_bytes: u64,
     /// `DumpType`.
@@ -103,14 +141,10 @@ pub struct Plan {
     pub left_out: u64,
     /// Where the dump differs from the guest's memory.
     pub patches: Vec<Patch>,
-    /// The registers of each processor, and whose they are.
-    pub contexts: Vec<ProcessorContext>,
-    /// The processor that crashed: the header's context is its.
-    pub crashed_processor: Fact<u32>,
-    /// The exception in the header.
-    pub exception: Fact<Exception>,
-    /// Pages that cannot be decoded become zeros, listed by the writer, instead of an error.
-    pub salvage: bool,
+    /// Where each processor stood, which of them crashed, and by which exception.
+    pub crash: CrashState,
+    /// The PML4 that the header names instead of a PML5, which no debugger walks.
+    pub four_levels: Option<Gpa>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -128,7 +162,7 @@ impl Plan {
     /// The dump's header.
     #[must_use]
     pub fn header(&self) -> &[u8] {
-        match self.segments.first() {
+        match self.image.segments().first() {
             Some(Segment {
                 data: SegmentData::Bytes(bytes),
                 ..
@@ -150,31 +184,12 @@ impl Plan {
         }
     }
 
-    fn set_header(&mut self, header: Vec<u8>) {
-        if let Some(first) = self.segments.first_mut() {
-            first.data = SegmentData::Bytes(header);
+    fn set_header(&mut self, header: &[u8]) {
+        let place = self.image.bytes_mut(0);
+        debug_assert_eq!(place.len(), header.len(), "the header's place");
+        if place.len() == header.len() {
+            place.copy_from_slice(header);
         }
-    }
-
-    fn push(&mut self, bytes: u64, data: SegmentData) {
-        self.size = self.size.saturating_add(bytes);
-        if let Some(last) = self.segments.last_mut() {
-            let continues = match (&last.data, &data) {
-                (SegmentData::Source { offset: a }, SegmentData::Source { offset: b }) => {
-                    a.saturating_add(last.bytes) == *b
-                }
-                (SegmentData::Encoded { index: a }, SegmentData::Encoded { index: b }) => {
-                    a.saturating_add(last.bytes / PAGE_SIZE) == *b
-                }
-                (SegmentData::Zeros, SegmentData::Zeros) => true,
-                _ => false,
-            };
-            if continues {
-                last.bytes = last.bytes.saturating_add(bytes);
-                return;
-            }
-        }
-        self.segments.push(Segment { bytes, data });
     }
 }
 
@@ -185,12 +200,26 @@ impl Plan {
 /// be zeros, [`Error::FramesMissing`] if `strict` and the container lacks some, [`Error::TooMany`] if a bitmap would be
 /// too long.
 pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<Plan> {
+    let crash = windows.crash_state(guest, options.contexts);
+    plan_with(guest, windows, crash, options)
+}
+
+/// Plans a dump whose processors stood so, as [`Windows::crash_state`] found before; `options.contexts` has no say.
+///
+/// # Errors
+/// As of [`plan`].
+pub fn plan_with(
+    guest: &Guest,
+    windows: &Windows,
+    crash: CrashState,
+    options: &PlanOptions,
+) -> Result<Plan> {
     let (dump_type, why) = choose(guest, windows, options.kind);
     let runs = &windows.runs.value;
     if dump_type == DUMP_TYPE_FULL {
         plausible(guest, runs)?;
     }
-    let (mut plan, patches) = start(guest, windows, dump_type, runs, options);
+    let (mut plan, patches) = start(guest, windows, crash, (dump_type, runs), options);
     plan.warnings.extend(why);
     if dump_type == DUMP_TYPE_FULL {
         let limit = most_runs(windows);
@@ -214,16 +243,19 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
     if options.strict && plan.missing.frames > 0 {
         return Err(missing_error(&plan));
     }
+    // What was left out on purpose is no loss.
+    if guest.hints.left_out.is_none() {
+        let loss = loss::warning(guest, runs, &plan.missing);
+        plan.warnings.extend(loss);
+    }
     pages::outside(&mut plan, &patches.pages);
-    plan.set_header(header::build(guest, windows, &plan));
+    plan.set_header(&header::build(guest, windows, &plan));
     Ok(plan)
 }
 
 /// Whether zeros for what is missing can be meant: a guest that counts 2^52 frames would fill any disk.
 fn plausible(guest: &Guest, runs: &[Frames]) -> Result<()> {
-    let counted = runs
-        .iter()
-        .fold(0_u64, |sum, run| sum.saturating_add(run.count));
+    let counted = Frames::total(runs);
     let held = guest.memory.frame_count();
     if counted.saturating_mul(PAGE_SIZE) > PLAUSIBLE_BYTES
         && counted > held.saturating_mul(PLAUSIBLE_TIMES)
@@ -249,13 +281,17 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
                     LeftOut::Some => (DUMP_TYPE_BITMAP_FULL, "some of the memory"),
                 };
                 let why = format!(
-                    "the source holds {what}: a bitmap dump, in which the rest is absent; --type full writes zeros for it"
+                    "the source holds {what}: a bitmap dump, in which the rest is absent; a full dump would hold zeros for it"
                 );
                 return (kind, Some(why));
             }
             if let Err(error) = plausible(guest, runs) {
                 let why = format!("a bitmap dump, in which what is missing is absent: {error}");
                 return (DUMP_TYPE_BITMAP_FULL, Some(why));
+            }
+            if loss::is_large(loss::missing(guest, runs), loss::counted(runs)) {
+                let why = "a bitmap dump, in which what is missing is absent; --type full writes zeros for it";
+                return (DUMP_TYPE_BITMAP_FULL, Some(why.to_owned()));
             }
             let limit = most_runs(windows);
             if runs.len() <= limit {
@@ -287,18 +323,39 @@ pub(crate) fn describe(
     size: u64,
 ) -> (Plan, PatchedPages) {
     let options = PlanOptions::default();
-    let (mut plan, patches) = start(guest, windows, DUMP_TYPE_FULL, runs, &options);
-    plan.size = size;
-    plan.set_header(header::build(guest, windows, &plan));
+    let crash = windows.crash_state(guest, options.contexts);
+    let (mut plan, patches) = start(guest, windows, crash, (DUMP_TYPE_FULL, runs), &options);
+    plan.image
+        .push_zeros(size.saturating_sub(plan.header_bytes));
+    plan.set_header(&header::build(guest, windows, &plan));
     (plan, patches.pages)
+}
+
+/// What a debugger that walks four levels of page tables does not see of a system with five.
+fn five_levels(guest: &Guest, windows: &Windows) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(pml4) = windows.four_levels(&guest.memory) {
+        warnings.push(format!(
+            "five levels of page tables: WinDbg walks four, so DirectoryTableBase is the PML4 of the kernel's addresses, \
+             {pml4}; user addresses and a change of process (.process) do not work in it"
+        ));
+    }
+    let beyond = windows.beyond_four_levels();
+    if !beyond.is_empty() {
+        warnings.push(format!(
+            "WinDbg cannot read {}: the address needs more than 48 bits",
+            beyond.join(", ")
+        ));
+    }
+    warnings
 }
 
 /// A plan with room for the header and nothing behind it.
 fn start(
     guest: &Guest,
     windows: &Windows,
-    dump_type: u32,
-    runs: &[Frames],
+    crash: CrashState,
+    (dump_type, runs): (u32, &[Frames]),
     options: &PlanOptions,
 ) -> (Plan, PatchSet) {
     let header_bytes = if windows.mode.is_64bit() {
@@ -306,13 +363,10 @@ fn start(
     } else {
         dump32::SIZE as u64
     };
-    let mut warnings = Vec::new();
-    let contexts = contexts(guest, windows, options.contexts);
-    let patches = pages::patches(guest, windows, &contexts, &mut warnings);
-    let (crashed_processor, exception) = windows.crash(&guest.memory, &contexts);
+    let mut warnings = five_levels(guest, windows);
+    let patches = pages::patches(guest, windows, &crash.contexts, &mut warnings);
     let mut plan = Plan {
-        segments: Vec::new(),
-        size: 0,
+        image: Image::new(),
         header_bytes,
         dump_type,
         runs: runs.to_vec(),
@@ -320,23 +374,20 @@ fn start(
         missing: Missing::default(),
         left_out: 0,
         patches: patches.list.clone(),
-        contexts,
-        crashed_processor,
-        exception,
-        salvage: options.salvage,
+        crash,
+        four_levels: windows.four_levels(&guest.memory),
         warnings,
     };
-    plan.push(header_bytes, SegmentData::Bytes(Vec::new()));
+    plan.image.set_salvage(options.salvage);
+    plan.image
+        .reserve(usize::try_from(header_bytes).unwrap_or(0));
     (plan, patches)
 }
 
 fn missing_error(plan: &Plan) -> Error {
     Error::FramesMissing {
         missing: plan.missing.frames,
-        total: plan
-            .runs
-            .iter()
-            .fold(0, |sum, run| sum.saturating_add(run.count)),
+        total: Frames::total(&plan.runs),
         first: plan
             .missing
             .ranges

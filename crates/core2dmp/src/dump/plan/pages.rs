@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Plan;
-use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::address::{PAGE_BYTES, Pfn};
 use crate::container::Guest;
 use crate::dump::patch::PatchSet;
-use crate::image::SegmentData;
 use crate::memory::{Backing, FrameSet, Frames};
 use crate::windows::{ProcessorContext, Windows};
 
@@ -80,7 +79,7 @@ pub(super) fn present_or_not(
     for (pfn, page) in patches.range(piece.first..piece.end()) {
         unpatched(plan, Frames::between(at, *pfn), piece, backing);
         plan.frames = plan.frames.saturating_add(1);
-        plan.push(PAGE_SIZE, SegmentData::Bytes(page.to_vec()));
+        plan.image.push_bytes(page.to_vec());
         at = pfn.saturating_add(1);
     }
     unpatched(plan, Frames::between(at, piece.end()), piece, backing);
@@ -90,20 +89,16 @@ fn unpatched(plan: &mut Plan, frames: Frames, piece: Frames, backing: Option<Bac
     if frames.count == 0 {
         return;
     }
-    let data = match backing.map(|b| b.skip(frames.first.frames_since(piece.first))) {
-        Some(Backing::File { offset }) => SegmentData::Source { offset },
-        Some(Backing::Encoded { index }) => SegmentData::Encoded { index },
-        Some(Backing::Zero) => SegmentData::Zeros,
-        None => {
-            plan.miss(frames);
-            if !plan.writes_missing() {
-                return;
-            }
-            SegmentData::Zeros
+    if backing.is_none() {
+        plan.miss(frames);
+        if !plan.writes_missing() {
+            return;
         }
-    };
+    }
+    let skipped = frames.first.frames_since(piece.first);
     plan.frames = plan.frames.saturating_add(frames.count);
-    plan.push(frames.bytes(), data);
+    plan.image
+        .push_frames(frames, backing.map(|backing| backing.skip(skipped)));
 }
 
 /// The frames of these runs that the container has.

@@ -37,6 +37,7 @@ const PARAMETERS: Source = Source::Rule("parameters of the stop code");
 
 /// An exception, as a dump's header holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Exception {
     /// An NTSTATUS.
     pub code: u32,

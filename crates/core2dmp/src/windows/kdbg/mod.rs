@@ -17,6 +17,7 @@ mod plaintext;
 use std::ops::ControlFlow;
 
 use super::fact::{Fact, Source};
+use super::guest_record::GuestRecord;
 use super::headers::GuestHeader;
 use super::pe::{PeImage, Section};
 use super::rebuild::RebuiltField;
@@ -27,11 +28,16 @@ use crate::format::kdbg::{
     KERN_BASE, LIST, MAX_SIZE, MIN_SIZE, OWNER_TAG, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST,
     SIZE, TAG,
 };
+use crate::format::nt::Layout;
 use crate::format::{u16_at, u32_at, u64_at};
 use crate::paging::{AddressSpace, PagingMode};
 
+/// Blocks that are weighed: a kernel has one, a copy may have been made of it.
+const MAX_BLOCKS: usize = 16;
+
 /// The block, plain.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DebuggerData {
     /// Where it stands in the guest.
     pub gva: Gva,
@@ -46,6 +52,7 @@ pub struct DebuggerData {
 
 /// How a block is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Encoding {
     /// The variable's value.
     pub ki_wait_never: u64,
@@ -190,6 +197,42 @@ pub(super) fn find(
     Err(tried)
 }
 
+/// The decoded block of a guest record of this boot, where Windows has its own.
+pub(super) fn from_records(
+    space: &AddressSpace<'_>,
+    image: &PeImage,
+    records: &[GuestRecord],
+) -> Result<Fact<DebuggerData>, Attempt> {
+    let confirmed = records.iter().filter(|record| record.is_confirmed());
+    let found = confirmed.clone().find_map(|record| {
+        let block = record.block.as_ref()?;
+        let size = check_head(space.mode(), image.base, block.bytes.get(..0x20)?)?;
+        let bytes = block.bytes.get(..usize::try_from(size).ok()?)?.to_vec();
+        let gva = space.mode().canonical(block.gva?)?;
+        space.bytes(gva, bytes.len()).ok()?;
+        let data = DebuggerData {
+            gva,
+            bytes,
+            encoding: None,
+            rebuilt: Vec::new(),
+            is_64bit: space.mode().is_64bit(),
+        };
+        let source = Source::Header {
+            origin: format!("guest record at {}", record.gpa),
+            field: "debugger block",
+        };
+        Some(Fact::new(data, source))
+    });
+    found.ok_or_else(|| Attempt {
+        way: "guest records".to_owned(),
+        outcome: format!(
+            "{} of {} are of this boot, none has the block",
+            confirmed.count(),
+            records.len()
+        ),
+    })
+}
+
 /// The block that a header leads to: a decoded copy (fwcfg keeps its address in the first parameter), which
 /// belongs where the header says that the block is; or that place itself.
 pub(super) fn from_headers(
@@ -223,12 +266,16 @@ pub(super) fn from_headers(
     })
 }
 
-/// The block whose tag can be read; `Err` is the number of tags that are something else.
+/// The block whose tag can be read, and those that are like it; `Err` is the number of tags that are something else.
 fn by_tag(space: &AddressSpace<'_>, image: &PeImage) -> Result<Fact<DebuggerData>, usize> {
     let finder = memchr::memmem::Finder::new(&TAG);
     let mut others = 0_usize;
-    let mut found: Option<Fact<DebuggerData>> = None;
+    let mut found: Vec<DebuggerData> = Vec::new();
     for section in by_likelihood(image) {
+        // It is data: what looks like one elsewhere is no rival.
+        if !section.writable && !found.is_empty() {
+            break;
+        }
         image.scan_section(space, section, |gva, bytes| {
             for at in finder.find_iter(bytes) {
                 let block = gva
@@ -237,21 +284,58 @@ fn by_tag(space: &AddressSpace<'_>, image: &PeImage) -> Result<Fact<DebuggerData
                     .filter(|block| block.get() % 8 == 0)
                     .and_then(|block| DebuggerData::read(space, image.base, block, None));
                 match block {
-                    Some(block) if has_lists(space, &block) => {
-                        let source = Source::Tag(block.gva);
-                        found = Some(Fact::new(block, source));
-                        return ControlFlow::Break(());
-                    }
+                    Some(block) if has_lists(space, &block) => found.push(block),
                     _ => others = others.saturating_add(1),
+                }
+                if found.len() >= MAX_BLOCKS {
+                    return ControlFlow::Break(());
                 }
             }
             ControlFlow::Continue(())
         });
-        if let Some(found) = found.take() {
-            return Ok(found);
-        }
     }
-    Err(others)
+    weigh(space, image, found).ok_or(others)
+}
+
+/// The block whose lists are this kernel's, else the first; the others are its rivals.
+fn weigh(
+    space: &AddressSpace<'_>,
+    image: &PeImage,
+    mut found: Vec<DebuggerData>,
+) -> Option<Fact<DebuggerData>> {
+    // The sort is stable.
+    found.sort_by_key(|block| std::cmp::Reverse(proven_lists(space, image, block)));
+    let mut found = found.into_iter();
+    let best = found.next()?;
+    let proven = proven_lists(space, image, &best);
+    let source = Source::Tag(best.gva);
+    let fact = Fact::new(best, source);
+    Some(found.fold(fact, |fact, rival| {
+        let why = if proven_lists(space, image, &rival) < proven {
+            "its lists are not this kernel's"
+        } else {
+            "it was found later"
+        };
+        let source = Source::Tag(rival.gva);
+        fact.against(rival, source, why)
+    }))
+}
+
+/// How many of the two lists are what they have to be: one that begins with this kernel, and one that leads back.
+fn proven_lists(space: &AddressSpace<'_>, image: &PeImage, block: &DebuggerData) -> usize {
+    let word = space.mode().pointer_bytes() as u64;
+    let layout = Layout::of(space.mode().is_64bit());
+    let first = |field| space.pointer(block.pointer(field)?).ok();
+    let modules = first(PS_LOADED_MODULE_LIST)
+        .and_then(|entry| {
+            let base = entry.checked_add(layout.module_base as u64)?;
+            space.pointer(base).ok()
+        })
+        .is_some_and(|base| base == image.base);
+    let processes = first(PS_ACTIVE_PROCESS_HEAD)
+        .and_then(|entry| space.pointer(entry.checked_add(word)?).ok())
+        .is_some_and(|back| Some(back) == block.pointer(PS_ACTIVE_PROCESS_HEAD));
+    usize::from(modules).saturating_add(usize::from(processes))
 }
 
 /// Whether the two lists that every debugger walks can be read.

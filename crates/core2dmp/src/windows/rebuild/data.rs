@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::layout::{PrcbLayout, Region};
+use super::layout::{self, PrcbLayout, Region};
 use crate::address::Gva;
 use crate::container::Guest;
+use crate::format::nt::Layout;
 use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
 use crate::windows::kernel::KernelImage;
-use crate::windows::modules::layout;
 use crate::windows::processes;
 use crate::windows::runs::read_descriptor;
 
@@ -19,6 +19,9 @@ const MAX_WORDS: usize = 8 << 20;
 /// be full of either.
 const MAX_FOLLOWED: usize = 1 << 20;
 const MAX_EXAMINED: usize = 1024;
+
+/// Control regions that are kept: processors that Windows has at most.
+const MAX_REGIONS: usize = 2048;
 
 /// What a search may still cost.
 struct Budget {
@@ -103,11 +106,15 @@ pub(in crate::windows) fn is_kernels_entry(
     kernel: &KernelImage,
     entry: Gva,
 ) -> bool {
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let base = entry.saturating_add(layout.module_base as u64);
     let size = entry.saturating_add(layout.module_size as u64);
-    space.pointer(base).ok() == Some(kernel.image.base)
-        && space.u32(size).ok() == Some(kernel.image.size)
+    let has_size = |size: u32| {
+        // The size stands in the header, which may be missing: then it has some size.
+        size == kernel.image.size
+            || (kernel.image.is_without_header() && (1..=kernel.image.size).contains(&size))
+    };
+    space.pointer(base).ok() == Some(kernel.image.base) && space.u32(size).is_ok_and(has_size)
 }
 
 /// Whether the links at `entry` may be System's: its process id stands before them.
@@ -115,6 +122,28 @@ fn may_be_system(space: &AddressSpace<'_>, entry: Gva) -> bool {
     let word = space.mode().pointer_bytes() as u64;
     let pid = entry.checked_sub(word).and_then(|gva| space.word(gva).ok());
     pid == Some(processes::SYSTEM_PID)
+}
+
+/// The control regions that the kernel's data leads to, where no vCPU does: those of the array of control blocks.
+pub(super) fn regions(space: &AddressSpace<'_>, kernel: &KernelImage) -> Vec<Region> {
+    let mut found = BTreeMap::new();
+    let mut budget = Budget::new();
+    each_word(space, kernel, |_, value| {
+        let prcb = Gva::new(value);
+        if !space.mode().is_kernel(prcb) {
+            return ControlFlow::Continue(());
+        }
+        budget.follow()?;
+        if let Some(region) = layout::region_of(space, prcb) {
+            found.insert(prcb, region);
+        }
+        if found.len() < MAX_REGIONS {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    found.into_values().collect()
 }
 
 /// The processors' control blocks, and the array of their addresses.

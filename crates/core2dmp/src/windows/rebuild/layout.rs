@@ -17,7 +17,6 @@ use crate::format::nt::{
 use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
 use crate::windows::lists;
-use crate::windows::modules::layout;
 
 /// Bytes of a PRCB in which the saved registers stand.
 const SEARCHED: usize = PAGE_BYTES;
@@ -49,6 +48,8 @@ pub(super) struct PrcbLayout {
     /// The pointer to the context, of Windows 7 and later.
     pub(super) context_pointer: Option<u16>,
     pub(super) thread_process: Option<u16>,
+    /// Known only where a vCPU runs user code.
+    pub(super) thread_teb: Option<u16>,
     pub(super) process_dtb: u16,
 }
 
@@ -71,11 +72,19 @@ pub(super) fn regions(space: &AddressSpace<'_>, cpus: &[CpuState]) -> Vec<Region
 
 /// The control region at `pcr`, if it points to itself and to the control block in it.
 fn region(space: &AddressSpace<'_>, pcr: Gva) -> Option<Region> {
-    let layout = layout(space);
+    let layout = Layout::of(space.mode().is_64bit());
     let pointer = |offset: usize| space.pointer(pcr.checked_add(offset as u64)?).ok();
     let prcb = pcr.checked_add(layout.pcr_prcb as u64)?;
     let own = pointer(layout.pcr_self)? == pcr && pointer(layout.pcr_current_prcb)? == prcb;
     own.then_some(Region { pcr, prcb })
+}
+
+/// The control region around the control block at `prcb`, if one stands there.
+pub(super) fn region_of(space: &AddressSpace<'_>, prcb: Gva) -> Option<Region> {
+    region(
+        space,
+        prcb.checked_sub(Layout::of(space.mode().is_64bit()).pcr_prcb as u64)?,
+    )
 }
 
 /// Offsets at which systems of this width keep the processor's number.
@@ -101,7 +110,7 @@ pub(super) fn read(
     regions: &[Region],
     process_list: Gva,
 ) -> Option<PrcbLayout> {
-    let known = layout(space);
+    let known = Layout::of(space.mode().is_64bit());
     let narrow = |offset: usize| u16::try_from(offset).ok();
     // Every processor has another number, and one has 0.
     let (number, first) = numbers(space).iter().find_map(|&at| {
@@ -130,6 +139,7 @@ pub(super) fn read(
         context: narrow(saved.context)?,
         context_pointer: saved.context_pointer.and_then(narrow),
         thread_process: thread_process(space, thread, process_list),
+        thread_teb: None,
         process_dtb: narrow(known.process_dtb)?,
     })
 }
@@ -251,7 +261,7 @@ pub(super) fn thread_teb(
     prcbs: &[Gva],
     cpus: &[CpuState],
 ) -> Option<u16> {
-    let known = layout(space);
+    let known = Layout::of(space.mode().is_64bit());
     let word = space.mode().pointer_bytes();
     let threads: Vec<Gva> = prcbs
         .iter()

@@ -10,7 +10,7 @@
 //!
 //! A block may be paged out, overwritten, encoded beyond recognition, or never have been there (`ReactOS` has
 //! none). A debugger opens nothing without one. The new block is placed in the tail of the kernel's header
-//! page, which the loader leaves zero, and it is announced field by field.
+//! page, which the loader leaves zero, or of another page of its image, and it is announced field by field.
 
 mod data;
 mod layout;
@@ -38,64 +38,87 @@ use crate::paging::{AddressSpace, PagingMode};
 
 /// Bytes of a rebuilt block: as Windows 7 has it, which every debugger since knows.
 const BLOCK_BYTES: usize = 0x340;
+/// Pages of the kernel's image that are asked for room for it.
+const MOST_PAGES: u64 = 0x1000;
 
-/// Offsets in a rebuilt block: where, name, and what proves them.
-const OFFSETS: [(usize, &str, &str); 11] = [
-    (
-        OFFSET_PCR_SELF_PCR,
-        "OffsetPcrSelfPcr",
-        "it equals the control region's own pointer",
-    ),
-    (
-        OFFSET_PCR_CURRENT_PRCB,
-        "OffsetPcrCurrentPrcb",
-        "it points to the control block",
-    ),
-    (
-        OFFSET_PCR_CONTAINED_PRCB,
-        "OffsetPcrContainedPrcb",
-        "the control region's pointer leads there",
-    ),
-    (
-        OFFSET_PRCB_CURRENT_THREAD,
-        "OffsetPrcbCurrentThread",
-        "it points to a thread",
-    ),
-    (
-        OFFSET_PRCB_NUMBER,
-        "OffsetPrcbNumber",
-        "it counts the control blocks",
-    ),
-    (
-        OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
-        "OffsetPrcbProcStateSpecialReg",
-        "",
-    ),
-    (
-        OFFSET_PRCB_PROC_STATE_CONTEXT,
-        "OffsetPrcbProcStateContext",
-        "it stands beside the special registers",
-    ),
-    (
-        OFFSET_PRCB_CONTEXT,
-        "OffsetPrcbContext",
-        "it points to those registers",
-    ),
-    (
-        OFFSET_KTHREAD_APC_PROCESS,
-        "OffsetKThreadApcProcess",
-        "it points to a process of the list",
-    ),
-    (
-        OFFSET_KTHREAD_TEB,
-        "OffsetKThreadTeb",
-        "a vCPU's segment base in user mode is there",
-    ),
-    (
-        OFFSET_EPROCESS_DIRECTORY_TABLE_BASE,
-        "OffsetEprocessDirectoryTableBase",
-        "System's maps this kernel",
-    ),
+/// An offset in a rebuilt block.
+struct OffsetRow {
+    /// Where the block has it.
+    at: usize,
+    name: &'static str,
+    value: fn(&layout::PrcbLayout) -> Option<u16>,
+    /// What proves it; the layout knows it of the special registers.
+    why: &'static str,
+}
+
+/// Every offset in a rebuilt block.
+static OFFSETS: [OffsetRow; 11] = [
+    OffsetRow {
+        at: OFFSET_PCR_SELF_PCR,
+        name: "OffsetPcrSelfPcr",
+        value: |layout| Some(layout.pcr_self),
+        why: "it equals the control region's own pointer",
+    },
+    OffsetRow {
+        at: OFFSET_PCR_CURRENT_PRCB,
+        name: "OffsetPcrCurrentPrcb",
+        value: |layout| Some(layout.pcr_current_prcb),
+        why: "it points to the control block",
+    },
+    OffsetRow {
+        at: OFFSET_PCR_CONTAINED_PRCB,
+        name: "OffsetPcrContainedPrcb",
+        value: |layout| Some(layout.pcr_prcb),
+        why: "the control region's pointer leads there",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_CURRENT_THREAD,
+        name: "OffsetPrcbCurrentThread",
+        value: |layout| Some(layout.current_thread),
+        why: "it points to a thread",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_NUMBER,
+        name: "OffsetPrcbNumber",
+        value: |layout| Some(layout.number),
+        why: "it counts the control blocks",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
+        name: "OffsetPrcbProcStateSpecialReg",
+        value: |layout| Some(layout.special),
+        why: "",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_PROC_STATE_CONTEXT,
+        name: "OffsetPrcbProcStateContext",
+        value: |layout| Some(layout.context),
+        why: "it stands beside the special registers",
+    },
+    OffsetRow {
+        at: OFFSET_PRCB_CONTEXT,
+        name: "OffsetPrcbContext",
+        value: |layout| layout.context_pointer,
+        why: "it points to those registers",
+    },
+    OffsetRow {
+        at: OFFSET_KTHREAD_APC_PROCESS,
+        name: "OffsetKThreadApcProcess",
+        value: |layout| layout.thread_process,
+        why: "it points to a process of the list",
+    },
+    OffsetRow {
+        at: OFFSET_KTHREAD_TEB,
+        name: "OffsetKThreadTeb",
+        value: |layout| layout.thread_teb,
+        why: "a vCPU's segment base in user mode is there",
+    },
+    OffsetRow {
+        at: OFFSET_EPROCESS_DIRECTORY_TABLE_BASE,
+        name: "OffsetEprocessDirectoryTableBase",
+        value: |layout| Some(layout.process_dtb),
+        why: "System's maps this kernel",
+    },
 ];
 
 /// A field of a rebuilt block.
@@ -116,7 +139,7 @@ pub(super) fn rebuild(
     guest: &Guest,
     headers: &[GuestHeader],
 ) -> Result<Fact<DebuggerData>, Attempt> {
-    let proof = Proof::find(space, kernel, guest, headers).map_err(|outcome| Attempt {
+    let mut proof = Proof::find(space, kernel, guest, headers).map_err(|outcome| Attempt {
         way: "rebuild from what memory proves".to_owned(),
         outcome: outcome.to_owned(),
     })?;
@@ -143,8 +166,8 @@ pub(super) fn rebuild(
         let is = "it points to runs that add up and lie in the container";
         block.proven(MM_PHYSICAL_MEMORY_BLOCK, "MmPhysicalMemoryBlock", gva, is);
     }
-    let teb = layout::thread_teb(space, &proof.processors.prcbs, &guest.cpus);
-    block.layout(&proof.layout, teb);
+    proof.layout.thread_teb = layout::thread_teb(space, &proof.processors.prcbs, &guest.cpus);
+    block.layout(&proof.layout);
     if block.mode == PagingMode::X86Pae {
         block.offset(PAE_ENABLED, "PaeEnabled", 1, "the page tables");
     }
@@ -168,8 +191,7 @@ impl Proof {
         guest: &Guest,
         headers: &[GuestHeader],
     ) -> Result<Self, &'static str> {
-        let place = place(space, kernel.image.base)
-            .ok_or("the kernel's header page has no room for a block")?;
+        let place = place(space, kernel).ok_or("the kernel's image has no room for a block")?;
         let lists = data::search(space, kernel);
         let confirmed = |id| {
             headers
@@ -185,12 +207,7 @@ impl Proof {
             .process_list
             .or_else(|| confirmed(FieldId::PsActiveProcessHead))
             .ok_or("no list of processes that holds System")?;
-        let regions = layout::regions(space, &guest.cpus);
-        if regions.is_empty() {
-            return Err("no vCPU leads to a processor's control region");
-        }
-        let layout = layout::read(space, &regions, processes)
-            .ok_or("the control block's layout was not recognised")?;
+        let (regions, layout) = regions(space, kernel, guest, processes)?;
         let processors = data::processor_block(space, kernel, &regions, &layout)
             .ok_or("no array of the processors' control blocks")?;
         Ok(Self {
@@ -255,27 +272,14 @@ impl Block {
         debug_assert!(fits, "every field that is rebuilt lies in the block");
     }
 
-    fn layout(&mut self, layout: &layout::PrcbLayout, thread_teb: Option<u16>) {
-        let values = [
-            Some(layout.pcr_self),
-            Some(layout.pcr_current_prcb),
-            Some(layout.pcr_prcb),
-            Some(layout.current_thread),
-            Some(layout.number),
-            Some(layout.special),
-            Some(layout.context),
-            layout.context_pointer,
-            layout.thread_process,
-            thread_teb,
-            Some(layout.process_dtb),
-        ];
-        for ((offset, name, usual), value) in OFFSETS.into_iter().zip(values) {
-            let why = match offset {
+    fn layout(&mut self, layout: &layout::PrcbLayout) {
+        for row in &OFFSETS {
+            let why = match row.at {
                 OFFSET_PRCB_PROC_STATE_SPECIAL_REG => layout.special_why,
-                _ => usual,
+                _ => row.why,
             };
-            if let Some(value) = value {
-                self.offset(offset, name, value, why);
+            if let Some(value) = (row.value)(layout) {
+                self.offset(row.at, row.name, value, why);
             }
         }
     }
@@ -298,10 +302,47 @@ impl Block {
     }
 }
 
-/// The end of the kernel's header page, if nothing stands there.
-fn place(space: &AddressSpace<'_>, base: Gva) -> Option<Gva> {
-    let page = space.bytes(base, PAGE_BYTES).ok()?;
-    let start = PAGE_BYTES.checked_sub(BLOCK_BYTES)?;
-    let free = page.get(start..)?.iter().all(|byte| *byte == 0);
-    free.then(|| base.saturating_add(PAGE_SIZE.saturating_sub(BLOCK_BYTES as u64)))
+/// The control regions that vCPUs lead to, else those that the kernel's data leads to, and how they are laid out.
+fn regions(
+    space: &AddressSpace<'_>,
+    kernel: &KernelImage,
+    guest: &Guest,
+    processes: Gva,
+) -> Result<(Vec<layout::Region>, layout::PrcbLayout), &'static str> {
+    let led = layout::regions(space, &guest.cpus);
+    if let Some(layout) = layout::read(space, &led, processes) {
+        return Ok((led, layout));
+    }
+    let searched = data::regions(space, kernel);
+    if searched.is_empty() && led.is_empty() {
+        return Err("neither a vCPU nor the kernel's data leads to a processor's control region");
+    }
+    let layout = layout::read(space, &searched, processes)
+        .ok_or("the control block's layout was not recognised")?;
+    Ok((searched, layout))
+}
+
+/// The end of the kernel's header page, if nothing stands there; else of another page of its image that ends in zeros.
+fn place(space: &AddressSpace<'_>, kernel: &KernelImage) -> Option<Gva> {
+    let base = kernel.image.base;
+    if let Some(place) = tail(space, base) {
+        return Some(place);
+    }
+    let pages = u64::from(kernel.image.size) / PAGE_SIZE;
+    (1..pages.min(MOST_PAGES)).find_map(|page| {
+        let gva = base.checked_add(page.saturating_mul(PAGE_SIZE))?;
+        let start = space
+            .bytes(gva, PAGE_BYTES.checked_sub(BLOCK_BYTES)?)
+            .ok()?;
+        // A page of zeros may be variables that are zero.
+        let is_used = start.iter().any(|byte| *byte != 0);
+        tail(space, gva).filter(|_| is_used)
+    })
+}
+
+/// The place for a block at the end of a page, if nothing stands there.
+fn tail(space: &AddressSpace<'_>, page: Gva) -> Option<Gva> {
+    let place = page.checked_add(PAGE_SIZE.checked_sub(BLOCK_BYTES as u64)?)?;
+    let bytes = space.bytes(place, BLOCK_BYTES).ok()?;
+    bytes.iter().all(|byte| *byte == 0).then_some(place)
 }

@@ -133,7 +133,7 @@ fn arm64_stands_at_the_offsets_of_winnt() {
         tpidr_el1: 0xffff_f803_3330_0000,
     };
     let registers = Registers::Arm64(Box::new(registers));
-    let context = context_of(&registers, PagingMode::Arm64);
+    let context = context_of(&registers, PagingMode::Arm64, &[]);
     let mut wanted = vec![0; 0x390];
     let mut put = |at: usize, bytes: &[u8]| wanted[at..at + bytes.len()].copy_from_slice(bytes);
     put(0x0, &0x40_0007_u32.to_le_bytes());
@@ -181,8 +181,8 @@ fn none() -> X86Registers {
         cr2: 0,
         cr3: 0,
         cr4: 0,
-        dr: [0; 6],
-        fxsave: [0; 512],
+        dr: None,
+        fxsave: None,
         gdtr: None,
         idtr: None,
         tr: None,

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::{Case, FORCE, QUICK, Steps};
 use crate::address::Pfn;
 use crate::error::Error;
-use crate::image::{Segment, SegmentData};
+use crate::image::Image;
 use crate::memory::{Backing, DecodeError, Frames, PageDecoder, PhysicalMemory, RunBuilder};
 use crate::write::{Silent, to_file, to_stream};
 
@@ -34,12 +34,11 @@ impl PageDecoder for Maker {
 
 /// A plan of so many decoded pages, between bytes of its own; its memory, and what its file holds.
 fn encoded(pages: u64, broken: Vec<u64>) -> (Case, Vec<u8>) {
-    let segment = |bytes, data| Segment { bytes, data };
-    let mut case = Case::of(vec![
-        segment(3, SegmentData::Bytes(vec![1, 2, 3])),
-        segment(pages * 4096, SegmentData::Encoded { index: 1000 }),
-        segment(2, SegmentData::Bytes(vec![4, 5])),
-    ]);
+    let mut image = Image::new();
+    image.push_bytes(vec![1, 2, 3]);
+    image.push_encoded(1000, pages);
+    image.push_bytes(vec![4, 5]);
+    let mut case = Case::of(image);
     let mut runs = RunBuilder::default();
     runs.push(
         Frames::new(Pfn::new(0x50), pages),
@@ -66,15 +65,22 @@ fn decoded_pages_arrive_in_order() {
     for pages in [1, 63, 64, 65, 128, 4000] {
         let (case, wanted) = encoded(pages, Vec::new());
         let watch = Steps::new(u64::MAX);
-        to_file(&case.plan, &case.memory, &case.output(), FORCE, &watch).unwrap();
+        to_file(
+            &case.plan.image,
+            &case.memory,
+            &case.output(),
+            FORCE,
+            &watch,
+        )
+        .unwrap();
         assert!(fs::read(case.output()).unwrap() == wanted, "{pages} pages");
-        assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.size);
+        assert_eq!(watch.bytes.load(Ordering::Relaxed), case.plan.image.size());
         let mut stream = Vec::new();
-        to_stream(&case.plan, &case.memory, &mut stream, &Silent).unwrap();
+        to_stream(&case.plan.image, &case.memory, &mut stream, &Silent).unwrap();
         assert!(stream == wanted, "{pages} pages");
         for steps in [1, 2, 3] {
             let stopped = to_stream(
-                &case.plan,
+                &case.plan.image,
                 &case.memory,
                 &mut Vec::new(),
                 &Steps::new(steps),
@@ -93,8 +99,15 @@ fn a_corrupt_page_stops_unless_salvaged() {
         "the page of physical address 0x359000 cannot be decoded: file offset 0x6f10: no page"
     );
     assert_eq!(case.names(), ["guest.core"]);
-    case.plan.salvage = true;
-    let written = to_file(&case.plan, &case.memory, &case.output(), QUICK, &Silent).unwrap();
+    case.plan.image.set_salvage(true);
+    let written = to_file(
+        &case.plan.image,
+        &case.memory,
+        &case.output(),
+        QUICK,
+        &Silent,
+    )
+    .unwrap();
     assert_eq!(written.corrupt, 3);
     let places: Vec<u64> = written
         .corrupt_pages
@@ -105,9 +118,9 @@ fn a_corrupt_page_stops_unless_salvaged() {
     assert!(fs::read(case.output()).unwrap() == wanted);
     let all = (1000..5000).collect();
     let (mut case, wanted) = encoded(4000, all);
-    case.plan.salvage = true;
+    case.plan.image.set_salvage(true);
     let mut stream = Vec::new();
-    let written = to_stream(&case.plan, &case.memory, &mut stream, &Silent).unwrap();
+    let written = to_stream(&case.plan.image, &case.memory, &mut stream, &Silent).unwrap();
     assert_eq!((written.corrupt, written.corrupt_pages.len()), (4000, 64));
     assert!(stream == wanted);
 }
@@ -118,8 +131,15 @@ fn decoded_zero_pages_are_holes() {
     use std::os::unix::fs::MetadataExt;
     let all = (1000..9000).collect();
     let (mut case, _) = encoded(8000, all);
-    case.plan.salvage = true;
-    to_file(&case.plan, &case.memory, &case.output(), QUICK, &Silent).unwrap();
+    case.plan.image.set_salvage(true);
+    to_file(
+        &case.plan.image,
+        &case.memory,
+        &case.output(),
+        QUICK,
+        &Silent,
+    )
+    .unwrap();
     let meta = fs::metadata(case.output()).unwrap();
     assert_eq!(meta.len(), 8000 * 4096 + 5);
     assert!(meta.blocks() <= 64, "{} blocks", meta.blocks());

@@ -44,6 +44,23 @@ fn rows_of_a_summary_dump() {
     assert_rows(Body::Summary32);
 }
 
+#[test]
+fn rows_of_dumps_with_ranges() {
+    assert_rows(Body::Ranges8);
+    assert_rows(Body::Ranges9);
+    assert_rows(Body::RangesA);
+}
+
+#[test]
+fn rows_of_five_levels_of_page_tables() {
+    assert_rows(Body::Levels5);
+}
+
+#[test]
+fn rows_of_a_bitmap_dump_of_more_than_a_view() {
+    assert_rows(Body::Large64);
+}
+
 /// All types that a guest of this Windows can be dumped as.
 fn assert_all_types_clean(name: &str, guest: &Guest) {
     for (kind, dump) in [
@@ -87,7 +104,7 @@ fn converted(guest: &Guest) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("converted.dmp");
     let options = WriteOptions::default();
-    write::to_file(&plan, &opened.memory, &path, options, &Silent).unwrap();
+    write::to_file(&plan.image, &opened.memory, &path, options, &Silent).unwrap();
     std::fs::read(path).unwrap()
 }
 

@@ -144,7 +144,14 @@ fn its_dump_is_refused_and_opens_after_the_repair() {
         (worst.field, worst.severity),
         ("DumpType", Severity::Refused)
     );
-    assert!(worst.debugger.unwrap().contains("Win32 error 0n1392"));
+    assert!(
+        worst
+            .debugger
+            .as_ref()
+            .unwrap()
+            .today
+            .contains("Win32 error 0n1392")
+    );
     let named: Vec<_> = report
         .findings
         .iter()
@@ -184,7 +191,14 @@ fn the_page_tables_alone_would_not_have_helped() {
         (findings[0].field, findings[0].severity),
         ("DumpType", Severity::Refused)
     );
-    assert!(findings[0].debugger.unwrap().contains("Win32 error 0n1392"));
+    assert!(
+        findings[0]
+            .debugger
+            .as_ref()
+            .unwrap()
+            .today
+            .contains("Win32 error 0n1392")
+    );
     // With the type it opens, and what is stale shows.
     converted[0xf98] = 1;
     let findings = check(&open(&converted)).findings;
@@ -208,5 +222,12 @@ fn the_type_alone_would_have_opened_and_shown_nothing() {
         (worst.field, worst.severity),
         ("DirectoryTableBase", Severity::Broken)
     );
-    assert!(worst.debugger.unwrap().contains("PARTIALLY CORRUPT"));
+    assert!(
+        worst
+            .debugger
+            .as_ref()
+            .unwrap()
+            .today
+            .contains("PARTIALLY CORRUPT")
+    );
 }

@@ -61,9 +61,9 @@ fn open_file(path: &Path) -> DumpFile {
 
 /// The same file through its segments, as the repaired copy is written.
 fn copied(dump: &DumpFile, repair: &Repair, path: &Path) {
-    let segments = repair.segments(dump).unwrap();
-    write::segments_to_file(
-        &segments,
+    let image = repair.image(dump).unwrap();
+    write::to_file(
+        &image,
         &dump.memory(),
         path,
         WriteOptions::default(),
@@ -121,7 +121,7 @@ fn planning_writes_nothing() {
     std::fs::write(&path, &stale.bytes).unwrap();
     let before = path.metadata().unwrap().modified().unwrap();
     let dump = open_file(&path);
-    assert!(!repair(&dump).unwrap().segments(&dump).unwrap().is_empty());
+    assert!(repair(&dump).unwrap().image(&dump).unwrap().size() > 0);
     assert!(std::fs::read(&path).unwrap() == stale.bytes);
     assert_eq!(path.metadata().unwrap().modified().unwrap(), before);
     let files: Vec<_> = folder.path().read_dir().unwrap().collect();
@@ -197,7 +197,7 @@ fn from_the_original_core_every_field_is_written_anew() {
         let path = folder.path().join("guest.dmp");
         let converted = plan(&opened, &windows, &PlanOptions::default()).unwrap();
         write::to_file(
-            &converted,
+            &converted.image,
             &opened.memory,
             &path,
             WriteOptions::default(),

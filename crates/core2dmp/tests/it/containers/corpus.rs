@@ -3,6 +3,7 @@
 //! The corpus stands beside the repository, not in it. Where it is absent these tests say so and do nothing.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ fn dump(guest: &Guest) -> Vec<u8> {
     let plan = dump::plan(guest, &found, &PlanOptions::default()).unwrap();
     assert_eq!(plan.missing.frames, 0);
     let mut file = Vec::new();
-    write::to_stream(&plan, &guest.memory, &mut file, &Silent).unwrap();
+    write::to_stream(&plan.image, &guest.memory, &mut file, &Silent).unwrap();
     file
 }
 
@@ -125,4 +126,50 @@ fn x86pae_crash() {
     let [xen, elf] = ["xen.core", "qemu.elf"].map(|name| open(&folder.join(name)));
     assert!(compare(&xen, &elf) > 0x3f00);
     assert_eq!(difference(&dump(&elf), &dump(&xen), 0x1000), None);
+}
+
+/// Registers of a saved domain and of the same domain's dump-core: the FPU, which neither used, too.
+#[test]
+fn a_saved_domain_has_the_registers_of_its_core() {
+    let Some(folder) = case("w10-live-2") else {
+        return;
+    };
+    let [core, save] = ["xen.core", "xen.save"].map(|name| open(&folder.join(name)));
+    assert_eq!(save.cpus.len(), core.cpus.len());
+    for (save, core) in save.cpus.iter().zip(&core.cpus) {
+        let [save, core] = [save, core].map(|cpu| cpu.registers.x86().unwrap());
+        assert_eq!(save.dr, core.dr);
+        assert!(save.fxsave.is_some() && save.fxsave == core.fxsave);
+    }
+}
+
+/// VirtualBox cores of three formats: the XSAVE area is the note's end, whatever the compiler put before it.
+#[test]
+fn virtualbox_cores_of_three_formats() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases/vbox");
+    let (Some(xen), true) = (case("w10-live-2"), cases.is_dir()) else {
+        eprintln!("SKIPPED: ../shared/cases/vbox is not there");
+        return;
+    };
+    let xen = open(&xen.join("xen.core"));
+    for (name, vcpus, warnings) in [("v13", 0, 2), ("v15", 2, 0), ("v16", 2, 0)] {
+        let packed = fs::read(cases.join(format!("{name}.elf.xz"))).unwrap();
+        let mut file = Vec::new();
+        lzma_rust2::XzReader::new(&packed[..], true)
+            .read_to_end(&mut file)
+            .unwrap();
+        let opened = container::open(Arc::new(file), OpenOptions::default()).unwrap();
+        assert_eq!(opened.cpus.len(), vcpus, "{name}");
+        assert_eq!(opened.container.warnings.len(), warnings, "{name}");
+        for (cpu, xen) in opened.cpus.iter().zip(&xen.cpus) {
+            let [cpu, xen] = [cpu, xen].map(|cpu| cpu.registers.x86().unwrap());
+            let fxsave = cpu.fxsave.unwrap();
+            assert_eq!(fxsave[24..28], [0x80, 0x1f, 0, 0], "{name}");
+            assert_eq!(
+                (cpu.rip, cpu.rsp, cpu.cr3),
+                (xen.rip, xen.rsp, xen.cr3),
+                "{name}"
+            );
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use core2dmp::address::Pfn;
 use core2dmp::container::dmp::{Body, BodyGuess, DumpFile, ProblemKind, TriageBody};
-use core2dmp::format::header_fields::{FieldId, HeaderWidth};
+use core2dmp::header::{FieldId, HeaderWidth};
 use core2dmp::memory::Frames;
 use core2dmp::source::FileSource;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use core2dmp::container::dmp::{Body, BodyGuess, DumpFile};
 use core2dmp::container::{self, OpenOptions};
-use core2dmp::format::header_fields::HeaderWidth;
+use core2dmp::header::HeaderWidth;
 use core2dmp::windows;
 use core2dmp_synth::dump::{self, Dump, Ranges};
 use core2dmp_synth::{Guest, GuestSpec};
@@ -31,7 +31,7 @@ fn guests() -> Vec<(&'static str, Guest)> {
 
 /// All types that hold pages.
 fn dumps(guest: &Guest) -> Vec<(u64, BodyGuess, Dump)> {
-    let kernel = BodyGuess::Ranges { counted: false };
+    let kernel = BodyGuess::Ranges;
     vec![
         (1, BodyGuess::Full, dump::full(guest)),
         (2, BodyGuess::Summary, dump::summary(guest)),
@@ -47,11 +47,7 @@ fn dumps(guest: &Guest) -> Vec<(u64, BodyGuess, Dump)> {
         ),
         (8, kernel, dump::rdmp(guest, Ranges::Kernel)),
         (9, kernel, dump::rdmp(guest, Ranges::KernelAndUser)),
-        (
-            10,
-            BodyGuess::Ranges { counted: true },
-            dump::rdmp(guest, Ranges::Complete),
-        ),
+        (10, BodyGuess::Ranges, dump::rdmp(guest, Ranges::Complete)),
     ]
 }
 
@@ -160,7 +156,7 @@ fn a_triage_dump_has_parts_and_no_pages() {
         assert_eq!(body.size_of_dump, file.size);
         assert_eq!(body.drivers as usize, guest.expected.modules.len());
         let wide = guest.expected.arch.is_64();
-        assert_eq!(body.data_blocks, wide.then_some(1));
+        assert_eq!(body.data_blocks, Some(u32::from(wide)));
         let named = |name: &str| body.parts.iter().find(|part| part.name == name);
         if let Some(part) = named("debugger data") {
             let at = usize::try_from(part.offset).unwrap() + 0x10;

@@ -190,8 +190,8 @@ fn virtualbox() {
     assert_vcpus(&opened, &guest);
     for (cpu, vcpu) in opened.cpus.iter().zip(&guest.vcpus) {
         let (r, e) = (cpu.registers.x86().unwrap(), &vcpu.registers);
-        assert_eq!(r.dr, [e.dr0, e.dr1, e.dr2, e.dr3, e.dr6, e.dr7]);
-        assert!(r.fxsave == e.fxsave);
+        assert_eq!(r.dr, Some([e.dr0, e.dr1, e.dr2, e.dr3, e.dr6, e.dr7]));
+        assert!(r.fxsave == Some(e.fxsave));
     }
     assert_eq!(
         opened.container.details[1],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use core2dmp::address::{Gpa, PAGE_BYTES};
 use core2dmp::container::{self, Guest, OpenOptions, Registers};
-use core2dmp::error::{Error, Result};
+use core2dmp::error::{Error, Remedy, Result};
 use core2dmp::windows;
 use core2dmp_synth::{self as synth, GuestSpec, HiberVersion};
 
@@ -105,7 +105,7 @@ fn assert_registers(opened: &Guest, guest: &synth::Guest) {
     );
     assert_eq!((got.cs, got.ss, got.fs), (wanted.cs, wanted.ss, wanted.fs));
     assert_eq!(got.rflags, wanted.rflags);
-    assert_eq!(got.fxsave, wanted.fxsave);
+    assert_eq!(got.fxsave, Some(wanted.fxsave));
     let gdtr = got.gdtr.unwrap();
     assert_eq!((gdtr.base, gdtr.limit), vcpu.gdt);
     if guest.expected.arch.is_64() {
@@ -184,11 +184,8 @@ fn since_windows_8_a_wiped_header_is_told_and_salvaged() {
             error.to_string(),
             "this hibernation file holds no memory: its header is zeros, as Windows 8 and later leave it when they resume; what was its memory stands from 0x7000 on"
         );
-        assert!(error.hint().unwrap().contains("--salvage"));
-        let salvage = OpenOptions {
-            salvage: true,
-            ..OpenOptions::default()
-        };
+        assert!(error.remedy() == Some(Remedy::TakeWhileHibernated));
+        let salvage = OpenOptions::default().salvage(true);
         let opened = container::open(Arc::new(file), salvage).unwrap();
         assert_memory(&opened, &guest);
         assert!(
@@ -209,7 +206,7 @@ fn an_empty_file_says_what_that_means() {
         error.to_string(),
         "this hibernation file holds no memory: all of its 2097152 bytes are zeros"
     );
-    assert!(error.hint().unwrap().contains("never hibernated"));
+    assert!(error.remedy() == Some(Remedy::TakeWhileHibernated));
     // Resumed, and its sets wiped.
     let guest = guest_of(HiberVersion::Ten64);
     let file = guest.hiberfil(HiberVersion::Ten64).signature(*b"WAKE");
@@ -231,7 +228,7 @@ fn a_link_names_the_file() {
         error.to_string(),
         "this hibernation file holds no memory: it is a link to \"multi(0)disk(0)rdisk(0)partition(2)\\\\hiberfil.sys\""
     );
-    assert!(error.hint().unwrap().contains("the file that it names"));
+    assert!(error.remedy() == Some(Remedy::GiveLinkTarget));
     assert!(matches!(
         open(b"link to another page".repeat(300)).unwrap_err(),
         Error::UnknownContainer { .. }

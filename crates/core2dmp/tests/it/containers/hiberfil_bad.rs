@@ -17,10 +17,7 @@ fn guest() -> synth::Guest {
 }
 
 fn salvaged(file: Vec<u8>) -> Result<Guest> {
-    let options = OpenOptions {
-        salvage: true,
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().salvage(true);
     container::open(Arc::new(file), options)
 }
 

@@ -166,23 +166,18 @@ fn cut_at_every_border() {
     let lime = SMALL.lime(&[]);
     for (bytes, expected, missing, frames) in [
         (16, 0x20, "the header of a range", 0),
-        (
-            32,
-            SECOND,
-            "the rest of a range, and what stood behind it",
-            0,
-        ),
+        (32, SECOND, "the rest of a range, and what followed it", 0),
         (
             32 + 0x1800,
             SECOND,
-            "the rest of a range, and what stood behind it",
+            "the rest of a range, and what followed it",
             2,
         ),
         (SECOND + 31, SECOND + 32, "the header of a range", 0xa0),
         (
             lime.len() - 1,
             lime.len(),
-            "the rest of a range, and what stood behind it",
+            "the rest of a range, and what followed it",
             0xa0 + 0x1340,
         ),
     ] {
@@ -208,7 +203,7 @@ fn cut_at_every_border() {
     for bytes in [33, 0x2345, avml.len() - 1, avml.len() - 8, avml.len() - 9] {
         let line = refusal(avml[..bytes].to_vec());
         assert!(
-            line.ends_with("missing: the rest of a compressed range, and what stood behind it"),
+            line.ends_with("missing: the rest of a compressed range, and what followed it"),
             "{bytes:#x}: {line}"
         );
         let opened = salvage(avml[..bytes].to_vec()).unwrap();

@@ -18,6 +18,7 @@ mod qemu_stream;
 mod qemu_stream_bad;
 mod qemu_stream_real;
 mod raw;
+mod raw_measured;
 mod vmware;
 mod vmware_bad;
 mod xen;

@@ -71,8 +71,8 @@ fn assert_registers(name: &str, stream: &Guest, dump: &Guest, text: &str) {
     for ((got, wanted), text) in stream.cpus.iter().zip(&dump.cpus).zip(parts) {
         let got = got.registers.x86().unwrap();
         let mut masked = got.clone();
-        masked.dr = [0; 6];
-        masked.fxsave = [0; 512];
+        masked.dr = None;
+        masked.fxsave = None;
         assert_eq!(&masked, wanted.registers.x86().unwrap(), "{name}");
         let hex = |key: &str| {
             let value = text
@@ -85,8 +85,9 @@ fn assert_registers(name: &str, stream: &Guest, dump: &Guest, text: &str) {
             u64::from_str_radix(value, 16).unwrap()
         };
         let dr = ["DR0=", "DR1=", "DR2=", "DR3=", "DR6=", "DR7="].map(hex);
-        assert_eq!(got.dr, dr, "{name}");
-        let word = |at: usize| u64::from_le_bytes(got.fxsave[at..at + 8].try_into().unwrap());
+        assert_eq!(got.dr, Some(dr), "{name}");
+        let fxsave = got.fxsave.unwrap();
+        let word = |at: usize| u64::from_le_bytes(fxsave[at..at + 8].try_into().unwrap());
         assert_eq!(word(24) & 0xffff_ffff, hex("MXCSR="), "{name}");
         assert_eq!(word(0) & 0xffff, hex("FCW="), "{name}");
         for (key, at) in [("XMM00=", 160), ("XMM09=", 304)] {

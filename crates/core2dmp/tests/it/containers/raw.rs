@@ -23,10 +23,7 @@ fn run(first: u64, count: u64, offset: u64) -> MemoryRun {
 
 /// Opens a file with holes.
 fn with_holes(file: &[u8], holes: &[Frames]) -> core2dmp::error::Result<container::Guest> {
-    let options = OpenOptions {
-        holes: holes.to_vec(),
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().holes(holes.to_vec());
     container::open(Arc::new(file.to_vec()), options)
 }
 

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use core2dmp::address::Pfn;
 use core2dmp::container::OpenOptions;
+use core2dmp::error::Remedy;
 use core2dmp::memory::MemoryError;
 use core2dmp_synth::{Guest, GuestSpec};
 use proptest::prelude::*;
@@ -102,10 +103,7 @@ fn cut_at_every_border() {
                 vmem.len()
             )
         );
-        let options = OpenOptions {
-            salvage: true,
-            ..OpenOptions::default()
-        };
+        let options = OpenOptions::default().salvage(true);
         let opened = open_set_with(short(), &options).unwrap();
         assert_eq!(opened.memory.frame_count(), bytes as u64 / 4096);
     }
@@ -119,10 +117,7 @@ fn files_that_are_missing_or_too_many() {
         error.to_string(),
         "a VMware state without memory: its .vmem is needed too"
     );
-    assert_eq!(
-        error.hint(),
-        Some("name both files, or keep them in one folder under one name")
-    );
+    assert_eq!(error.remedy(), Some(Remedy::GiveBothFiles));
     let vmem = || SMALL.vmware().vmem();
     let many =
         "files of one VMware guest, each either a state or its memory: found 3, the limit is 2";

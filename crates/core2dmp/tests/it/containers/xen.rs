@@ -41,8 +41,8 @@ fn assert_vcpu(cpu: &CpuState, vcpu: &Vcpu) {
         [e.cs, e.ss, e.ds, e.es, e.fs, e.gs]
     );
     assert_eq!([r.cr0, r.cr2, r.cr3, r.cr4], [e.cr0, e.cr2, e.cr3, e.cr4]);
-    assert_eq!(r.dr, [e.dr0, e.dr1, e.dr2, e.dr3, e.dr6, e.dr7]);
-    assert!(r.fxsave == e.fxsave);
+    assert_eq!(r.dr, Some([e.dr0, e.dr1, e.dr2, e.dr3, e.dr6, e.dr7]));
+    assert!(r.fxsave == Some(e.fxsave));
     assert_eq!((r.gdtr, r.idtr, r.tr, r.ldtr), (None, None, None, None));
 }
 

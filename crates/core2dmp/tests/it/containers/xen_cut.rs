@@ -60,10 +60,7 @@ fn open_cut(size: u64, salvage: bool) -> Result<Guest> {
     let whole = Arc::clone(&CORE);
     container::open(
         Arc::new(Cut { whole, size }),
-        OpenOptions {
-            salvage,
-            ..OpenOptions::default()
-        },
+        OpenOptions::default().salvage(salvage),
     )
 }
 
@@ -212,7 +209,7 @@ proptest! {
             let end = file.len().min(at + 8);
             file[at..end].copy_from_slice(&value.to_le_bytes()[..end - at]);
         }
-        if let Ok(opened) = container::open(Arc::new(file), OpenOptions { salvage, ..OpenOptions::default() }) {
+        if let Ok(opened) = container::open(Arc::new(file), OpenOptions::default().salvage(salvage)) {
             for run in opened.memory.runs() {
                 let _ = opened.memory.read(run.frames.first.gpa(), &mut [0; 0x2000]);
             }
@@ -249,14 +246,7 @@ fn the_rule_skips_vga_and_mmio_wherever_the_table_ends() {
     let (pages, table) = (hand.offset(".xen_pages"), hand.offset(".xen_pfn"));
     let open = || {
         let source = Arc::new(FileSource::open(file.path()).unwrap());
-        container::open(
-            source,
-            OpenOptions {
-                salvage: true,
-                ..OpenOptions::default()
-            },
-        )
-        .unwrap()
+        container::open(source, OpenOptions::default().salvage(true)).unwrap()
     };
     let whole = open().memory.runs().to_vec();
     assert_eq!(whole.len(), 3);
@@ -277,13 +267,7 @@ fn the_rule_needs_counts_that_agree() {
     hand.part(".note.Xen").data = notes(1, 9, 4096);
     let mut file = hand.bytes();
     file.truncate(hand.offset(".xen_pfn") as usize);
-    let opened = container::open(
-        Arc::new(file),
-        OpenOptions {
-            salvage: true,
-            ..OpenOptions::default()
-        },
-    );
+    let opened = container::open(Arc::new(file), OpenOptions::default().salvage(true));
     assert_eq!(
         opened.unwrap_err().to_string(),
         format!(

@@ -17,10 +17,7 @@ fn open(file: Vec<u8>) -> Result<Guest> {
 }
 
 fn salvaged(file: Vec<u8>) -> Result<Guest> {
-    let options = OpenOptions {
-        salvage: true,
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().salvage(true);
     container::open(Arc::new(file), options)
 }
 
@@ -91,7 +88,7 @@ fn it_converts_to_the_dump_that_the_dump_itself_converts_to() {
         let found = windows::identify(&opened).unwrap();
         let plan = dump::plan(&opened, &found, &dump::PlanOptions::default()).unwrap();
         let mut out = Vec::new();
-        write::to_stream(&plan, &opened.memory, &mut out, &write::Silent).unwrap();
+        write::to_stream(&plan.image, &opened.memory, &mut out, &write::Silent).unwrap();
         // The comment names the container.
         out[0xfb0..0x1030].fill(0);
         out

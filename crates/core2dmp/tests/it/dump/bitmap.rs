@@ -11,7 +11,7 @@ use core2dmp::address::Gpa;
 use core2dmp::container::dmp::{BodyGuess, DumpFile};
 use core2dmp::container::{self, OpenOptions};
 use core2dmp::dump::{self, DumpKind, PlanOptions};
-use core2dmp::error::Error;
+use core2dmp::error::{Error, Remedy};
 use core2dmp::windows;
 use core2dmp::write::{self, Silent};
 use core2dmp_synth::dump::{self as encoder, Dump, Ranges};
@@ -30,15 +30,12 @@ struct Converted {
 
 fn convert(opened: &container::Guest, kind: DumpKind) -> Result<Converted, Error> {
     let found = windows::identify(opened).unwrap();
-    let options = PlanOptions {
-        kind,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().kind(kind);
     let plan = dump::plan(opened, &found, &options)?;
     let mut bytes = Vec::new();
-    let written = write::to_stream(&plan, &opened.memory, &mut bytes, &Silent)?;
+    let written = write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent)?;
     assert_eq!(written.corrupt, 0);
-    assert_eq!(bytes.len() as u64, plan.size);
+    assert_eq!(bytes.len() as u64, plan.image.size());
     Ok(Converted {
         bytes,
         warnings: plan.warnings,
@@ -132,7 +129,7 @@ fn a_full_dump_that_was_asked_for_is_not_replaced() {
             limit: 42
         }
     ));
-    assert!(error.hint().unwrap().contains("--type bitmap"));
+    assert!(error.remedy() == Some(Remedy::MakeBitmap));
 }
 
 #[test]

@@ -17,8 +17,8 @@ use crate::support::vcpus::assert_vcpus;
 fn exported(guest: &container::Guest, format: ExportFormat) -> (container::Guest, export::Export) {
     let export = export::export(guest, format);
     let mut file = Vec::new();
-    write::export_to_stream(&export, &guest.memory, &mut file, false, &Silent).unwrap();
-    assert_eq!(file.len() as u64, export.size);
+    write::to_stream(&export.image, &guest.memory, &mut file, &Silent).unwrap();
+    assert_eq!(file.len() as u64, export.image.size());
     (open(file).unwrap(), export)
 }
 
@@ -63,8 +63,8 @@ fn what_another_container_lacks_is_not_made_up() {
         let mut wanted = from.registers.x86().unwrap().clone();
         assert_eq!((wanted.gdtr, wanted.idtr, wanted.tr), (None, None, None));
         // QEMU's note has no place for these; and of LDTR a zero is what Windows has.
-        wanted.dr = [0; 6];
-        wanted.fxsave = [0; 512];
+        wanted.dr = None;
+        wanted.fxsave = None;
         wanted.ldtr = Some(0);
         assert_eq!(got.registers.x86().unwrap(), &wanted);
     }
@@ -108,7 +108,7 @@ fn more_segments_than_the_header_counts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.elf");
     let options = WriteOptions::default();
-    write::export_to_file(&export, &guest.memory, &path, false, options, &Silent).unwrap();
+    write::to_file(&export.image, &guest.memory, &path, options, &Silent).unwrap();
     let source = Arc::new(FileSource::open(&path).unwrap());
     let opened = container::open(source, OpenOptions::default()).unwrap();
     let frames: Vec<Frames> = opened.memory.runs().iter().map(|run| run.frames).collect();

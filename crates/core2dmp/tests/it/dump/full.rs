@@ -65,11 +65,8 @@ impl Case {
     fn convert(&self) -> (PathBuf, Plan) {
         let plan = self.plan(&PlanOptions::default()).unwrap();
         let path = self.folder.path().join("guest.dmp");
-        let options = WriteOptions {
-            sync: false,
-            ..WriteOptions::default()
-        };
-        write::to_file(&plan, &self.opened().memory, &path, options, &Silent).unwrap();
+        let options = WriteOptions::default().sync(false);
+        write::to_file(&plan.image, &self.opened().memory, &path, options, &Silent).unwrap();
         (path, plan)
     }
 }
@@ -88,7 +85,7 @@ fn checked(spec: GuestSpec) -> (Case, Plan) {
     let header = dumped::header(expected, COMMENT);
     let pages: u64 = expected.runs.iter().map(|run| run.1).sum();
     assert_eq!(dump.len() as u64, header.len() as u64 + pages * 0x1000);
-    assert_eq!(plan.size, dump.len() as u64);
+    assert_eq!(plan.image.size(), dump.len() as u64);
     for at in (0..header.len()).step_by(4) {
         assert_eq!(dump[at..at + 4], header[at..at + 4], "header + {at:#x}");
     }
@@ -219,8 +216,8 @@ fn exception_of_a_trap_that_only_its_fourth_parameter_places() {
         let spec = GuestSpec::windows10().crashed(0x7f, parameters);
         let plan = Case::new(spec).plan(&PlanOptions::default()).unwrap();
         (
-            plan.exception.value.code,
-            plan.exception.value.address.get(),
+            plan.crash.exception.value.code,
+            plan.crash.exception.value.address.get(),
         )
     };
     // STATUS_INTEGER_DIVIDE_BY_ZERO, STATUS_ILLEGAL_INSTRUCTION.
@@ -249,8 +246,8 @@ fn assert_exception(spec: GuestSpec, record: CrashRecord) {
     let stop = case.guest.expected.bugcheck.as_ref().unwrap();
     let wanted = stop.exception.as_ref().unwrap();
     let plan = case.plan(&PlanOptions::default()).unwrap();
-    let found = &plan.exception.value;
-    assert_eq!(plan.crashed_processor.value, 1, "{record:?}");
+    let found = &plan.crash.exception.value;
+    assert_eq!(plan.crash.processor.value, 1, "{record:?}");
     assert_eq!(found.address.get(), wanted.address, "{record:?}");
     assert!(
         wanted.code.is_none_or(|code| code == found.code),
@@ -280,10 +277,7 @@ fn frames_that_the_container_lacks_are_zeros_and_reported() {
             ranges: vec![range(0x1900, 0x30), range(0x1a00, 1)],
         }
     );
-    let options = PlanOptions {
-        strict: true,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().strict(true);
     let error = case.plan(&options).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -306,10 +300,7 @@ fn runs_fill_the_header_and_not_more() {
         let (_, plan) = checked(spec.clone().runs(limit));
         assert_eq!(plan.runs.len(), limit);
         let one_more = Case::new(spec.runs(limit + 1));
-        let full = PlanOptions {
-            kind: DumpKind::Full,
-            ..PlanOptions::default()
-        };
+        let full = PlanOptions::default().kind(DumpKind::Full);
         let error = one_more.plan(&full).unwrap_err();
         assert_eq!(
             error.to_string(),

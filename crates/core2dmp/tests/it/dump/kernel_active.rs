@@ -28,7 +28,7 @@ fn dump_of(guest: &Guest, options: &PlanOptions) -> Result<(BTreeSet<u64>, Plan)
     let found = windows::identify(&opened).unwrap();
     let plan = dump::plan(&opened, &found, options)?;
     let mut bytes = Vec::new();
-    write::to_stream(&plan, &opened.memory, &mut bytes, &Silent)?;
+    write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent)?;
     let file = DumpFile::open(Arc::new(bytes)).unwrap();
     assert_eq!(file.problems(), []);
     let frames = file
@@ -44,17 +44,11 @@ fn dump_of(guest: &Guest, options: &PlanOptions) -> Result<(BTreeSet<u64>, Plan)
 }
 
 fn kernel() -> PlanOptions {
-    PlanOptions {
-        kind: DumpKind::Kernel,
-        ..PlanOptions::default()
-    }
+    PlanOptions::default().kind(DumpKind::Kernel)
 }
 
 fn active() -> PlanOptions {
-    PlanOptions {
-        kind: DumpKind::Active,
-        ..PlanOptions::default()
-    }
+    PlanOptions::default().kind(DumpKind::Active)
 }
 
 /// Frames that Windows counts and the container has.
@@ -196,10 +190,7 @@ fn a_process_may_be_kept() {
             (Keep::Pid(0x270), vec![0x270]),
             (Keep::Name("SvcHost.exe".to_owned()), vec![0x2f4, 0x354]),
         ] {
-            let options = PlanOptions {
-                keep: vec![keep],
-                ..kernel()
-            };
+            let options = kernel().keep(vec![keep]);
             let (frames, plan) = dump_of(&guest, &options).unwrap();
             for user in &guest.expected.user {
                 let kept = pids.contains(&user.pid);
@@ -209,10 +200,7 @@ fn a_process_may_be_kept() {
             assert_eq!(plan.warnings.len(), pids.len());
             assert!(plan.warnings[0].contains("user memory"));
         }
-        let options = PlanOptions {
-            keep: vec![Keep::Name("nosuch.exe".to_owned())],
-            ..kernel()
-        };
+        let options = kernel().keep(vec![Keep::Name("nosuch.exe".to_owned())]);
         let error = dump_of(&guest, &options).unwrap_err();
         assert_eq!(error.to_string(), "no process nosuch.exe in the guest");
     }

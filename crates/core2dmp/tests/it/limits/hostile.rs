@@ -9,6 +9,7 @@
 //! What it costs is measured in `hostile_cost.rs`. docs/security.md lists all limits.
 
 use core2dmp::dump::{self, DumpKind, PlanOptions};
+use core2dmp::error::Remedy;
 use core2dmp::windows::Windows;
 use core2dmp_synth::Guest;
 
@@ -154,7 +155,7 @@ fn ends_well(guest: &Guest) {
     match identify(&opened) {
         Ok(windows) => {
             let plan = dump::plan(&opened, &windows, &PlanOptions::default());
-            assert!(plan.unwrap().size < 32 << 20);
+            assert!(plan.unwrap().image.size() < 32 << 20);
         }
         Err(error) => assert!(!error.attempts().is_empty(), "{error}"),
     }
@@ -196,10 +197,7 @@ fn petabytes_of_zeros_are_not_planned() {
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
     assert_eq!(windows.runs.value[0].count, most);
-    let full = PlanOptions {
-        kind: DumpKind::Full,
-        ..PlanOptions::default()
-    };
+    let full = PlanOptions::default().kind(DumpKind::Full);
     let error = dump::plan(&opened, &windows, &full).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -208,11 +206,8 @@ fn petabytes_of_zeros_are_not_planned() {
             opened.memory.frame_count()
         )
     );
-    assert!(error.hint().unwrap().contains("--type bitmap"));
-    let bitmap = PlanOptions {
-        kind: DumpKind::Bitmap,
-        ..PlanOptions::default()
-    };
+    assert!(error.remedy() == Some(Remedy::LeaveOutMissing));
+    let bitmap = PlanOptions::default().kind(DumpKind::Bitmap);
     let error = dump::plan(&opened, &windows, &bitmap).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -228,16 +223,13 @@ fn what_ballooning_may_take_is_planned() {
     put_run(&mut guest, sixty_four_gib);
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
-    let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
-    assert_eq!(plan.size, 0x2000 + (64 << 30));
+    let full = PlanOptions::default().kind(DumpKind::Full);
+    let plan = dump::plan(&opened, &windows, &full).unwrap();
+    assert_eq!(plan.image.size(), 0x2000 + (64 << 30));
     // The same count is too much by a frame.
     put_run(&mut guest, sixty_four_gib + 1);
     let opened = crate::support::grown::opened(&guest);
     let windows = identify(&opened).unwrap();
-    let full = PlanOptions {
-        kind: DumpKind::Full,
-        ..PlanOptions::default()
-    };
     assert!(dump::plan(&opened, &windows, &full).is_err());
     // By itself it becomes a bitmap, and says why.
     let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
@@ -246,7 +238,7 @@ fn what_ballooning_may_take_is_planned() {
             .iter()
             .any(|warning| warning.starts_with("a bitmap dump, in which what is missing is absent"))
     );
-    assert!(plan.size < 64 << 20, "{:#x}", plan.size);
+    assert!(plan.image.size() < 64 << 20, "{:#x}", plan.image.size());
 }
 
 /// Section headers of the kernel, all of them over the whole image.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use core2dmp::container::Registers;
 use core2dmp_synth::Guest;
 
-use crate::support::grown::{crashed, free_frames, identify, opened};
+use crate::support::grown::{crashed, free_frames, hide_kernel, identify, opened};
 use crate::support::peak::{alone, peak};
 
 const MIB: u64 = 1 << 20;
@@ -39,7 +39,7 @@ fn attack(guest: &mut Guest, mib: u64) -> u64 {
         }
         guest.frames.write(pfn << 12, &page);
     }
-    guest.write_va(guest.expected.kernel.base, &[0; 2]);
+    hide_kernel(guest);
     roots[0]
 }
 

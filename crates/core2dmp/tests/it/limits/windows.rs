@@ -15,7 +15,7 @@ use core2dmp::dump::{self, DumpKind, PlanOptions};
 use core2dmp::windows::{self, Source, Windows};
 use core2dmp_synth::{CrashRecord, Guest, GuestSpec};
 
-use crate::support::grown::{crashed, free_frames, identify, opened};
+use crate::support::grown::{crashed, free_frames, hide_kernel, identify, opened};
 
 /// From the kernel's base to the free part of its data.
 const FREE: u64 = 0x30_0000;
@@ -42,7 +42,7 @@ fn roots_without_a_kernel() {
         }
         guest.frames.write(pfn << 12, &page);
     }
-    guest.write_va(guest.expected.kernel.base, &[0; 2]);
+    hide_kernel(&mut guest);
     let mut opened = opened(&guest);
     for cpu in &mut opened.cpus {
         if let Registers::X86(registers) = &mut cpu.registers {
@@ -56,6 +56,42 @@ fn roots_without_a_kernel() {
     let limit = "not searched: 256 others map no kernel";
     let limits = told.iter().filter(|line| line.ends_with(limit));
     assert_eq!(limits.count(), 1, "{told:#?}");
+}
+
+/// A vCPU that alone leads to the kernel is asked, however many others lead nowhere.
+#[test]
+fn a_vcpu_behind_many_that_lead_nowhere() {
+    let mut guest = crashed(32);
+    let root = free_frames(&guest, 1)[0];
+    let shared = guest.frames.read_u64(guest.expected.dtb + 495 * 8);
+    guest
+        .frames
+        .write((root << 12) + 495 * 8, &shared.to_le_bytes());
+    let truth = guest.expected.dtb;
+    let mut opened = opened(&guest);
+    let cpu = opened.cpus[0].clone();
+    opened.cpus = (0..300)
+        .map(|index| {
+            let mut cpu = cpu.clone();
+            cpu.index = index;
+            if let Registers::X86(registers) = &mut cpu.registers {
+                registers.cr3 = if index == 299 { truth } else { root << 12 };
+                // Nothing leads to the kernel but the page tables.
+                (registers.gs_base_kernel, registers.rip) = (0, 0x1000);
+                registers.idtr = None;
+            }
+            cpu
+        })
+        .collect();
+    let source = identify(&opened).unwrap().root_source;
+    let register = "CR3";
+    assert_eq!(
+        source,
+        Source::Vcpu {
+            index: 299,
+            register
+        }
+    );
 }
 
 /// Places that look like the roots of PAE tables, 128 in a frame, in front of the only true one.
@@ -102,10 +138,7 @@ fn more_tables_than_a_guest_can_have() {
     }
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
-    let options = PlanOptions {
-        kind: DumpKind::Kernel,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().kind(DumpKind::Kernel);
     let plan = dump::plan(&opened, &windows, &options).unwrap();
     let limit = "the page tables are more than such a guest can have";
     assert!(
@@ -130,9 +163,9 @@ fn an_exception_of_sixteen_parameters() {
         let opened = opened(&guest);
         let windows = identify(&opened).unwrap();
         let plan = dump::plan(&opened, &windows, &PlanOptions::default()).unwrap();
-        let found = plan.exception.source.to_string();
+        let found = plan.crash.exception.source.to_string();
         assert!(found.starts_with(source), "{found}");
-        let parameters = plan.exception.value.parameters.len();
+        let parameters = plan.crash.exception.value.parameters.len();
         assert_eq!(parameters, if count == 15 { 15 } else { 0 });
     }
 }
@@ -304,10 +337,7 @@ fn missing_ranges_that_are_listed() {
     }
     let opened = opened(&guest);
     let windows = identify(&opened).unwrap();
-    let options = PlanOptions {
-        kind: DumpKind::Full,
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::default().kind(DumpKind::Full);
     let plan = dump::plan(&opened, &windows, &options).unwrap();
     assert_eq!(plan.missing.ranges.len(), 64);
     let listed: u64 = plan.missing.ranges.iter().map(|range| range.count).sum();

@@ -10,10 +10,7 @@ use super::open::open;
 
 /// Opens a file's bytes, taking what there is of one that was cut short.
 pub(crate) fn salvage(file: Vec<u8>) -> Result<Guest> {
-    let options = OpenOptions {
-        salvage: true,
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default().salvage(true);
     container::open(Arc::new(file), options)
 }
 

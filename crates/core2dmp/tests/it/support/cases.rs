@@ -36,10 +36,7 @@ impl Case {
     }
 
     pub(crate) fn plan(&self, contexts: ContextPolicy) -> Plan {
-        let options = PlanOptions {
-            contexts,
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::default().contexts(contexts);
         dump::plan(&self.opened, &self.windows, &options).unwrap()
     }
 }

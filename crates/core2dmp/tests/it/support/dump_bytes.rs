@@ -23,7 +23,7 @@ impl Case {
             }
             at += run.bytes();
         }
-        for segment in &plan.segments {
+        for segment in plan.image.segments() {
             if at < segment.bytes {
                 return match &segment.data {
                     SegmentData::Bytes(bytes) => bytes[at as usize],

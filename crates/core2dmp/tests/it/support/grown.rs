@@ -29,9 +29,16 @@ pub(crate) fn opened(guest: &Guest) -> Opened {
 
 /// Finds Windows, with headers searched everywhere.
 pub(crate) fn identify(opened: &Opened) -> Result<Windows> {
-    let options = IdentifyOptions {
-        header_search: HeaderSearch::All,
-        ..IdentifyOptions::default()
-    };
+    let options = IdentifyOptions::default().header_search(HeaderSearch::All);
     windows::identify_with(opened, &options)
+}
+
+/// Takes away what tells that there is a kernel: the signature of its header, and the name in its exports.
+pub(crate) fn hide_kernel(guest: &mut Guest) {
+    let base = guest.expected.kernel.base;
+    guest.write_va(base, &[0; 2]);
+    let image = guest.read_va(base, 0x1_0000).unwrap();
+    let name = b"ntoskrnl.exe\0";
+    let at = image.windows(name.len()).position(|text| text == name);
+    guest.write_va(base + at.unwrap() as u64, &[b'x'; 4]);
 }

@@ -1,5 +1,6 @@
 //! What several tests share: opening, comparing, breaking.
 
+pub(crate) mod absent;
 pub(crate) mod bad;
 pub(crate) mod cases;
 pub(crate) mod containers;
@@ -8,6 +9,7 @@ pub(crate) mod dmp;
 pub(crate) mod dump_bytes;
 pub(crate) mod dumped;
 pub(crate) mod endless;
+pub(crate) mod every;
 pub(crate) mod facts;
 pub(crate) mod grown;
 pub(crate) mod hand;

@@ -19,6 +19,20 @@ fn line(finding: &Finding) -> String {
     )
 }
 
+/// All that a debugger says about a finding, of today and of 2015.
+fn said(finding: &Finding) -> String {
+    let said = finding.debugger.as_ref();
+    let lines = said.map(|said| {
+        let older = said.of_2015.map(|older| older.words.to_owned());
+        let later = said.follow_ups.iter().map(ToString::to_string);
+        let all = std::iter::once(said.today.to_string())
+            .chain(later)
+            .chain(older);
+        all.collect::<Vec<_>>()
+    });
+    lines.unwrap_or_default().join("; ")
+}
+
 /// All findings of a file.
 fn findings(bytes: &[u8]) -> Vec<Finding> {
     check(&open(bytes)).findings
@@ -68,7 +82,7 @@ fn judge(row: &Row, good: &Case) -> Result<(), String> {
     if found.first().map(|finding| finding.severity) != Some(wanted) || named.severity != wanted {
         return Err(told(&format!("not {wanted}"), &found));
     }
-    if !named.debugger.unwrap_or_default().contains(row.words) {
+    if !said(named).contains(row.words) {
         return Err(told(&format!("not in the words {:?}", row.words), &found));
     }
     match row.mended {

@@ -40,7 +40,7 @@ fn assert_registers(
     source: (ContextSource, &str),
 ) {
     let processor = &case.guest.expected.processors[number];
-    let found = &plan.contexts[number];
+    let found = &plan.crash.contexts[number];
     assert_eq!(found.number, processor.number);
     assert_eq!((found.source, found.why.as_str()), source);
     assert_eq!(
@@ -104,7 +104,10 @@ fn assert_all_live(case: &Case, plan: &Plan, why: &str) {
         let wanted = processor.from_vcpu.as_ref().unwrap();
         assert_registers(case, plan, n, wanted, (source, why));
     }
-    assert_eq!(plan.contexts.len(), case.guest.expected.processors.len());
+    assert_eq!(
+        plan.crash.contexts.len(),
+        case.guest.expected.processors.len()
+    );
 }
 
 /// Every processor has what Windows saved.
@@ -126,7 +129,7 @@ fn four_vcpus_of_which_windows_started_three() {
             ]
         );
         let plan = case.plan(ContextPolicy::Auto);
-        assert_eq!(plan.contexts.len(), 3);
+        assert_eq!(plan.crash.contexts.len(), 3);
         assert_all_live(&case, &plan, RUNNING);
     }
 }
@@ -136,7 +139,12 @@ fn vcpus_in_shuffled_order() {
     for spec in specs() {
         let case = Case::new(spec.processors(3).vcpu_order(vec![2, 3, 0, 1]));
         let plan = case.plan(ContextPolicy::Auto);
-        let sources: Vec<_> = plan.contexts.iter().map(|context| context.source).collect();
+        let sources: Vec<_> = plan
+            .crash
+            .contexts
+            .iter()
+            .map(|context| context.source)
+            .collect();
         assert_eq!(sources, [2, 3, 0].map(ContextSource::Vcpu));
         assert_all_live(&case, &plan, RUNNING);
     }
@@ -151,8 +159,8 @@ fn a_processor_without_a_vcpu_keeps_what_memory_holds() {
             let saved = case.guest.expected.processors[1].from_memory.as_ref();
             let source = (ContextSource::Memory, "no vCPU is this processor");
             assert_registers(&case, &plan, 1, saved.unwrap(), source);
-            assert_eq!(plan.contexts[0].source, ContextSource::Vcpu(1));
-            assert_eq!(plan.contexts[2].source, ContextSource::Vcpu(0));
+            assert_eq!(plan.crash.contexts[0].source, ContextSource::Vcpu(1));
+            assert_eq!(plan.crash.contexts[2].source, ContextSource::Vcpu(0));
         }
     }
 }
@@ -191,7 +199,7 @@ fn crashed_with_vcpus_that_have_moved_on() {
         assert_all_live(&case, &live, "asked for");
         // Whoever's registers are shown: the same processor has crashed.
         for plan in [auto, live] {
-            assert_eq!(plan.crashed_processor.value, 2);
+            assert_eq!(plan.crash.processor.value, 2);
         }
     }
 }
@@ -213,12 +221,17 @@ fn contexts_of_zeros_give_way_to_the_vcpus() {
         assert_all_live(&case, &plan, "what Windows saved is not sound: CS is 0");
         // No stack is known but those of the vCPUs, and no small parameter lies on a stack at 0.
         assert_eq!(
-            plan.crashed_processor.source.to_string(),
+            plan.crash.processor.source.to_string(),
             "rule: nothing tells: the first processor"
         );
         let memory = case.plan(ContextPolicy::Memory);
-        assert!(memory.contexts[0].context.iter().all(|byte| *byte == 0));
-        assert_eq!(memory.contexts[0].source, ContextSource::Memory);
+        assert!(
+            memory.crash.contexts[0]
+                .context
+                .iter()
+                .all(|byte| *byte == 0)
+        );
+        assert_eq!(memory.crash.contexts[0].source, ContextSource::Memory);
     }
 }
 
@@ -239,10 +252,10 @@ fn a_saved_context_that_leads_nowhere_gives_way() {
         let case = Case::of(guest);
         let plan = case.plan(ContextPolicy::Auto);
         for (n, what) in [(0, "instruction"), (1, "stack")] {
-            let why = &plan.contexts[n].why;
+            let why = &plan.crash.contexts[n].why;
             let start = format!("what Windows saved is not sound: its {what} pointer: ");
             assert!(why.starts_with(&start), "{why}");
-            assert_eq!(plan.contexts[n].source, ContextSource::Vcpu(n));
+            assert_eq!(plan.crash.contexts[n].source, ContextSource::Vcpu(n));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::support::crashed::{
 
 /// Source, address and reason of what was rejected.
 fn rejected(plan: &Plan) -> Vec<(String, u64, String)> {
-    let rejected = plan.exception.rejected.iter();
+    let rejected = plan.crash.exception.rejected.iter();
     rejected
         .map(|r| (r.source.to_string(), r.value.address.get(), r.why.clone()))
         .collect()
@@ -89,14 +89,14 @@ fn every_stop_code_that_carries_an_exception() {
             _ => source.to_owned(),
         };
         assert_eq!(
-            told(&plan.exception),
+            told(&plan.crash.exception),
             (code, wanted.address, parameters.to_vec(), source),
             "{record:?}"
         );
         assert_eq!(rejected(&plan), [], "{record:?}");
-        assert_eq!(plan.crashed_processor.value, 1);
+        assert_eq!(plan.crash.processor.value, 1);
         assert_eq!(
-            plan.crashed_processor.source.to_string(),
+            plan.crash.processor.source.to_string(),
             "rule: its saved instruction pointer lies in KeBugCheckEx"
         );
     }
@@ -109,12 +109,12 @@ fn a_live_guest_has_a_breakpoint_where_its_first_processor_stood() {
         let plan = case.plan(ContextPolicy::Auto);
         let registers = case.guest.expected.processors[0].from_vcpu.clone().unwrap();
         let wanted = (0x8000_0003, registers.rip, Vec::new(), ANYWHERE.to_owned());
-        assert_eq!(told(&plan.exception), wanted);
-        assert_eq!(plan.exception.value.flags, 1);
+        assert_eq!(told(&plan.crash.exception), wanted);
+        assert_eq!(plan.crash.exception.value.flags, 1);
         assert_eq!(
             (
-                plan.crashed_processor.value,
-                plan.crashed_processor.source.to_string()
+                plan.crash.processor.value,
+                plan.crash.processor.source.to_string()
             ),
             (0, "rule: a live guest: the first processor".to_owned())
         );
@@ -142,7 +142,7 @@ fn records_that_contradict_the_parameters() {
         let other = exception.address - 0x333;
         put(&mut guest, place + offset, other);
         let plan = plan(guest);
-        let (code, address, _, source) = told(&plan.exception);
+        let (code, address, _, source) = told(&plan.crash.exception);
         assert_eq!((code, address), (ACCESS_VIOLATION, exception.address));
         assert_eq!(
             rejected(&plan),
@@ -172,7 +172,7 @@ fn an_exception_record_of_something_else() {
         put(&mut guest, record + offset, value);
         let plan = plan(guest);
         let wanted = (ACCESS_VIOLATION, address, Vec::new(), PARAMETERS.to_owned());
-        assert_eq!(told(&plan.exception), wanted);
+        assert_eq!(told(&plan.crash.exception), wanted);
         let at = if offset == 0 { address } else { value };
         assert_eq!(
             rejected(&plan),
@@ -207,7 +207,7 @@ fn a_security_check_whose_records_disagree_or_are_gone() {
     let contradicted = plan(guest);
     let source = format!("EXCEPTION_RECORD at {record:#x}");
     let wanted = (0xc000_0409, exception.address, vec![0, BAD], source.clone());
-    assert_eq!(told(&contradicted.exception), wanted);
+    assert_eq!(told(&contradicted.crash.exception), wanted);
     let why = format!(
         "its instruction pointer is {other:#x}, {source} says {:#x}",
         exception.address
@@ -220,7 +220,7 @@ fn a_security_check_whose_records_disagree_or_are_gone() {
         put_parameter(&mut guest, 3, pointer);
         guest.write_va(record, &[0; 0x98]);
         let wanted = (0xc000_0409, exception.address, vec![3], trap.clone());
-        assert_eq!(told(&plan(guest).exception), wanted);
+        assert_eq!(told(&plan(guest).crash.exception), wanted);
     }
 }
 
@@ -243,8 +243,8 @@ fn the_crashed_processor_by_the_stack_that_a_parameter_points_into() {
         let found = plan(guest.clone());
         assert_eq!(
             (
-                found.crashed_processor.value,
-                found.crashed_processor.source.to_string()
+                found.crash.processor.value,
+                found.crash.processor.source.to_string()
             ),
             (
                 1,
@@ -257,8 +257,8 @@ fn the_crashed_processor_by_the_stack_that_a_parameter_points_into() {
         let found = plan(guest);
         assert_eq!(
             (
-                found.crashed_processor.value,
-                found.crashed_processor.source.to_string()
+                found.crash.processor.value,
+                found.crash.processor.source.to_string()
             ),
             (0, "rule: nothing tells: the first processor".to_owned())
         );

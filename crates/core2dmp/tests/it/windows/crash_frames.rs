@@ -34,7 +34,7 @@ fn the_machine_frame_where_the_parameter_is_zero() {
             let source = format!("{FRAME} {:#x}", frame.trap_frame.unwrap() + offset);
             let plan = plan(guest);
             assert_eq!(
-                told(&plan.exception),
+                told(&plan.crash.exception),
                 (ACCESS_VIOLATION, frame.address, vec![0, BAD], source),
                 "{record:?}"
             );
@@ -87,14 +87,14 @@ fn only_frames_of_kernel_code_above_the_stack_pointer_count() {
             put(&mut guest, va, value);
             let plan = plan(guest);
             let wanted = (0x8000_0003, saved.rip, Vec::new(), ANYWHERE.to_owned());
-            assert_eq!(told(&plan.exception), wanted, "{va:#x} = {value:#x}");
+            assert_eq!(told(&plan.crash.exception), wanted, "{va:#x} = {value:#x}");
         }
     }
     // 64 bit: the frame says where the stack was, and that is right above it.
     let mut guest = crashed(GuestSpec::windows10(), CrashRecord::UnexpectedTrap);
     let (_, frame) = places(&guest);
     put(&mut guest, frame + 24, frame + 0x100);
-    assert_eq!(told(&plan(guest).exception).3, ANYWHERE);
+    assert_eq!(told(&plan(guest).crash.exception).3, ANYWHERE);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn an_address_in_the_parameters_comes_before_the_stack() {
     put(&mut elsewhere, frame, guest.expected.kernel.base + 0x1_2345);
     for guest in [guest, elsewhere] {
         let exception = guest.expected.bugcheck.clone().unwrap().exception;
-        let found = told(&plan(guest).exception);
+        let found = told(&plan(guest).crash.exception);
         assert_eq!(
             (found.1, found.3.as_str()),
             (exception.unwrap().address, PARAMETERS)
@@ -125,7 +125,7 @@ fn of_two_frames_the_first() {
     put(&mut guest, frame - 0x200 + 24, frame - 0x200 + 40 + 8);
     let source = format!("{FRAME} {:#x}", frame - 0x200);
     let wanted = (0xc000_0094, address, Vec::new(), source);
-    assert_eq!(told(&plan(guest).exception), wanted);
+    assert_eq!(told(&plan(guest).crash.exception), wanted);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_frame_further_up_than_one_stack_is_not_looked_at() {
     let mut guest = crashed(GuestSpec::windows10(), CrashRecord::UnexpectedTrap);
     let (rsp, frame) = places(&guest);
     put(&mut guest, rsp, frame - 0x6000);
-    assert_eq!(told(&plan(guest).exception).3, ANYWHERE);
+    assert_eq!(told(&plan(guest).crash.exception).3, ANYWHERE);
 }
 
 #[test]
@@ -149,8 +149,11 @@ fn traps_by_vector() {
         let mut guest = crashed(GuestSpec::windows2003_pae(), CrashRecord::UnexpectedTrap);
         put_parameter(&mut guest, 1, vector);
         let plan = plan(guest);
-        assert_eq!(plan.exception.value.code, code);
-        assert_eq!(plan.exception.source.to_string() == ANYWHERE, vector == 8);
+        assert_eq!(plan.crash.exception.value.code, code);
+        assert_eq!(
+            plan.crash.exception.source.to_string() == ANYWHERE,
+            vector == 8
+        );
     }
 }
 
@@ -174,7 +177,7 @@ fn whoevers_registers_are_shown_the_stack_is_the_one_that_windows_saved() {
         ContextPolicy::Auto,
     ] {
         let plan = case.plan(policy);
-        assert_eq!(plan.crashed_processor.value, 1);
-        assert_eq!(plan.exception.value.address.get(), exception.address);
+        assert_eq!(plan.crash.processor.value, 1);
+        assert_eq!(plan.crash.exception.value.address.get(), exception.address);
     }
 }

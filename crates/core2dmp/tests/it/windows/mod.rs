@@ -1,9 +1,13 @@
 //! Finding Windows in memory.
 
+mod absent;
 mod contexts;
 mod crash;
 mod crash_frames;
+mod guest_records;
 mod identify;
+mod lost_processors;
 mod ram_header_search;
 mod ram_headers;
 mod rebuild;
+mod unwind;

@@ -13,10 +13,7 @@ use crate::support::open::{file_of, open};
 /// The headers in all of the guest's memory.
 fn search(guest: &Guest) -> Vec<GuestHeader> {
     let opened = open(file_of(&guest.xen_core())).unwrap();
-    let options = IdentifyOptions {
-        header_search: HeaderSearch::All,
-        ..IdentifyOptions::default()
-    };
+    let options = IdentifyOptions::default().header_search(HeaderSearch::All);
     windows::identify_with(&opened, &options).unwrap().headers
 }
 

@@ -6,7 +6,7 @@
 
 use core2dmp::address::Gpa;
 use core2dmp::audit::{FieldFact, field_facts};
-use core2dmp::format::header_fields::{FieldId, FieldValue};
+use core2dmp::header::{FieldId, FieldValue};
 use core2dmp::windows::{
     ContextPolicy, GivenHeader, GuestHeader, HeaderKind, HeaderOrigin, IdentifyOptions, Source,
 };
@@ -108,7 +108,7 @@ fn assert_body_is_our_own(case: &Case) {
         (FieldId::DumpType, 1, 2, 2),
         (
             FieldId::RequiredDumpSpace,
-            plan.size,
+            plan.image.size(),
             0x2862_5000,
             0x9999_0000,
         ),
@@ -230,12 +230,11 @@ fn a_header_that_is_given() {
     guest.frames.read(gpa, &mut bytes);
     guest.frames.write(gpa, &[0; 0x2000]);
     let name = "guest.dmp".to_owned();
-    let given = |bytes: &[u8]| IdentifyOptions {
-        headers: vec![GivenHeader {
+    let given = |bytes: &[u8]| {
+        IdentifyOptions::default().headers(vec![GivenHeader {
             name: name.clone(),
             bytes: bytes.to_vec(),
-        }],
-        ..IdentifyOptions::default()
+        }])
     };
     // More than a header: the first pages of a dump.
     bytes.extend_from_slice(&[0x5a; 0x1000]);

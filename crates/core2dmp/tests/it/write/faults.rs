@@ -126,12 +126,8 @@ fn convert(source: Faulty, path: &Path, verify: bool, mut planned: impl FnMut())
     let found = windows::identify(&guest)?;
     let plan = dump::plan(&guest, &found, &PlanOptions::default())?;
     planned();
-    let options = WriteOptions {
-        sync: false,
-        verify,
-        ..WriteOptions::default()
-    };
-    write::to_file(&plan, &guest.memory, path, options, &Silent)?;
+    let options = WriteOptions::default().sync(false).verify(verify);
+    write::to_file(&plan.image, &guest.memory, path, options, &Silent)?;
     Ok(plan)
 }
 
@@ -145,7 +141,7 @@ fn core() -> Vec<u8> {
 /// Whether every byte that the plan takes from the source is the source's.
 fn is_whole(dump: &[u8], plan: &Plan, core: &[u8]) -> bool {
     let mut at = 0_usize;
-    for segment in &plan.segments {
+    for segment in plan.image.segments() {
         let bytes = usize::try_from(segment.bytes).unwrap();
         let found = &dump[at..at + bytes];
         let same = match &segment.data {
@@ -262,7 +258,7 @@ fn plan_of(core: &[u8]) -> Plan {
 /// The offset in the container of what stands at an offset of the dump.
 fn source_of(plan: &Plan, offset: u64) -> Option<u64> {
     let mut at = 0;
-    plan.segments.iter().find_map(|segment| {
+    plan.image.segments().iter().find_map(|segment| {
         let start = at;
         at += segment.bytes;
         match segment.data {

@@ -1,5 +1,6 @@
 //! Moving bytes.
 
 mod faults;
+mod image;
 mod reshape;
 mod ways;

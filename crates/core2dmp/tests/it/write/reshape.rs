@@ -50,8 +50,8 @@ fn planned(core: &Path) -> (Guest, Plan) {
 
 fn consumed(core: &Path, dump: &Path) -> Result<Consumed> {
     let (guest, plan) = planned(core);
-    let prepared = reshape::prepare(&plan, &guest.memory, core, dump)?;
-    prepared.execute(&plan, false, &Silent)
+    let prepared = reshape::prepare(&plan.image, &guest.memory, core, dump)?;
+    prepared.execute(&plan.image, false, &Silent)
 }
 
 /// Converts, undoes, and compares both with what is to be.
@@ -66,7 +66,7 @@ fn there_and_back(folder: &Path, mib: u64, zero_percent: u8, what: &str) {
     let copy = tempfile::tempdir().unwrap();
     let copy = copy.path().join("a.dmp");
     write::to_file(
-        &plan,
+        &plan.image,
         &opened.memory,
         &copy,
         WriteOptions::default(),
@@ -76,10 +76,10 @@ fn there_and_back(folder: &Path, mib: u64, zero_percent: u8, what: &str) {
     let wanted = sum(&copy);
     fs::remove_file(&copy).unwrap();
 
-    let prepared = reshape::prepare(&plan, &opened.memory, &core, &dump).unwrap();
+    let prepared = reshape::prepare(&plan.image, &opened.memory, &core, &dump).unwrap();
     let cost = prepared.cost();
     let start = Instant::now();
-    let done = prepared.execute(&plan, false, &Silent).unwrap();
+    let done = prepared.execute(&plan.image, false, &Silent).unwrap();
     let took = start.elapsed();
     assert_eq!(sum(&dump), wanted, "{what}: another dump");
     assert_eq!(fs::metadata(&done.journal).unwrap().len(), done.bytes);

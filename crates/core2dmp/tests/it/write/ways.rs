@@ -13,12 +13,9 @@ use core2dmp::windows;
 use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::GuestSpec;
 
-const QUICK: WriteOptions = WriteOptions {
-    force: false,
-    sync: false,
-    sparse: false,
-    verify: false,
-};
+fn quick() -> WriteOptions {
+    WriteOptions::default().sync(false)
+}
 
 /// A guest as a core, compressed, and with missing frames; each with its plan for two types.
 fn each(check: impl Fn(&str, &Guest, &Plan, &Path)) {
@@ -37,10 +34,7 @@ fn each(check: impl Fn(&str, &Guest, &Plan, &Path)) {
         let opened = container::open(source, OpenOptions::default()).unwrap();
         let found = windows::identify(&opened).unwrap();
         for kind in [DumpKind::Full, DumpKind::Kernel] {
-            let options = PlanOptions {
-                kind,
-                ..PlanOptions::default()
-            };
+            let options = PlanOptions::default().kind(kind);
             let plan = dump::plan(&opened, &found, &options).unwrap();
             let folder = tempfile::tempdir().unwrap();
             check(&format!("{name}, {kind:?}"), &opened, &plan, folder.path());
@@ -50,7 +44,7 @@ fn each(check: impl Fn(&str, &Guest, &Plan, &Path)) {
 
 fn streamed(opened: &Guest, plan: &Plan) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write::to_stream(plan, &opened.memory, &mut bytes, &Silent).unwrap();
+    write::to_stream(&plan.image, &opened.memory, &mut bytes, &Silent).unwrap();
     bytes
 }
 
@@ -59,11 +53,8 @@ fn zero_pages_are_left_out_of_a_sparse_dump() {
     each(|name, opened, plan, folder| {
         let wanted = streamed(opened, plan);
         let path = folder.join("guest.dmp");
-        let options = WriteOptions {
-            sparse: true,
-            ..QUICK
-        };
-        write::to_file(plan, &opened.memory, &path, options, &Silent).unwrap();
+        let options = quick().sparse(true);
+        write::to_file(&plan.image, &opened.memory, &path, options, &Silent).unwrap();
         assert!(fs::read(&path).unwrap() == wanted, "{name}");
         #[cfg(unix)]
         {
@@ -91,16 +82,17 @@ fn parts_put_together_are_the_dump() {
             (5 << 20, true),
             (1 << 40, false),
         ] {
-            if plan.size.div_ceil(part) > 999 {
+            if plan.image.size().div_ceil(part) > 999 {
                 continue;
             }
             let folder = folder.join(part.to_string());
             fs::create_dir(&folder).unwrap();
-            let options = WriteOptions { sparse, ..QUICK };
+            let options = quick().sparse(sparse);
             let path = folder.join("guest.dmp");
             let (names, _) =
-                write::to_parts(plan, &opened.memory, &path, part, options, &Silent).unwrap();
-            assert_eq!(names.len() as u64, plan.size.div_ceil(part));
+                write::to_parts(&plan.image, &opened.memory, &path, part, options, &Silent)
+                    .unwrap();
+            assert_eq!(names.len() as u64, plan.image.size().div_ceil(part));
             assert_eq!(names[0], folder.join("guest.dmp.001"));
             let parts: Vec<Vec<u8>> = names.iter().map(|name| fs::read(name).unwrap()).collect();
             let (last, others) = parts.split_last().unwrap();
@@ -116,10 +108,17 @@ fn a_part_that_exists_keeps_all_from_appearing() {
     each(|_, opened, plan, folder| {
         let path = folder.join("guest.dmp");
         fs::write(folder.join("guest.dmp.002"), "mine").unwrap();
-        let made = write::to_parts(plan, &opened.memory, &path, 1 << 20, QUICK, &Silent);
+        let made = write::to_parts(
+            &plan.image,
+            &opened.memory,
+            &path,
+            1 << 20,
+            quick(),
+            &Silent,
+        );
         assert!(matches!(made, Err(Error::OutputExists { .. })));
         assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
-        let made = write::to_parts(plan, &opened.memory, &path, 4096, QUICK, &Silent);
+        let made = write::to_parts(&plan.image, &opened.memory, &path, 4096, quick(), &Silent);
         assert!(matches!(made, Err(Error::TooMany { limit: 999, .. })));
     });
 }

@@ -14,12 +14,11 @@ use super::journal::{Head, Journal, Record};
 use super::span::Span;
 use super::steps::Steps;
 use super::{Consumed, Cost, Found, journal_path, run};
-use crate::dump::Plan;
 use crate::error::{Error, Place, Result};
-use crate::image::SegmentData;
+use crate::image::{Image, SegmentData};
 use crate::memory::PhysicalMemory;
 use crate::write::Progress;
-use crate::write::part::{self, folder};
+use crate::write::temporary::{self, folder};
 
 /// Bytes that are saved between two looks at the interruption flag.
 const STEP: u64 = 64 << 20;
@@ -74,7 +73,12 @@ fn sync_folder(path: &Path) {
 ///
 /// # Errors
 /// [`Error::CannotConsume`] with the reason, [`Error::Io`].
-pub fn prepare(plan: &Plan, memory: &PhysicalMemory, core: &Path, dump: &Path) -> Result<Prepared> {
+pub fn prepare(
+    image: &Image,
+    memory: &PhysicalMemory,
+    core: &Path,
+    dump: &Path,
+) -> Result<Prepared> {
     let journal = journal_path(core);
     if journal.symlink_metadata().is_ok() {
         return Err(Error::OutputExists {
@@ -86,7 +90,7 @@ pub fn prepare(plan: &Plan, memory: &PhysicalMemory, core: &Path, dump: &Path) -
     if meta.nlink() > 1 {
         return refused("the file has other names, which would become the dump, too");
     }
-    is_source(plan, memory, &meta)?;
+    is_source(image, memory, &meta)?;
     let beside = folder(dump)
         .metadata()
         .map_err(failed("look at", folder(dump)))?;
@@ -95,12 +99,12 @@ pub fn prepare(plan: &Plan, memory: &PhysicalMemory, core: &Path, dump: &Path) -
     }
     let stat = fstatvfs(&file).map_err(|e| failed("look at the file system of", core)(e.into()))?;
     probe(core, stat.f_frsize)?;
-    let steps = match Steps::of(&plan.segments, meta.len(), stat.f_frsize) {
+    let steps = match Steps::of(image.segments(), meta.len(), stat.f_frsize) {
         Ok(steps) => steps,
         Err(why) => return refused(why),
     };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let wrote = run::wrote(&plan.segments);
+    let wrote = run::wrote(image.segments());
     let written = wrote
         .iter()
         .fold(0_u64, |sum, (span, _)| sum.saturating_add(span.bytes));
@@ -161,7 +165,7 @@ fn own(path: &Path) -> Result<File> {
 }
 
 /// Whether the planned pages are this file's own bytes.
-fn is_source(plan: &Plan, memory: &PhysicalMemory, meta: &fs::Metadata) -> Result<()> {
+fn is_source(image: &Image, memory: &PhysicalMemory, meta: &fs::Metadata) -> Result<()> {
     let source = memory.source();
     let Some((first, 0)) = source.file_at(0) else {
         return refused("its memory is not read from the file as it stands there");
@@ -173,7 +177,7 @@ fn is_source(plan: &Plan, memory: &PhysicalMemory, meta: &fs::Metadata) -> Resul
         return refused("the file has changed since it was opened");
     }
     let is_own = |offset| matches!(source.file_at(offset), Some((file, at)) if std::ptr::eq(file, first) && at == offset);
-    let all = plan.segments.iter().all(|segment| match segment.data {
+    let all = image.segments().iter().all(|segment| match segment.data {
         SegmentData::Source { offset } => is_own(offset),
         _ => true,
     });
@@ -234,7 +238,7 @@ impl Prepared {
     /// [`Error::HalfConsumed`].
     pub fn execute(
         mut self,
-        plan: &Plan,
+        image: &Image,
         force: bool,
         progress: &dyn Progress,
     ) -> Result<Consumed> {
@@ -245,7 +249,7 @@ impl Prepared {
             .file
             .0
             .set_permissions(Permissions::from_mode(MODE))
-            .and_then(|()| run::there(&mut self.file, &mut journal, &plan.segments))
+            .and_then(|()| run::there(&mut self.file, &mut journal, image.segments()))
             .and_then(|()| rename(&self.core, &self.dump, force));
         if let Err(e) = done {
             restore(&mut self.file, &mut journal, &self.core, &self.core)?;
@@ -261,7 +265,7 @@ impl Prepared {
     /// Writes the journal; it has its name when all of it is on the disk.
     fn save(&self, name: &Path, progress: &dyn Progress) -> Result<Journal<DiskFile>> {
         let write = failed("write", name);
-        let temporary = part::create(&self.dump, folder(name)).map_err(&write)?;
+        let temporary = temporary::create(&self.dump, folder(name)).map_err(&write)?;
         let file = temporary.as_file().try_clone().map_err(&write)?;
         let mut stopped = false;
         let created = Journal::create(DiskFile(file), self.head.clone(), &mut |disk, to, span| {

@@ -36,6 +36,7 @@ pub fn journal_path(core: &Path) -> PathBuf {
 
 /// What a conversion in place takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cost {
     /// Ranges that are taken out or put in.
     pub shifts: usize,
@@ -45,6 +46,7 @@ pub struct Cost {
 
 /// A journal that was found beside a core.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Found {
     /// Its name.
     pub journal: PathBuf,
@@ -58,6 +60,7 @@ pub struct Found {
 
 /// A conversion that is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Consumed {
     /// The journal, from which the dump can become the core again.
     pub journal: PathBuf,
@@ -71,8 +74,9 @@ mod elsewhere {
     use std::path::{Path, PathBuf};
 
     use super::{Consumed, Cost, Found};
-    use crate::dump::Plan;
+
     use crate::error::{Error, Result};
+    use crate::image::Image;
     use crate::memory::PhysicalMemory;
     use crate::write::Progress;
 
@@ -91,7 +95,7 @@ mod elsewhere {
         ///
         /// # Errors
         /// None.
-        pub fn execute(self, _: &Plan, _: bool, _: &dyn Progress) -> Result<Consumed> {
+        pub fn execute(self, _: &Image, _: bool, _: &dyn Progress) -> Result<Consumed> {
             match self.0 {}
         }
     }
@@ -106,7 +110,7 @@ mod elsewhere {
     ///
     /// # Errors
     /// Always.
-    pub fn prepare(_: &Plan, _: &PhysicalMemory, _: &Path, _: &Path) -> Result<Prepared> {
+    pub fn prepare(_: &Image, _: &PhysicalMemory, _: &Path, _: &Path) -> Result<Prepared> {
         refused()
     }
 

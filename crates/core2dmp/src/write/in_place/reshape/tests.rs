@@ -17,6 +17,12 @@ use crate::image::{Segment, SegmentData};
 const MANY: usize = usize::MAX >> 1;
 
 /// A core and a plan for it.
+/// Appends a segment, and joins none.
+fn push(segments: &mut Vec<Segment>, bytes: u64, data: SegmentData) {
+    let start = segments.last().map_or(0, Segment::end);
+    segments.push(Segment { start, bytes, data });
+}
+
 #[derive(Debug, Clone)]
 struct Case {
     core: Content,
@@ -45,7 +51,7 @@ impl Case {
                     )
                 };
                 let bytes = BLOCK as u64;
-                segments.push(Segment { bytes, data });
+                push(segments, bytes, data);
             }
         };
         for (number, (in_core, in_dump, kept)) in parts.iter().enumerate() {
@@ -55,7 +61,7 @@ impl Case {
                 offset: source as u64,
             };
             let bytes = (kept * BLOCK) as u64;
-            segments.push(Segment { bytes, data });
+            push(&mut segments, bytes, data);
             source += kept * BLOCK;
         }
         gap(&mut segments, tail.1, parts.len());
@@ -359,11 +365,15 @@ proptest! {
 
 #[test]
 fn what_cannot_be_done_in_place_is_refused() {
-    let source = |offset, bytes| Segment {
-        bytes,
-        data: SegmentData::Source { offset },
+    let source = |offset, bytes| (bytes, SegmentData::Source { offset });
+    let all = |parts: &[(u64, SegmentData)]| {
+        let mut segments = Vec::new();
+        for (bytes, data) in parts {
+            push(&mut segments, *bytes, data.clone());
+        }
+        segments
     };
-    let refused = |segments: &[Segment]| Steps::of(segments, 0x10000, 0x1000).unwrap_err();
+    let refused = |parts: &[_]| Steps::of(&all(parts), 0x10000, 0x1000).unwrap_err();
     let order = refused(&[source(0x4000, 0x1000), source(0x2000, 0x1000)]);
     assert!(order.contains("another order"), "{order}");
     let same = refused(&[source(0x4000, 0x1000), source(0x4000, 0x1000)]);
@@ -372,22 +382,16 @@ fn what_cannot_be_done_in_place_is_refused() {
     assert!(unaligned.contains("multiples"), "{unaligned}");
     let beyond = refused(&[source(0xf000, 0x2000)]);
     assert!(beyond.contains("it ends at 0x10000"), "{beyond}");
-    let encoded = refused(&[Segment {
-        bytes: 0x1000,
-        data: SegmentData::Encoded { index: 0 },
-    }]);
+    let encoded = refused(&[(0x1000, SegmentData::Encoded { index: 0 })]);
     assert!(encoded.contains("encoded"), "{encoded}");
     assert!(refused(&[]).contains("no page"));
-    let many: Vec<Segment> = (0..5000).map(|n| source(n * 0x2000, 0x1000)).collect();
-    let many = Steps::of(&many, u64::MAX, 0x1000).unwrap_err();
+    let many: Vec<_> = (0..5000).map(|n| source(n * 0x2000, 0x1000)).collect();
+    let many = Steps::of(&all(&many), u64::MAX, 0x1000).unwrap_err();
     assert!(many.contains("too many pieces"), "{many}");
-    let zeros = Segment {
-        bytes: 0x1000,
-        data: SegmentData::Zeros,
-    };
+    let zeros = (0x1000, SegmentData::Zeros);
     let mut small = vec![source(0, 0x1000)];
     small.extend(vec![zeros; MAX_PIECES + 1]);
-    let small = Steps::of(&small, u64::MAX, 0x1000).unwrap_err();
+    let small = Steps::of(&all(&small), u64::MAX, 0x1000).unwrap_err();
     assert_eq!(
         small,
         "its memory is in too many pieces: 0 shifts and 65537 others, the limits are 4096 and 65536"

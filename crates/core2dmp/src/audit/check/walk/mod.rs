@@ -1,0 +1,254 @@
+//! The pages that a debugger reads while it opens a dump: those that are not in the file, or are zeros.
+//!
+//! ```text
+//! page tables -> KDBG -> PsLoadedModuleList -> entries -> names, PE headers
+//!                     -> KiProcessorBlock -> PRCB -> CONTEXT, descriptor table, thread -> process -> its page tables
+//!                     -> PsActiveProcessHead -> EPROCESS ..;  KUSER_SHARED_DATA
+//! ```
+//!
+//! A page that is missing is no wrong value: nothing that it would have held is judged. Learned by taking one page at a
+//! time out of good dumps before dbgeng 10.0.10240; the words of 10.0.29507 are those of its own runs.
+
+mod lists;
+mod processors;
+mod visit;
+
+use self::visit::{Thing, Visitor};
+use super::{Finding, Severity, words};
+use crate::address::{Gpa, Gva, Pfn};
+use crate::container::Guest;
+use crate::container::dmp::DumpFile;
+use crate::format::header_fields::FieldId;
+use crate::format::kdbg::{
+    CM_NT_CSD_VERSION, KI_PROCESSOR_BLOCK, MM_LAST_UNLOADED_DRIVER, MM_SYSTEM_RANGE_START,
+    MM_UNLOADED_DRIVERS, NT_BUILD_LAB, OWNER_TAG, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST,
+    TAG,
+};
+use crate::format::nt::kuser;
+use crate::paging::AddressSpace;
+use crate::windows::Windows;
+
+/// Bytes of the debugger data block that have to be read for any of it to be used.
+const BLOCK_HEAD: usize = 0x2e0;
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    /// The pages that are missing, a finding each.
+    pub(super) findings: Vec<Finding>,
+    /// Whether the page tables, or the debugger data block, are not in the file.
+    pub(super) lost_block: bool,
+}
+
+/// Walks a dump in which Windows was found.
+pub(super) fn walk(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Walked {
+    let space = windows.space(&guest.memory);
+    let mut visitor = Visitor::new(dump, &space);
+    root(&mut visitor, guest, windows);
+    let block = block(&mut visitor, windows);
+    let lost_block = visitor.found_any();
+    if block {
+        variables(&mut visitor, |offset| windows.kdbg.value.pointer(offset));
+        processors::walk(&mut visitor, windows);
+    }
+    lists::modules(
+        &mut visitor,
+        windows.module_list.value,
+        windows.kernel.image.base,
+    );
+    lists::processes(&mut visitor, windows.process_list.value);
+    let kuser = Gva::new(if windows.mode.is_64bit() {
+        kuser::ADDRESS64
+    } else {
+        kuser::ADDRESS32
+    });
+    let shows = "clock and product are the header's; nothing else lacks";
+    let thing = Thing::new(
+        "KUSER_SHARED_DATA",
+        Severity::Cosmetic,
+        words::NO_KUSER,
+        shows,
+    );
+    visitor.visit(&thing, kuser, kuser::SIZE);
+    Walked {
+        findings: visitor.into_findings(),
+        lost_block,
+    }
+}
+
+/// What can be said of a dump in which no Windows was found: the header's own pointers.
+pub(super) fn from_header(dump: &DumpFile, guest: &Guest) -> Walked {
+    let mut walked = Walked::default();
+    for space in super::block::spaces(dump, &guest.memory) {
+        let mut visitor = Visitor::new(dump, &space);
+        if let Some(gva) = dump.number(FieldId::KdDebuggerDataBlock).map(Gva::new) {
+            visitor.visit(&block_thing(), gva, BLOCK_HEAD);
+            if has_tag(&space, gva) {
+                variables(&mut visitor, |offset| {
+                    let value = space.u64(gva.checked_add(offset as u64)?).ok()?;
+                    let pointer = space.mode().canonical(Gva::new(value))?;
+                    (pointer.get() != 0).then_some(pointer)
+                });
+            }
+        }
+        let lost_block = visitor.found_any();
+        if let Some(gva) = dump.number(FieldId::PsLoadedModuleList) {
+            lists::modules(&mut visitor, Gva::new(gva), Gva::default());
+        }
+        let findings = visitor.into_findings();
+        if !findings.is_empty() {
+            walked = Walked {
+                findings,
+                lost_block,
+            };
+            break;
+        }
+    }
+    walked
+}
+
+/// Whether a plain block is at an address.
+fn has_tag(space: &AddressSpace<'_>, gva: Gva) -> bool {
+    let tag = gva.saturating_add(OWNER_TAG as u64);
+    space.bytes(tag, TAG.len()).is_ok_and(|bytes| bytes == TAG)
+}
+
+/// Whether the header's page tables are missing: memory that Windows counts and the file lacks, or System's, which are
+/// zeros. The address is right then.
+pub(super) fn root_is_lost(dump: &DumpFile, guest: &Guest, windows: &Windows) -> bool {
+    let root = dump.number(FieldId::DirectoryTableBase).unwrap_or(0);
+    let root = Gpa::new(root & windows.mode.root_mask());
+    if guest.memory.run_of(root.pfn()).is_none() {
+        return is_counted(windows, root.pfn());
+    }
+    let mut others = windows.dtb.rejected.iter();
+    others.any(|other| other.value == root && other.source.is_system())
+}
+
+fn is_counted(windows: &Windows, pfn: Pfn) -> bool {
+    let mut runs = windows.runs.value.iter();
+    runs.any(|run| run.first <= pfn && pfn < run.end())
+}
+
+fn root(visitor: &mut Visitor<'_, '_>, guest: &Guest, windows: &Windows) {
+    let shows = "nothing";
+    let thing = Thing::new("page tables", Severity::Broken, words::PARTIALLY, shows);
+    if root_is_lost(visitor.dump, guest, windows) {
+        let root = visitor
+            .dump
+            .number(FieldId::DirectoryTableBase)
+            .unwrap_or(0);
+        visitor.visit_frame(&thing, Gpa::new(root));
+    }
+}
+
+fn block_thing() -> Thing {
+    let shows = "no processors, no process list";
+    Thing::new(
+        "KdDebuggerDataBlock",
+        Severity::Broken,
+        words::PARTIALLY,
+        shows,
+    )
+}
+
+/// The block that the header names; whether it can be read.
+fn block(visitor: &mut Visitor<'_, '_>, windows: &Windows) -> bool {
+    let truth = &windows.kdbg.value;
+    let header = visitor
+        .dump
+        .number(FieldId::KdDebuggerDataBlock)
+        .map(Gva::new);
+    let gva = header
+        .filter(|gva| windows.mode.is_kernel(*gva))
+        .unwrap_or(truth.gva);
+    let head = BLOCK_HEAD.min(truth.bytes.len());
+    let good = visitor.visit(&block_thing(), gva, head);
+    let rest = truth.bytes.len().saturating_sub(head);
+    let shows = "fields of later releases lack";
+    let tail = Thing::new(
+        "the end of KdDebuggerDataBlock",
+        Severity::Cosmetic,
+        words::BLOCK_CUT,
+        shows,
+    );
+    if good && rest > 0 {
+        visitor.visit(&tail.may_be_zero(), gva.saturating_add(head as u64), rest);
+    }
+    good
+}
+
+/// Variables that the block points to.
+fn variables(visitor: &mut Visitor<'_, '_>, field: impl Fn(usize) -> Option<Gva>) {
+    let cosmetic = Severity::Cosmetic;
+    let all = [
+        (
+            PS_LOADED_MODULE_LIST,
+            "PsLoadedModuleList",
+            Severity::Broken,
+            words::NO_MODULE_LIST,
+            "no modules",
+        ),
+        (
+            KI_PROCESSOR_BLOCK,
+            "KiProcessorBlock",
+            Severity::Refused,
+            words::NO_PROCESSOR_BLOCK,
+            "nothing",
+        ),
+        (
+            PS_ACTIVE_PROCESS_HEAD,
+            "PsActiveProcessHead",
+            Severity::Broken,
+            words::PAGE_ALONE,
+            "no processes",
+        ),
+        (
+            MM_SYSTEM_RANGE_START,
+            "MmSystemRangeStart",
+            cosmetic,
+            words::PAGE_ALONE,
+            "all the same",
+        ),
+        (
+            NT_BUILD_LAB,
+            "NtBuildLab",
+            cosmetic,
+            words::PAGE_ALONE,
+            "no \"Built by\" line",
+        ),
+        (
+            CM_NT_CSD_VERSION,
+            "CmNtCSDVersion",
+            cosmetic,
+            words::PAGE_ALONE,
+            "no service pack",
+        ),
+        (
+            MM_UNLOADED_DRIVERS,
+            "MmUnloadedDrivers",
+            cosmetic,
+            words::NO_UNLOADED,
+            "no unloaded modules",
+        ),
+        (
+            MM_LAST_UNLOADED_DRIVER,
+            "MmLastUnloadedDriver",
+            cosmetic,
+            words::NO_UNLOADED,
+            "no unloaded modules",
+        ),
+    ];
+    for (offset, name, severity, said, shows) in all {
+        if let Some(gva) = field(offset) {
+            let thing = Thing::new(name, severity, said, shows);
+            visitor.visit(&thing, gva, visitor.space.mode().pointer_bytes());
+        }
+    }
+}
+
+/// The bytes of a pointer's worth at an address.
+fn pointer(space: &AddressSpace<'_>, gva: Gva, offset: usize) -> Option<Gva> {
+    let pointer = space.pointer(gva.checked_add(offset as u64)?).ok()?;
+    (pointer.get() != 0).then_some(pointer)
+}
