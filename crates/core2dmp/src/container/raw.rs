@@ -64,7 +64,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             page: done,
         });
         done = done.saturating_add(count);
-        next = hole.map_or(next, |hole| hole.end());
+        next = hole.map_or(next, Frames::end);
     }
     let holes: Vec<String> = options.holes.iter().map(ToString::to_string).collect();
     let holes = match holes.as_slice() {

@@ -349,7 +349,7 @@ impl PeImage {
     }
 }
 
-/// The CodeView record at `gva`.
+/// The `CodeView` record at `gva`.
 fn read_pdb(space: &AddressSpace<'_>, gva: Gva) -> Option<PdbId> {
     let header = space.bytes(gva, 24).ok()?;
     if !header.starts_with(b"RSDS") {

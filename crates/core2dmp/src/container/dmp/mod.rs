@@ -278,15 +278,15 @@ impl DumpFile {
     /// Whether the body is what the type says.
     #[must_use]
     pub const fn body_agrees(&self) -> bool {
-        match (&self.body, self.guess) {
+        matches!(
+            (&self.body, self.guess),
             (Body::Ranges(_), BodyGuess::Ranges)
             | (Body::Full, BodyGuess::Full)
             | (Body::Summary(_), BodyGuess::Summary)
             | (Body::Bitmap(_), BodyGuess::Bitmap { .. })
             | (Body::Triage(_), BodyGuess::Triage)
-            | (Body::HeaderOnly, BodyGuess::Nothing) => true,
-            _ => false,
-        }
+            | (Body::HeaderOnly, BodyGuess::Nothing)
+        )
     }
 
     /// Whether the file is exactly the header and the pages of its runs.

@@ -8,7 +8,7 @@
 //!                   else: a kernel without its header page?         --->
 //! ```
 //!
-//! Each candidate is verified by what it maps, and no single page decides: KUSER_SHARED_DATA may be missing where the
+//! Each candidate is verified by what it maps, and no single page decides: `KUSER_SHARED_DATA` may be missing where the
 //! kernel's image proves the root, and the image's header page may be missing where its exports prove it. A vCPU in user
 //! mode of a system with KVA shadowing has a CR3 that maps neither; the next candidate then decides.
 //!

@@ -6,13 +6,13 @@
 //! ARM64      BL, BLR, BLRA*            4 bytes
 //! ```
 //!
-//! Sources: Intel SDM volume 2, CALL and table 2-2 (ModRM); Arm ARM, C6.2 (BL, BLR, BLRAA).
+//! Sources: Intel SDM volume 2, CALL and table 2-2 (`ModRM`); Arm ARM, C6.2 (BL, BLR, BLRAA).
 
 use super::Unwinder;
 use crate::address::Gva;
 
 /// Bytes of the longest call.
-const LONGEST: u64 = 7;
+const LONGEST: u8 = 7;
 
 /// Whether `word` is the address behind a call of x86 or x64.
 pub(super) fn is_return(unwinder: &Unwinder<'_, '_>, word: u64) -> bool {
@@ -26,7 +26,7 @@ pub(super) fn is_return(unwinder: &Unwinder<'_, '_>, word: u64) -> bool {
     if !image.is_code(&unwinder.memory, rva) {
         return false;
     }
-    let Some(from) = gva.checked_sub(LONGEST) else {
+    let Some(from) = gva.checked_sub(u64::from(LONGEST)) else {
         return false;
     };
     let mut code = [0; LONGEST as usize];
@@ -71,7 +71,7 @@ fn is_indirect_call(code: &[u8; 7], bytes: usize) -> bool {
 
 /// Whether `word` is the address behind a call of ARM64.
 pub(super) fn is_return_arm64(unwinder: &Unwinder<'_, '_>, word: u64) -> bool {
-    let call = word.checked_sub(4).filter(|_| word % 4 == 0);
+    let call = word.checked_sub(4).filter(|_| word.is_multiple_of(4));
     let call = call.filter(|_| unwinder.image(Gva::new(word)).is_some());
     let code = call.and_then(|call| unwinder.memory.u32(Gva::new(call), "code").ok());
     code.is_some_and(|code| {

@@ -124,7 +124,7 @@ impl Walk<'_, '_, '_> {
 
     fn frame_pointer(&self) -> Option<X86> {
         let frame = self.registers.ebp;
-        if frame < self.registers.esp || frame % 4 != 0 {
+        if frame < self.registers.esp || !frame.is_multiple_of(4) {
             return None;
         }
         let ebp = self.word(frame)?;

@@ -121,7 +121,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Decoded, usize)> {
 /// Codes of two bytes: the register's number and an offset in units of 8.
 fn two_bytes(first: u8, second: u8) -> Option<Code> {
     let word = u16::from_be_bytes([first, second]);
-    let field = |shift: u32, mask: u16| (word >> shift & mask) as u8;
+    let field = |shift: u32, mask: u16| (word >> shift & mask).to_le_bytes()[0];
     let x = |from: u8| from.wrapping_add(field(6, 0xf));
     let offset = u32::from(word & 0x3f).wrapping_mul(8);
     let taken = offset.wrapping_add(8);

@@ -1,4 +1,4 @@
-//! UNWIND_INFO of x64: what a prolog did, last things first.
+//! `UNWIND_INFO` of x64: what a prolog did, last things first.
 //!
 //! ```text
 //! 0 version 3 bits, flags 5 | 1 bytes of the prolog | 2 number of codes | 3 frame register 4, its offset / 16: 4
@@ -6,7 +6,7 @@
 //! behind them, at a multiple of 4: a handler, or with UNW_FLAG_CHAININFO the RUNTIME_FUNCTION of the primary part
 //! ```
 //!
-//! Sources: "x64 exception handling", Microsoft's documentation. Version 2 begins its codes with UWOP_EPILOG entries:
+//! Sources: "x64 exception handling", Microsoft's documentation. Version 2 begins its codes with `UWOP_EPILOG` entries:
 //! LLVM's Win64EH.
 
 use super::super::ended::Ended;
@@ -98,7 +98,7 @@ impl Info {
             None
         } else {
             let padded = raw.next_multiple_of(4) as u64;
-            let mut entry = [0; ENTRY_BYTES];
+            let mut entry = [0; ENTRY_BYTES as usize];
             memory.bytes(codes_at.saturating_add(padded), &mut entry, HEADER)?;
             let entry = Function::of_bytes(&entry);
             entry.map(|entry| entry.direct(memory, image)).transpose()?

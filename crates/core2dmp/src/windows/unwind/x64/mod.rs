@@ -1,4 +1,4 @@
-//! x64: the caller's registers by `.pdata` and UNWIND_INFO.
+//! x64: the caller's registers by `.pdata` and `UNWIND_INFO`.
 //!
 //! ```text
 //! RIP --.pdata--> function --UNWIND_INFO--> prolog's effects, undone as far as RIP has got
@@ -188,7 +188,7 @@ impl<'u, 'a, 'm> Undo<'u, 'a, 'm> {
         done: impl Fn(&info::Code) -> bool,
     ) -> Self {
         let mut set = info.codes.iter().filter(|code| code.op == Op::SetFrame);
-        let is_set = info.chained.is_some() || set.any(|code| done(code));
+        let is_set = info.chained.is_some() || set.any(done);
         let base = match info.frame {
             Some(frame) if is_set => frame.base(registers),
             _ => registers.rsp(),

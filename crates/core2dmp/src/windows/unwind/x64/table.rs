@@ -13,7 +13,7 @@ use crate::address::Gva;
 use crate::format::u32_at;
 
 /// Bytes of an entry.
-pub(super) const ENTRY_BYTES: usize = 12;
+pub(super) const ENTRY_BYTES: u8 = 12;
 /// `RUNTIME_FUNCTION_INDIRECT`.
 const INDIRECT: u32 = 1;
 /// What is named where an entry cannot be read.
@@ -24,7 +24,7 @@ const ENTRY: &str = "an entry of .pdata";
 pub(super) struct Function {
     pub(super) begin: u32,
     pub(super) end: u32,
-    /// Its UNWIND_INFO.
+    /// Its `UNWIND_INFO`.
     pub(super) info: u32,
 }
 
@@ -38,7 +38,7 @@ impl Function {
     }
 
     fn read(memory: &Memory<'_, '_>, gva: Gva) -> Result<Self, Ended> {
-        let mut bytes = [0; ENTRY_BYTES];
+        let mut bytes = [0; ENTRY_BYTES as usize];
         memory.bytes(gva, &mut bytes, ENTRY)?;
         Self::of_bytes(&bytes).ok_or(Ended::Corrupt { what: ENTRY, gva })
     }
@@ -67,11 +67,11 @@ pub(super) fn find(
     image: &Image,
     rva: u32,
 ) -> Result<Option<Function>, Ended> {
-    let (table, count) = image.table(memory, ENTRY_BYTES as u32)?;
+    let (table, count) = image.table(memory, u32::from(ENTRY_BYTES))?;
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low.midpoint(high);
-        let offset = u64::from(middle).saturating_mul(ENTRY_BYTES as u64);
+        let offset = u64::from(middle).saturating_mul(u64::from(ENTRY_BYTES));
         let function = Function::read(memory, table.saturating_add(offset))?;
         if rva < function.begin {
             high = middle;
