@@ -68,6 +68,10 @@ fn dumps(folder: &Path) {
     write("cut-header.bin", &good.bytes[..0x100]);
     write("triage.dmp", &dump::triage(&guest).bytes);
     write("bitmap.dmp", &dump::bitmap(&guest, true).bytes);
+    write(
+        "ranges.dmp",
+        &dump::rdmp(&guest, dump::Ranges::Complete).bytes,
+    );
     // The thread: a header of another type, made in another boot.
     let mut stale = good.clone();
     stale.set_type(2);
