@@ -256,10 +256,10 @@ fn a_dump_is_opened_and_checked_before_it_is_written() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                assert_eq!(;
+                assert_eq!(
                     windows::identify(&again).unwrap().kernel.image.base,
                     found.kernel.image.base
-                )
+                );
             });
         }
     });
