@@ -10,6 +10,7 @@
 //! are only segments here; `write` moves the bytes.
 
 mod elf;
+mod tables;
 
 use zerocopy::IntoBytes;
 

@@ -4,6 +4,7 @@ mod absent;
 mod contexts;
 mod crash;
 mod crash_frames;
+mod earlier;
 mod guest_records;
 mod identify;
 mod lost_processors;
