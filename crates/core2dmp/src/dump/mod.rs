@@ -18,4 +18,4 @@ pub(crate) mod patch;
 pub(crate) mod plan;
 
 pub use patch::Patch;
-pub use plan::{DumpKind, Keep, Missing, Plan, PlanOptions, plan, plan_with};
+pub use plan::{DumpKind, HeaderRoot, Keep, Missing, Plan, PlanOptions, plan, plan_with};

@@ -10,12 +10,13 @@ mod bitmap;
 mod kernel;
 mod loss;
 mod pages;
+mod root;
 
 use std::fmt;
 
 use super::header;
 use super::patch::{Patch, PatchSet};
-use crate::address::{Gpa, PAGE_SIZE};
+use crate::address::PAGE_SIZE;
 use crate::container::{Guest, LeftOut};
 use crate::error::{Error, Result};
 use crate::format::dump_values::{DUMP_TYPE_BITMAP_FULL, DUMP_TYPE_BITMAP_KERNEL, DUMP_TYPE_FULL};
@@ -25,6 +26,7 @@ use crate::memory::Frames;
 use crate::windows::{ContextPolicy, CrashState, Windows};
 
 pub(crate) use pages::PatchedPages;
+pub use root::HeaderRoot;
 
 /// Missing ranges that a plan lists one by one.
 const MAX_MISSING_RANGES: usize = 64;
@@ -143,8 +145,8 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// Where each processor stood, which of them crashed, and by which exception.
     pub crash: CrashState,
-    /// The PML4 that the header names instead of a PML5, which no debugger walks.
-    pub four_levels: Option<Gpa>,
+    /// The page tables that the header names.
+    pub root: HeaderRoot,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -374,8 +376,8 @@ fn start(
         missing: Missing::default(),
         left_out: 0,
         patches: patches.list.clone(),
+        root: HeaderRoot::choose(guest, windows, &crash),
         crash,
-        four_levels: windows.four_levels(&guest.memory),
         warnings,
     };
     plan.image.set_salvage(options.salvage);

@@ -20,6 +20,7 @@ use core2dmp::windows;
 use core2dmp::write::{self, Silent};
 use core2dmp_synth::{Arch, Guest, GuestSpec};
 
+use crate::support::dumped;
 use crate::support::open::{file_of, open};
 
 /// The frames that a dump holds, read back, and its plan.
@@ -151,14 +152,6 @@ fn specs() -> Vec<(&'static str, GuestSpec)> {
     ]
 }
 
-/// The warnings except what every dump of five levels of page tables says.
-fn own_warnings(plan: &Plan) -> Vec<&str> {
-    let warnings = plan.warnings.iter().map(String::as_str);
-    warnings
-        .filter(|warning| !warning.starts_with("five levels of page tables"))
-        .collect()
-}
-
 #[test]
 fn a_kernel_dump_is_what_a_walk_of_the_kernels_half_finds() {
     for (name, spec) in specs() {
@@ -181,7 +174,7 @@ fn a_kernel_dump_is_what_a_walk_of_the_kernels_half_finds() {
         assert!(lacks.is_empty(), "{name} lacks {lacks:x?}");
         assert!(more.is_empty(), "{name} has {more:x?} too many");
         assert_eq!((plan.dump_type, plan.missing.frames), (6, 0));
-        assert_eq!(own_warnings(&plan), [""; 0], "{name}");
+        assert_eq!(dumped::own_warnings(&plan), [""; 0], "{name}");
         // Nobody's user memory is in it.
         for user in guest.expected.user.iter() {
             assert_eq!(user.pfns.len(), 40);
@@ -205,7 +198,7 @@ fn a_process_may_be_kept() {
                 let there = user.pfns.iter().filter(|pfn| frames.contains(pfn)).count();
                 assert_eq!(there, if kept { 7 } else { 0 }, "{name}: {:#x}", user.pid);
             }
-            let warnings = own_warnings(&plan);
+            let warnings = dumped::own_warnings(&plan);
             assert_eq!(warnings.len(), pids.len());
             assert!(warnings[0].contains("user memory"));
         }
@@ -220,7 +213,7 @@ fn an_active_dump_leaves_free_and_zeroed_frames_out() {
     for (name, spec) in specs() {
         let guest = spec.fill(50).user_pages(3).pfn_database().build();
         let (frames, plan) = dump_of(&guest, &active()).unwrap();
-        assert_eq!(own_warnings(&plan), [""; 0], "{name}");
+        assert_eq!(dumped::own_warnings(&plan), [""; 0], "{name}");
         let free: BTreeSet<u64> = guest.expected.free.iter().copied().collect();
         assert!(free.len() > 1000, "{name}: {}", free.len());
         let wanted: BTreeSet<u64> = counted(&guest).difference(&free).copied().collect();
