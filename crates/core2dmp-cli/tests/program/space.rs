@@ -100,7 +100,7 @@ fn of_a_stream_that_was_cut_check_names_it_and_repair_mends_it() {
         assert!(
             found
                 .iter()
-                .all(|found| found.contains(&format!("{hidden} pages, from frame"))),
+                .all(|found| found.contains(&format!(" {hidden} page"))),
             "{size:#x}, {hidden}: {found:?}"
         );
         let mended = folder.path().join("mended.dmp");

@@ -92,9 +92,10 @@ fn found(dump: &DumpFile, read: &PhysicalMemory, hidden: &Hidden) -> Option<Find
         _ => words::PARTIALLY,
     };
     let shown = super::structure::show(dump, FieldId::RequiredDumpSpace);
+    let noun = if pages == 1 { "page" } else { "pages" };
     Some(Finding {
         found: format!(
-            "{shown}: WinDbg reads nothing behind {end:#x}, {pages} pages{from}{things}"
+            "{shown}: WinDbg reads nothing behind {end:#x}, {pages} {noun}{from}{things}"
         ),
         ..field_finding(
             dump,
