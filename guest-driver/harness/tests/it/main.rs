@@ -8,6 +8,7 @@ mod end_to_end;
 mod images;
 mod killed;
 mod lives;
+mod scene;
 mod setup;
 
 #[path = "../../../logic/tests/it/reader.rs"]
