@@ -38,27 +38,28 @@ pub(crate) mod register {
     pub(crate) const ARM64_PC: c_int = 260;
 }
 
+type Open = unsafe extern "C" fn(c_int, c_int, *mut Uc) -> c_int;
+type Close = unsafe extern "C" fn(Uc) -> c_int;
+type Map = unsafe extern "C" fn(Uc, u64, u64, u32, *mut c_void) -> c_int;
+type Protect = unsafe extern "C" fn(Uc, u64, u64, u32) -> c_int;
+type Write = unsafe extern "C" fn(Uc, c_int, *const c_void) -> c_int;
+type Read = unsafe extern "C" fn(Uc, c_int, *mut c_void) -> c_int;
+type Start = unsafe extern "C" fn(Uc, u64, u64, u64, usize) -> c_int;
+/// Behind the range of addresses comes an instruction's number, for `HOOK_INSN`.
+type Hook =
+    unsafe extern "C" fn(Uc, *mut usize, c_int, *const c_void, *mut c_void, u64, u64, ...) -> c_int;
+
 /// The functions that are used.
 #[derive(Clone, Copy)]
 pub(crate) struct Library {
-    pub(crate) open: unsafe extern "C" fn(c_int, c_int, *mut Uc) -> c_int,
-    pub(crate) close: unsafe extern "C" fn(Uc) -> c_int,
-    pub(crate) map: unsafe extern "C" fn(Uc, u64, u64, u32, *mut c_void) -> c_int,
-    pub(crate) protect: unsafe extern "C" fn(Uc, u64, u64, u32) -> c_int,
-    pub(crate) write: unsafe extern "C" fn(Uc, c_int, *const c_void) -> c_int,
-    pub(crate) read: unsafe extern "C" fn(Uc, c_int, *mut c_void) -> c_int,
-    pub(crate) start: unsafe extern "C" fn(Uc, u64, u64, u64, usize) -> c_int,
-    /// Behind the range of addresses comes an instruction's number, for `HOOK_INSN`.
-    pub(crate) hook: unsafe extern "C" fn(
-        Uc,
-        *mut usize,
-        c_int,
-        *const c_void,
-        *mut c_void,
-        u64,
-        u64,
-        ...
-    ) -> c_int,
+    pub(crate) open: Open,
+    pub(crate) close: Close,
+    pub(crate) map: Map,
+    pub(crate) protect: Protect,
+    pub(crate) write: Write,
+    pub(crate) read: Read,
+    pub(crate) start: Start,
+    pub(crate) hook: Hook,
 }
 
 /// The library; `Err` says why there is none.
@@ -87,19 +88,19 @@ fn load() -> Result<Library, String> {
             .ok_or_else(|| format!("{} is not Unicorn 2", path.display()))
     };
     macro_rules! function {
-        ($name:literal) => {
+        ($name:literal, $kind:ty) => {
             // SAFETY: the function of this name has this signature in unicorn.h.
-            unsafe { std::mem::transmute(symbol($name)?) }
+            unsafe { std::mem::transmute::<*mut c_void, $kind>(symbol($name)?) }
         };
     }
     Ok(Library {
-        open: function!(b"uc_open\0"),
-        close: function!(b"uc_close\0"),
-        map: function!(b"uc_mem_map_ptr\0"),
-        protect: function!(b"uc_mem_protect\0"),
-        write: function!(b"uc_reg_write\0"),
-        read: function!(b"uc_reg_read\0"),
-        start: function!(b"uc_emu_start\0"),
-        hook: function!(b"uc_hook_add\0"),
+        open: function!(b"uc_open\0", Open),
+        close: function!(b"uc_close\0", Close),
+        map: function!(b"uc_mem_map_ptr\0", Map),
+        protect: function!(b"uc_mem_protect\0", Protect),
+        write: function!(b"uc_reg_write\0", Write),
+        read: function!(b"uc_reg_read\0", Read),
+        start: function!(b"uc_emu_start\0", Start),
+        hook: function!(b"uc_hook_add\0", Hook),
     })
 }

@@ -65,7 +65,7 @@ pub struct Setup {
 /// What Windows passes to a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
-    /// Of DumpIo and the plain one: nothing that the driver looks at.
+    /// Of `DumpIo` and the plain one: nothing that the driver looks at.
     Nothing,
     /// `KBUGCHECK_ADD_PAGES` with this stop code.
     AddPages(u32),
@@ -253,7 +253,9 @@ impl World {
     /// The processor of the driver's thread, which has only one.
     pub(crate) fn processor_of_thread() -> Engine {
         let mut engine = FOR_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-        engine.take().expect("the driver has one thread")
+        engine
+            .take()
+            .unwrap_or_else(|| unreachable!("the driver has one thread"))
     }
 }
 

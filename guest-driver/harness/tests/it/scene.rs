@@ -49,6 +49,16 @@ pub(crate) fn systems(machine: Machine) -> Vec<System> {
     .collect()
 }
 
+/// What happens to the driver's system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    BugCheck,
+    /// A bug check in which Windows makes no header.
+    BugCheckWithoutHeader,
+    /// The driver's thread sees more memory.
+    MemoryAdded,
+}
+
 pub(crate) struct Scene {
     pub(crate) guest: Guest,
     pub(crate) before: Vec<u8>,
@@ -57,33 +67,41 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// The driver starts in this system, and the system crashes.
-    pub(crate) fn of(subject: &Subject, system: &System) -> Self {
+    /// The driver starts in this system, and then it happens.
+    pub(crate) fn of(subject: &Subject, system: &System, event: Event) -> Self {
         let mut guest = system.spec.clone().build();
         // The pages, and tables that map them.
         let gpa = free(&guest, PAGES + 3) << 12;
-        let is_old = system.name.starts_with("2003");
-        let base = if is_old { server2003 } else { newest }(system.machine);
+        let whole = header(system, (0, [0; 4]));
         let setup = Setup {
             gpa,
-            // With SP1, which brought the function.
-            missing: base
-                .missing
-                .into_iter()
-                .filter(|name| *name != "KeInitializeCrashDumpHeader")
-                .collect(),
-            header: header(system, (0, [0; 4])),
+            header: match event {
+                Event::MemoryAdded => with_less_memory(system.machine, &whole),
+                Event::BugCheck | Event::BugCheckWithoutHeader => whole.clone(),
+            },
             triage: triage(system.machine, &guest.expected.kdbg.as_ref().unwrap().plain),
-            ..base
+            ..as_of(system)
         };
         let world = subject.boot(setup);
         assert_eq!(world.status(), 0);
-        let [a, b, c, d] = STOP.1;
-        windows::set_stop_code(&world, [STOP.0.into(), a, b, c, d]);
-        let refreshed = header(system, STOP);
-        windows::change(|setup| setup.header = refreshed);
         let before = windows::memory();
-        let stores = world.watched(|| _ = world.callback(3, Given::Nothing));
+        if event == Event::MemoryAdded {
+            windows::change(|setup| setup.header = whole);
+        } else {
+            let [a, b, c, d] = STOP.1;
+            windows::set_stop_code(&world, [STOP.0.into(), a, b, c, d]);
+            let refreshed = header(system, STOP);
+            windows::change(|setup| setup.header = refreshed);
+        }
+        if event == Event::BugCheckWithoutHeader {
+            windows::change(|setup| setup.status = -1);
+        }
+        let stores = world.watched(|| match event {
+            Event::MemoryAdded => world.tick(),
+            Event::BugCheck | Event::BugCheckWithoutHeader => {
+                world.callback(3, Given::Nothing);
+            }
+        });
         guest.frames.write(gpa, &before);
         map(&mut guest, windows::pages() as u64, gpa);
         destroy(&mut guest);
@@ -173,6 +191,27 @@ fn header(system: &System, stop: (u32, [u64; 4])) -> Vec<u8> {
         .frames
         .read(guest.expected.ram_headers[0].gpa, &mut bytes);
     bytes
+}
+
+/// What Windows of this system has; 2003 with SP1, which brought the function.
+fn as_of(system: &System) -> Setup {
+    if !system.name.starts_with("2003") {
+        return newest(system.machine);
+    }
+    let mut setup = server2003(system.machine);
+    let brought = |name: &&str| *name == "KeInitializeCrashDumpHeader";
+    setup.missing.retain(|name| !brought(name));
+    setup
+}
+
+/// The header as it was when a page of the first run had not been added.
+fn with_less_memory(machine: Machine, header: &[u8]) -> Vec<u8> {
+    let mut header = header.to_vec();
+    // Pages in all, and of the first run.
+    for at in machine.choose([0x68, 0x70], [0x90, 0xa0]) {
+        header[at] = header[at].checked_sub(1).expect("the low byte is not 0");
+    }
+    header
 }
 
 /// Neighbouring frames that hold nothing.

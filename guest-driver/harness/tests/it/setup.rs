@@ -59,7 +59,7 @@ pub(crate) fn skipped(what: &str) {
     }
 }
 
-/// Where fields are in a header: machine, code, block, runs, DumpType, SystemTime.
+/// Where fields are in a header: machine, code, block, runs, type, time.
 const NARROW: [usize; 6] = [0x20, 0x28, 0x60, 0x64, 0xf88, 0xfc0];
 const WIDE: [usize; 6] = [0x30, 0x38, 0x80, 0x88, 0xf98, 0xfa8];
 
@@ -104,7 +104,7 @@ pub(crate) fn triage(machine: Machine, block: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn block() -> Vec<u8> {
-    let mut block: Vec<u8> = (0..0x340_u32).map(|n| n as u8).collect();
+    let mut block: Vec<u8> = (0..=u8::MAX).cycle().take(0x340).collect();
     block[0x10..0x14].copy_from_slice(b"KDBG");
     block[0x14..0x18].copy_from_slice(&0x340_u32.to_le_bytes());
     block
@@ -133,7 +133,7 @@ pub(crate) fn windows7(machine: Machine) -> Setup {
     }
 }
 
-/// Server 2003 before SP1: no header can be made; AddPages is not known either.
+/// Server 2003 before SP1: no header can be made; pages cannot be added either.
 pub(crate) fn server2003(machine: Machine) -> Setup {
     Setup {
         missing: vec![

@@ -144,12 +144,9 @@ proptest! {
 #[test]
 fn a_time_is_never_half_of_another() {
     let (old, new) = (0x5_ffff_fff0_u64, 0x6_0000_0010_u64);
-    let half = |time: u64, high| {
-        if high {
-            (time >> 32) as u32
-        } else {
-            time as u32
-        }
+    let half = |time: u64, high: bool| {
+        let half = if high { time >> 32 } else { time & 0xffff_ffff };
+        u32::try_from(half).unwrap()
     };
     let mut seen = Vec::new();
     // Stores that Windows has made before each read; later reads see the whole.
