@@ -19,8 +19,8 @@ pub(super) struct Target {
 enum Linker {
     /// Microsoft's flavour, with the least Windows that the image names.
     Lld(&'static str),
-    /// mingw's gcc of this name.
-    Mingw(&'static str),
+    /// mingw's gcc of this name, and what it calls the entry.
+    Mingw(&'static str, &'static str),
 }
 
 /// 5.02 is Server 2003; Windows on ARM64 begins with 10.
@@ -34,7 +34,7 @@ pub(super) const TARGETS: &[Target] = &[
     Target {
         name: "x64-gnu",
         triple: "x86_64-pc-windows-gnu",
-        linker: Linker::Mingw("x86_64-w64-mingw32-gcc"),
+        linker: Linker::Mingw("x86_64-w64-mingw32-gcc", "DriverEntry"),
         is_own: false,
     },
     Target {
@@ -43,17 +43,21 @@ pub(super) const TARGETS: &[Target] = &[
         linker: Linker::Lld("10.00"),
         is_own: false,
     },
-    // A kernel of 32 bit must not use SSE, which rustc's own target cannot do without.
+    // A kernel of 32 bit must not use SSE, which rustc's own targets cannot do without.
     Target {
         name: "x86-msvc",
         triple: "i686-kernel-windows-msvc",
         linker: Linker::Lld("5.02"),
         is_own: true,
     },
+    Target {
+        name: "x86-gnu",
+        triple: "i686-kernel-windows-gnu",
+        linker: Linker::Mingw("i686-w64-mingw32-gcc", "_DriverEntry@8"),
+        is_own: true,
+    },
 ];
 
-/// Why mingw's 32-bit target is not in the table.
-pub(super) const NOT_BUILT: &str = "x86-gnu: not built; rustc's target needs SSE and start files of mingw (x86-msvc is the 32-bit driver)";
 /// Where guest-driver/README.md unpacks Debian's packages.
 const DEBIAN: &str = "/opt/rust-web/root/usr/bin/rustc";
 /// What builds a target.
@@ -78,8 +82,8 @@ impl Toolchain {
             Linker::Lld(_) => {
                 lld(&rustc).ok_or("no lld-link and no rust-lld (apt-get install lld)")?
             }
-            Linker::Mingw(gcc) if have(gcc) => PathBuf::from(gcc),
-            Linker::Mingw(gcc) => {
+            Linker::Mingw(gcc, _) if have(gcc) => PathBuf::from(gcc),
+            Linker::Mingw(gcc, _) => {
                 return Err(format!("no {gcc} (apt-get install mingw-w64)").into());
             }
         };
@@ -143,19 +147,18 @@ impl Toolchain {
                 "/NODEFAULTLIB".to_owned(),
             ]
             .into(),
-            Linker::Mingw(_) => [
-                "-nostartfiles",
-                "-nostdlib",
-                "-Wl,--subsystem,native:5.02",
-                "-Wl,-e,DriverEntry",
-                "-Wl,--gc-sections",
+            Linker::Mingw(_, entry) => [
+                "-nostartfiles".to_owned(),
+                "-nostdlib".to_owned(),
+                "-Wl,--subsystem,native:5.02".to_owned(),
+                format!("-Wl,-e,{entry}"),
+                "-Wl,--gc-sections".to_owned(),
             ]
-            .map(str::to_owned)
             .into(),
         };
         let flavour = match target.linker {
             Linker::Lld(_) => "lld-link",
-            Linker::Mingw(_) => "gcc",
+            Linker::Mingw(..) => "gcc",
         };
         let mut flags = format!("-Clinker={linker} -Clinker-flavor={flavour}");
         for argument in arguments {

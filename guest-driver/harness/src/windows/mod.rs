@@ -7,7 +7,6 @@
 pub(crate) mod calls;
 mod facts;
 
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -162,9 +161,10 @@ impl World {
             -1 => vec![0, 0],
             _ => vec![reason64, record, at64, bytes],
         };
-        IS_CALLBACK.store(true, Ordering::SeqCst);
+        // Callbacks may be called in callbacks, by another processor.
+        let outer = IS_CALLBACK.swap(true, Ordering::SeqCst);
         self.processors[processor].call(routine, &arguments);
-        IS_CALLBACK.store(false, Ordering::SeqCst);
+        IS_CALLBACK.store(outer, Ordering::SeqCst);
         let pointer = self.machine.pointer();
         let fields = [pointer, pointer + 8, 2 * pointer + 8];
         let [flags, address, count] = fields.map(|field| at + field);
@@ -208,20 +208,14 @@ impl World {
         }
     }
 
-    /// Every store while processor 0 calls a callback, and processor 1 another in front of the `number`th store.
-    pub fn interrupted(
-        self: &Rc<Self>,
+    /// Every store while `act` runs, emulated; `second` runs in front of the `number`th, from 1.
+    pub fn in_front_of(
+        &self,
         number: usize,
-        first: (i32, Given),
-        second: (i32, Given),
+        act: impl FnOnce(),
+        second: impl FnOnce() + 'static,
     ) -> Vec<Store> {
-        let other = Rc::clone(self);
-        let act = Box::new(move || {
-            other.callback_on(1, second.0, second.1);
-            IS_CALLBACK.store(true, Ordering::SeqCst);
-        });
-        let first = || _ = self.callback_on(0, first.0, first.1);
-        emulator::watched(first, Some((number, act)))
+        emulator::watched(act, Some((number, Box::new(second))))
     }
 
     /// The reasons whose callbacks are registered, -1 for the plain one.
@@ -239,13 +233,18 @@ impl World {
 
     /// Calls the driver's unload routine; false if it has none.
     pub fn unload(&self) -> bool {
+        self.unload_on(0)
+    }
+
+    /// The same on another processor.
+    pub fn unload_on(&self, processor: usize) -> bool {
         let pointer = self.machine.pointer();
         let field = self.driver + self.machine.choose(0x34, 0x68);
         let unload = pool::number(field, pointer) as usize;
         if unload == 0 {
             return false;
         }
-        self.processors[0].call(unload, &[self.driver as u64]);
+        self.processors[processor].call(unload, &[self.driver as u64]);
         pool::put(field, pointer, 0);
         true
     }

@@ -82,6 +82,30 @@ fn nothing_at_all_fails_the_start() {
     }
 }
 
+/// The harness notices what a callback may not do: here the driver's end comes in the middle of one.
+#[test]
+fn a_call_in_a_callback_is_noticed() {
+    for subject in subjects().iter().filter(|s| s.way == Way::Emulator) {
+        let world = std::rc::Rc::new(subject.boot(newest(subject.machine)));
+        crash(&world, subject.machine, 0x7e);
+        let inner = std::rc::Rc::clone(&world);
+        world.in_front_of(
+            1,
+            || _ = world.callback(3, Given::Nothing),
+            move || {
+                inner.unload_on(1);
+            },
+        );
+        let found = windows::violations();
+        for name in [
+            "KeDeregisterBugCheckReasonCallback",
+            "MmFreeContiguousMemory",
+        ] {
+            assert!(found.iter().any(|call| call == name), "{found:?}");
+        }
+    }
+}
+
 #[test]
 fn callbacks_in_every_order() {
     let orders: [&[i32]; 6] = [
@@ -195,7 +219,12 @@ fn another_processor_at_every_store() {
             let world = std::rc::Rc::new(subject.boot(newest(machine)));
             crash(&world, machine, 0x101);
             let calls = windows::calls().len();
-            let stores = world.interrupted(number, first, second);
+            let other = std::rc::Rc::clone(&world);
+            let stores = world.in_front_of(
+                number,
+                || _ = world.callback(first.0, first.1),
+                move || _ = other.callback_on(1, second.0, second.1),
+            );
             assert_eq!(stores, alone, "{name}: store {number}");
             assert_eq!(windows::calls().len(), calls + 1);
             assert_eq!(windows::violations(), Vec::<String>::new());
