@@ -49,7 +49,7 @@ fn is_asked(scene: &Scene, count: usize) -> bool {
     let is_slot = |store: &Store| store.offset < 0x1000;
     let before = count.checked_sub(1).and_then(|last| scene.stores.get(last));
     let is_edge = before.is_none_or(is_slot) || scene.stores.get(count).is_none_or(is_slot);
-    is_thorough() || is_edge || count.is_multiple_of(32)
+    is_thorough() || is_edge || count.is_multiple_of(64)
 }
 
 /// State and generation of the record that the host finds, in a guest that it has to identify by it.
@@ -192,7 +192,7 @@ fn the_program_converts_and_microsofts_engine_opens() {
         assert_eq!(runs, guest.expected.runs, "{name}");
         let body: u64 = runs.iter().map(|run| run.1 * 0x1000).sum();
         assert_eq!(bytes.len() as u64, body + machine.choose(0x1000, 0x2000));
-        opened(&name, &dump);
+        opened(&name, &dump, &runs);
     }
 }
 
@@ -214,14 +214,18 @@ fn runs(machine: Machine, header: &[u8]) -> Vec<(u64, u64)> {
     (0..count).map(run).collect()
 }
 
-fn opened(name: &str, dump: &Path) {
+fn opened(name: &str, dump: &Path, runs: &[(u64, u64)]) {
     let Some(judge) = judge().filter(|_| is_thorough()) else {
         skipped(
             "what Microsoft's engine makes of the dumps: no judge, or CORE2DMP_THOROUGH is not set",
         );
         return;
     };
-    let output = Command::new(judge).arg(dump).output().unwrap();
+    let output = Command::new(judge)
+        .arg(dump)
+        .arg(".dumpdebug")
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // The judge is not content: the lists are destroyed, so there are no modules. What is left is right.
     let facts = text.split_once("--- facts").map_or("", |(_, facts)| facts);
@@ -233,6 +237,18 @@ fn opened(name: &str, dump: &Path) {
         assert!(facts.contains(fact), "{name}: no {fact:?} in {text}");
     }
     assert!(text.contains("(2 procs)"), "{name}: {text}");
+    for (first, count) in runs {
+        let (start, length) = (first << 12, count << 12);
+        let is_run = |line: &str| {
+            let line = line.replace('`', "");
+            line.contains(&format!(" {start:016x} "))
+                && line.trim_end().ends_with(&format!("{length:08x}"))
+        };
+        assert!(
+            text.lines().any(is_run),
+            "{name}: no run at {start:#x} in {text}"
+        );
+    }
     assert!(
         !text.contains("truncated") && !text.contains("PARTIALLY CORRUPT"),
         "{name}: {text}"

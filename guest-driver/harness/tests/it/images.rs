@@ -47,7 +47,8 @@ fn every_image_is_a_driver_and_no_more() {
         assert_eq!(image.dll_characteristics & 0x140, 0x140, "{name}");
         // Addresses that move are where they can be: whole, in a section, and never in code of 64 bit.
         let wide = machine != 0x14c;
-        assert!(!image.relocations.is_empty(), "{name}");
+        // Code of 64 bit may need none.
+        assert!(wide || !image.relocations.is_empty(), "{name}");
         for (at, bytes) in &image.relocations {
             let is_in = |section: &&Section| {
                 (section.at..section.at + section.size).contains(&(at + bytes - 1))
