@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask ci       what has to pass before a commit
+//! cargo xtask circles  files that import each other
 //! cargo xtask bench    how fast and how small, against cp; verifies what it measures
 //! cargo xtask supply   what the program is made of, against deny.toml and README
 //! cargo xtask driver   the guest driver, as far as this machine can build it
@@ -15,6 +16,7 @@
 
 mod bench;
 mod ci;
+mod circles;
 mod dist;
 mod driver;
 mod fuzz;
@@ -40,6 +42,11 @@ static TASKS: &[Task] = &[
         name: "ci",
         run: ci::task,
         description: "format, lints, tests, documentation, licences",
+    },
+    Task {
+        name: "circles",
+        run: circles::task,
+        description: "files and rooms that import each other",
     },
     Task {
         name: "bench",

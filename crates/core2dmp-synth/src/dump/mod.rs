@@ -25,13 +25,12 @@
 //! ```
 
 mod bitmap;
-pub(crate) mod header;
 mod pages;
 mod ranges;
 mod triage;
 
-use self::header::Fields;
 use crate::bytes::{put_bytes, put_u32, put_u64};
+use crate::windows::dump_header::{self, Fields};
 use crate::windows::guest::Guest;
 use crate::windows::memory::PAGE;
 use crate::windows::paging::Arch;
@@ -155,5 +154,5 @@ fn fields(guest: &Guest, dump_type: u32) -> Fields {
 
 /// The bytes of a header.
 fn encode(fields: &Fields) -> Vec<u8> {
-    header::encode(fields)
+    dump_header::encode(fields)
 }

@@ -281,11 +281,11 @@ impl DumpFile {
         matches!(
             (&self.body, self.guess),
             (Body::Ranges(_), BodyGuess::Ranges)
-            | (Body::Full, BodyGuess::Full)
-            | (Body::Summary(_), BodyGuess::Summary)
-            | (Body::Bitmap(_), BodyGuess::Bitmap { .. })
-            | (Body::Triage(_), BodyGuess::Triage)
-            | (Body::HeaderOnly, BodyGuess::Nothing)
+                | (Body::Full, BodyGuess::Full)
+                | (Body::Summary(_), BodyGuess::Summary)
+                | (Body::Bitmap(_), BodyGuess::Bitmap { .. })
+                | (Body::Triage(_), BodyGuess::Triage)
+                | (Body::HeaderOnly, BodyGuess::Nothing)
         )
     }
 
