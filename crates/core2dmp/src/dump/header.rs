@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use super::plan::Plan;
+use super::planned::Plan;
 use crate::container::Guest;
 use crate::format::dump_values::{
     ATTRIBUTE_LIVE, ATTRIBUTE_OFFLINE, SIGNATURE, VALID_DUMP32, VALID_DUMP64, WRITER_STATUS_SUCCESS,

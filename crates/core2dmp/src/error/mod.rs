@@ -3,6 +3,7 @@
 //! One error is one line; [`Error::remedy`] is what a second line is made of. Missing, zero, unreadable and corrupt are
 //! four different things, and the variants keep them apart.
 
+mod advice;
 mod remedy;
 
 use std::{fmt, io};

@@ -9,7 +9,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Export;
+use super::planned::Export;
 use crate::address::PAGE_SIZE;
 use crate::container::{Arm64Registers, CpuState, Guest, Registers, TableRegister, X86Registers};
 use crate::format::elf_core::{

@@ -19,7 +19,7 @@ use super::check::{CheckReport, Finding, Mend, are_true, check, fitting_runs};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
 use crate::container::dmp::{Body, DumpFile};
 use crate::dump::patch;
-use crate::dump::plan::{self, Plan};
+use crate::dump::{Plan, plan};
 use crate::error::{Error, Result};
 use crate::format::bitmap::{BitmapHeader, SummaryHeader, TAG_FULL, TAG_SUMMARY};
 use crate::format::dump_values::{SIGNATURE, VALID_DUMP32, VALID_DUMP64};

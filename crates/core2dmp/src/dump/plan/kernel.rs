@@ -9,9 +9,9 @@
 //! Pages in transition belong to it: the debugger reads them like others. So does the system cache, as far as it
 //! is mapped. What Windows does not count as memory (firmware, devices) does not.
 
-use super::{Keep, Plan, PlanOptions};
 use crate::address::{Gpa, Gva};
 use crate::container::Guest;
+use crate::dump::planned::{Keep, Plan, PlanOptions};
 use crate::error::{Error, Result};
 use crate::format::kdbg::MM_SYSTEM_RANGE_START;
 use crate::memory::{FrameSet, Frames};
