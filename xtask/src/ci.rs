@@ -19,6 +19,12 @@ struct Step {
 pub fn task(_arguments: &[String]) -> Outcome {
     let begin = Instant::now();
     let mut done = Vec::new();
+    for (name, own, arguments) in own_steps() {
+        println!("==> {name}: cargo xtask {name} {}", arguments.join(" "));
+        let start = Instant::now();
+        own(&arguments)?;
+        done.push((name, start.elapsed()));
+    }
     for mut step in steps() {
         println!("==> {}: {}", step.name, show(&step.command));
         let start = Instant::now();
@@ -44,6 +50,15 @@ pub fn task(_arguments: &[String]) -> Outcome {
         begin.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// Checks of the project's own text, which take no building.
+fn own_steps() -> [(&'static str, fn(&[String]) -> Outcome, Vec<String>); 3] {
+    [
+        ("docs", crate::docs::task, vec!["--check".to_owned()]),
+        ("lengths", crate::lengths::task, Vec::new()),
+        ("circles", crate::circles::task, Vec::new()),
+    ]
 }
 
 fn steps() -> Vec<Step> {

@@ -11,17 +11,15 @@
 mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use crate::run::{Outcome, root};
-use graph::Graph;
+use graph::{Edges, Graph};
 
 /// The crates, by their sources.
-const CRATES: [&str; 4] = [
+const CRATES: [&str; 3] = [
     "crates/core2dmp/src",
     "crates/core2dmp-cli/src",
     "crates/core2dmp-synth/src",
-    "xtask/src",
 ];
 
 /// Fails if there is a circle.
@@ -42,9 +40,6 @@ pub fn task(_arguments: &[String]) -> Outcome {
     }
     Err(format!("circles:\n{}", circles.join("\n")).into())
 }
-
-/// What each names, with one of the names.
-type Edges = BTreeMap<String, BTreeMap<String, String>>;
 
 fn describe(folder: &str, what: &str, circle: &[String], edges: &Edges) -> String {
     let mut text = format!("{folder}: {} {what}", circle.len());
@@ -101,13 +96,55 @@ fn reach<'a>(edges: &'a Edges, from: &'a String) -> BTreeSet<&'a String> {
     reached
 }
 
-/// The room of a file: the first folder, or the file itself where it has none.
-fn room(file: &str) -> &str {
-    let first = file.split('/').next().unwrap_or(file);
-    first.strip_suffix(".rs").unwrap_or(first)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A path with `/` between its parts.
-fn slashed(path: &Path) -> String {
-    path.display().to_string().replace('\\', "/")
+    fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+        circles_of(&Graph::of_texts(files).unwrap().edges())
+    }
+
+    #[test]
+    fn a_circle_is_found_through_groups_macros_and_re_exports() {
+        let face = ("a/mod.rs", "mod b; mod c; pub use c::C;");
+        let found = circles(&[
+            face,
+            ("a/b.rs", "use crate::{a::C, d};"),
+            ("a/c.rs", "pub struct C; fn f() { vec![super::b::x()]; }"),
+            ("d.rs", "use crate::a::C;"),
+        ]);
+        assert_eq!(found, [["a/b.rs", "a/c.rs"]]);
+        // Who names what `c` defines does not depend on `a/mod.rs`, which only publishes it.
+        assert!(
+            circles(&[
+                face,
+                ("a/b.rs", "use super::C;"),
+                ("a/c.rs", "pub struct C;")
+            ])
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn tests_may_use_anything() {
+        let a = (
+            "a.rs",
+            "pub fn f() {} #[cfg(test)] mod tests { use crate::b; }",
+        );
+        assert!(circles(&[a, ("b.rs", "use crate::a::f;")]).is_empty());
+        assert_eq!(
+            circles(&[("a.rs", "use crate::b;"), ("b.rs", "use crate::a::f;")]).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_folder_inside_a_room_may_have_circles() {
+        let circle = |files: &[&str]| {
+            is_one_folder(&files.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert!(circle(&["container/xen/a.rs", "container/xen/b.rs"]));
+        assert!(!circle(&["container/xen/a.rs", "container/elf/b.rs"]));
+        assert!(!circle(&["dump/a.rs", "dump/b.rs"]));
+    }
 }

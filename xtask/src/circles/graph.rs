@@ -1,14 +1,16 @@
 //! Which file of a crate names items of which other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, Macro, UseTree, Visibility};
 
-use super::{Edges, room, slashed};
 use crate::run::Outcome;
+use crate::sources::{below, name, read};
+
+/// What each names, with one of the names.
+pub type Edges = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A module's path from the crate's root, or an item's.
 type Names = Vec<String>;
@@ -35,14 +37,23 @@ struct Module {
 impl Graph {
     /// Reads every source below a folder, except tests.
     pub fn read(src: &Path) -> Outcome<Self> {
-        let mut paths = Vec::new();
-        sources(src, &mut paths)?;
+        let mut texts = Vec::new();
+        for path in below(src, "rs")? {
+            texts.push((name(&path, src), read(&path)?));
+        }
+        let texts: Vec<_> = texts
+            .iter()
+            .map(|(file, text)| (&**file, &**text))
+            .collect();
+        Self::of_texts(&texts)
+    }
+
+    /// The same of names and contents.
+    pub fn of_texts(texts: &[(&str, &str)]) -> Outcome<Self> {
         let mut files = Vec::new();
-        for path in paths {
-            let name = path.strip_prefix(src)?;
-            let text = fs::read_to_string(&path)?;
-            let file = syn::parse_file(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-            files.push((module_of(name), slashed(name), file));
+        for (file, text) in texts {
+            let parsed = syn::parse_file(text).map_err(|error| format!("{file}: {error}"))?;
+            files.push((module_of(Path::new(file)), (*file).to_owned(), parsed));
         }
         let known = files.iter().map(|(module, ..)| module.clone()).collect();
         Ok(Self::of(files, &known))
@@ -129,16 +140,10 @@ impl Graph {
     }
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            sources(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    Ok(())
+/// The room of a file: the first folder, or the file itself where it has none.
+fn room(file: &str) -> &str {
+    let first = file.split('/').next().unwrap_or(file);
+    first.strip_suffix(".rs").unwrap_or(first)
 }
 
 /// The module that a file is: `a/b.rs` and `a/b/mod.rs` are both `a::b`.
