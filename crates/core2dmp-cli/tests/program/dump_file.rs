@@ -44,8 +44,6 @@ pub(crate) struct DumpFile {
     file: File,
     pub(crate) size: u64,
     pub(crate) header: Header,
-    /// Of page tables; no header tells.
-    pub(crate) five_levels: bool,
 }
 
 /// Offsets of a header, in the order of [`Header`]'s numbers.
@@ -97,7 +95,6 @@ impl DumpFile {
             size: file.metadata().unwrap().len(),
             file,
             header: header(&bytes),
-            five_levels: false,
         }
     }
 
@@ -126,13 +123,7 @@ impl DumpFile {
     /// The physical address behind a virtual one, by the header's page tables.
     pub(crate) fn translate(&self, va: u64) -> Option<u64> {
         let levels: &[(u32, u64, usize)] = match (self.header.is_64, self.header.pae) {
-            (true, _) if self.five_levels => &[
-                (48, 511, 8),
-                (39, 511, 8),
-                (30, 511, 8),
-                (21, 511, 8),
-                (12, 511, 8),
-            ],
+            // Debuggers walk four levels, whatever the guest has.
             (true, _) => &[(39, 511, 8), (30, 511, 8), (21, 511, 8), (12, 511, 8)],
             (false, true) => &[(30, 3, 8), (21, 511, 8), (12, 511, 8)],
             (false, false) => &[(22, 1023, 4), (12, 1023, 4)],

@@ -202,7 +202,7 @@ fn windows_tells_of_the_hole_that_a_raw_file_leaves_out() {
     let raw = write(&folder, "guest.raw", &file);
     let (dump, said) = converted(&[], &[&raw]);
     assert!(dump.ends_with(&[0x5a; 16 * 4096]));
-    let told = "warning: Windows counts memory behind a hole that this raw file leaves out: read with the hole ";
+    let told = "warning: Windows counts memory behind a hole that this raw file leaves out: read as with --hole ";
     let (_, hole) = said.split_once(told).unwrap();
     // The same, given by hand.
     let hole = hole.lines().next().unwrap();
@@ -214,7 +214,7 @@ fn windows_tells_of_the_hole_that_a_raw_file_leaves_out() {
     assert!(
         document["warnings"]
             .to_string()
-            .contains("read with the hole ")
+            .contains("read as with --hole ")
     );
 }
 

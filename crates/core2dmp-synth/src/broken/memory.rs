@@ -10,7 +10,7 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "debugger data without its tag" [Full64 Full32] |case| case.put_va(case.kdbg(0x10), b"GBDK")
         => Broken "KDBG.Header.OwnerTag" "KdDebuggerData.Header.OwnerTag is wrong" Whole;
     "debugger data of size 0" [Full64 Full32] |case| case.put_va(case.kdbg(0x14), &[0; 4])
-        => Broken "KDBG.Header.Size" "PARTIALLY CORRUPT" No;
+        => Broken "KDBG.Header.Size" "PARTIALLY CORRUPT" Anew;
     "KDBG.KernBase 0" [Full64 Full32] |case| case.put_va(case.kdbg(0x18), &[0; 8])
         => Cosmetic "KDBG.KernBase" "" Whole;
     "KDBG.PsLoadedModuleList 0" [Full64 Full32] |case| case.put_va(case.kdbg(0x48), &[0; 8])

@@ -22,6 +22,9 @@ use crate::memory::{Frames, PhysicalMemory};
 
 pub use planned::{Export, ExportFormat};
 
+/// Frames of a mebibyte.
+const MEBIBYTE: u64 = 256;
+
 /// Plans a file of the guest's memory.
 pub fn export(guest: &Guest, format: ExportFormat) -> Export {
     let mut export = Export {
@@ -60,10 +63,12 @@ fn ranges(memory: &PhysicalMemory) -> Vec<Frames> {
     ranges
 }
 
+/// Ends at a whole mebibyte, as RAM does: a raw file that ends elsewhere looks as if pages were missing from it.
 fn raw(export: &mut Export, guest: &Guest) {
-    let end = export.runs.last().map_or(Pfn::new(0), |run| run.end());
-    export.push_frames(&guest.memory, Frames::between(Pfn::new(0), end));
-    let absent = end.get().saturating_sub(guest.memory.frame_count());
+    let last = export.runs.last().map_or(0, |run| run.end().get());
+    let end = last.next_multiple_of(MEBIBYTE);
+    export.push_frames(&guest.memory, Frames::between(Pfn::new(0), Pfn::new(end)));
+    let absent = last.saturating_sub(guest.memory.frame_count());
     if absent > 0 {
         export.warnings.push(format!(
             "raw memory does not tell what is absent from what is zero: {absent} frames are holes in the file"

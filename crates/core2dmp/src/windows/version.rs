@@ -63,15 +63,22 @@ pub(super) fn read(
         .as_deref()
         .and_then(|lab| lab.split('.').next())
         .and_then(|build| build.parse::<u32>().ok());
+    // Its top four bits are the flavour; without one it is something else, or another system's, and comes last.
+    let (marked, other) = match export {
+        Some(number) if is_flavour(number >> 28) => (export, None),
+        number => (None, number),
+    };
+    let exported = |number: u32| (number & 0xffff, Source::Export("NtBuildNumber"));
     let builds = [
         block
             .as_ref()
             .map(|block| (u32::from(block.minor), Source::VersionBlock(block.gva))),
-        export.map(|number| (number & 0xffff, Source::Export("NtBuildNumber"))),
+        marked.map(exported),
         lab_build.map(|build| (build, Source::Kdbg("NtBuildLab"))),
         kuser
             .build()
             .map(|build| (build, Source::Kuser("NtBuildNumber"))),
+        other.map(exported),
     ];
     let known = builds
         .into_iter()
@@ -81,8 +88,7 @@ pub(super) fn read(
         block
             .as_ref()
             .map(|block| (block.major, Source::VersionBlock(block.gva))),
-        // The top four bits: 0xF free, 0xC checked.
-        export.and_then(|number| {
+        marked.and_then(|number| {
             let flavour = u16::try_from(number >> 28).ok()?;
             Some((flavour, Source::Export("NtBuildNumber")))
         }),
@@ -90,7 +96,7 @@ pub(super) fn read(
     let plausible = flavours
         .into_iter()
         .flatten()
-        .filter(|(flavour, _)| matches!(flavour, 0xc | 0xf));
+        .filter(|(flavour, _)| is_flavour(u32::from(*flavour)));
     Version {
         build: Fact::best(known),
         flavour: Fact::best(plausible)
@@ -103,6 +109,11 @@ pub(super) fn read(
         block: block.map(|block| block.gva),
         build_lab,
     }
+}
+
+/// Whether a build's flavour is one: 0xF free, 0xC checked.
+const fn is_flavour(flavour: u32) -> bool {
+    matches!(flavour, 0xc | 0xf)
 }
 
 /// A structure near the KDBG that names the same kernel, module list and machine.

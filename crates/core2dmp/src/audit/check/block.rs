@@ -6,8 +6,9 @@
 //!         PsActiveProcessHead -----------------------------------------------------------/
 //! ```
 //!
-//! Two of tag, size, base and lists have to be right: then the others are damaged. The header and the kernel's
-//! image know what stood there.
+//! Two of tag, size, base and lists have to be right: then the others are damaged. The header, the kernel's image and
+//! the lists themselves, found by what they hold, know what stood there. What nothing knows (the size) is mended by
+//! another block in this one's place, rebuilt from what memory proves.
 
 use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva};
@@ -23,6 +24,7 @@ use crate::format::nt::{LAYOUT32, LAYOUT64};
 use crate::format::{u32_at, u64_at};
 use crate::memory::{Backing, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode};
+use crate::windows::Windows;
 
 /// Bytes of a block that are looked at.
 const LOOKED_AT: usize = PS_ACTIVE_PROCESS_HEAD + 8;
@@ -32,6 +34,13 @@ const LOOKED_AT: usize = PS_ACTIVE_PROCESS_HEAD + 8;
 pub(super) struct Damage {
     pub(super) finding: Finding,
     pub(super) change: Option<Change>,
+}
+
+impl Damage {
+    /// Whether the block is whole again with the change.
+    pub(super) const fn is_mended(&self) -> bool {
+        self.change.is_some()
+    }
 }
 
 /// The virtual memory that the header's page tables make, in each mode that its machine can be in.
@@ -60,19 +69,26 @@ pub(super) fn is_reached(dump: &DumpFile, memory: &PhysicalMemory) -> bool {
 }
 
 /// What is wrong with the block of the kernel at `base`; nothing if there is none.
-pub(super) fn damage(dump: &DumpFile, memory: &PhysicalMemory, base: Gva) -> Vec<Damage> {
+pub(super) fn damage(
+    dump: &DumpFile,
+    memory: &PhysicalMemory,
+    base: Gva,
+    windows: Option<&Windows>,
+) -> Vec<Damage> {
     let Some(gva) = dump.number(FieldId::KdDebuggerDataBlock).map(Gva::new) else {
         return Vec::new();
     };
     spaces(dump, memory)
         .into_iter()
-        .find_map(|space| Block::read(dump, space, base, gva))
+        .find_map(|space| Block::read((dump, windows), space, base, gva))
         .map(|block| block.damage())
         .unwrap_or_default()
 }
 
 struct Block<'a, 'm> {
     dump: &'a DumpFile,
+    /// Windows, if it was found without this block.
+    windows: Option<&'a Windows>,
     space: AddressSpace<'m>,
     base: Gva,
     gva: Gva,
@@ -81,10 +97,16 @@ struct Block<'a, 'm> {
 
 impl<'a, 'm> Block<'a, 'm> {
     /// The block, if enough of it is right.
-    fn read(dump: &'a DumpFile, space: AddressSpace<'m>, base: Gva, gva: Gva) -> Option<Self> {
+    fn read(
+        (dump, windows): (&'a DumpFile, Option<&'a Windows>),
+        space: AddressSpace<'m>,
+        base: Gva,
+        gva: Gva,
+    ) -> Option<Self> {
         let bytes = space.bytes(gva, LOOKED_AT).ok()?;
         let block = Self {
             dump,
+            windows,
             space,
             base,
             gva,
@@ -190,9 +212,9 @@ impl<'a, 'm> Block<'a, 'm> {
                 expected,
                 found,
                 debugger,
-                mend: match change {
-                    Some(_) => Mend::Yes,
-                    None => Mend::FromCore("what stood there"),
+                mend: match (&change, self.windows) {
+                    (None, None) => Mend::FromCore("what stood there"),
+                    _ => Mend::Yes,
                 },
             },
             change,
@@ -254,29 +276,51 @@ impl<'a, 'm> Block<'a, 'm> {
 
     fn module_list(&self) -> Option<Damage> {
         let found = self.pointer(PS_LOADED_MODULE_LIST);
-        let header = self.dump.number(FieldId::PsLoadedModuleList).map(Gva::new);
-        if self.leads_to_kernel(found) || !self.leads_to_kernel(header) {
+        if self.leads_to_kernel(found) {
             return None;
         }
+        let searched = self.windows.map(|windows| windows.module_list.value);
+        let (list, source) = self.known(FieldId::PsLoadedModuleList, searched, |list| {
+            self.leads_to_kernel(list)
+        })?;
         let field = ("KDBG.PsLoadedModuleList", PS_LOADED_MODULE_LIST);
         let (severity, words) = match found {
             Some(_) => (Severity::Broken, words::KERNEL_BASE),
             None => (Severity::Refused, words::NO_MODULES),
         };
-        let expected = format!("{}, as the header has it", header?);
-        let new = self.extended(header?);
+        let expected = format!("{list}, {source}");
+        let new = self.extended(list);
         Some(self.wrong(field, severity, Some(words), expected, Some(&new)))
+    }
+
+    /// The head of a list: the header's, or the one that was found without the block.
+    fn known(
+        &self,
+        id: FieldId,
+        searched: Option<Gva>,
+        is_right: impl Fn(Option<Gva>) -> bool,
+    ) -> Option<(Gva, &'static str)> {
+        let header = self.dump.number(id).map(Gva::new);
+        let ways = [
+            (header, "as the header has it"),
+            (searched, "found by what the list holds"),
+        ];
+        let right = ways.into_iter().find(|(list, _)| is_right(*list));
+        right.and_then(|(list, source)| Some((list?, source)))
     }
 
     fn process_list(&self) -> Option<Damage> {
         let found = self.pointer(PS_ACTIVE_PROCESS_HEAD);
-        let header = self.dump.number(FieldId::PsActiveProcessHead).map(Gva::new);
-        if self.is_list(found) || !self.is_list(header) {
+        if self.is_list(found) {
             return None;
         }
+        let searched = self.windows.map(|windows| windows.process_list.value);
+        let (list, source) = self.known(FieldId::PsActiveProcessHead, searched, |list| {
+            self.is_list(list)
+        })?;
         let field = ("KDBG.PsActiveProcessHead", PS_ACTIVE_PROCESS_HEAD);
-        let expected = format!("{}, as the header has it", header?);
-        let new = self.extended(header?);
+        let expected = format!("{list}, {source}");
+        let new = self.extended(list);
         Some(self.wrong(field, Severity::Broken, None, expected, Some(&new)))
     }
 }

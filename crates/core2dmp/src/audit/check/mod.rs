@@ -150,6 +150,10 @@ pub fn check(dump: &DumpFile) -> CheckReport {
         // What the header and the block disagree on is the block's fault.
         findings.retain(|finding| !BLAMED_ON_THE_BLOCK.contains(&finding.field));
     }
+    if !block.is_empty() && block.iter().all(Damage::is_mended) {
+        // It is as good as before then; no other has to be put in its place.
+        findings.retain(|finding| !NEEDLESS_WITH_THE_BLOCK.contains(&finding.field));
+    }
     let damages = ranges.into_iter().chain(block);
     findings.extend(damages.map(|damage| damage.finding));
     if walked.lost_block {
@@ -196,6 +200,9 @@ fn needs_memory(finding: &mut Finding) {
     }
 }
 
+/// What stands for a debugger data block that is damaged beyond mending.
+const NEEDLESS_WITH_THE_BLOCK: [&str; 2] = ["KDBG in memory", "KdDebuggerDataBlock"];
+
 /// Fields that a damaged debugger data block makes look wrong.
 const BLAMED_ON_THE_BLOCK: [&str; 3] = [
     "DirectoryTableBase",
@@ -228,7 +235,7 @@ fn block_of(dump: &DumpFile, guest: &Guest, windows: &Result<Windows, Error>) ->
     if encoded {
         return Vec::new();
     }
-    block::damage(dump, &guest.memory, base)
+    block::damage(dump, &guest.memory, base, windows.as_ref().ok())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod visit;
 
 use self::visit::{Thing, Visitor};
 use super::{Finding, Severity, words};
-use crate::address::{Gpa, Gva, Pfn};
+use crate::address::{Gpa, Gva};
 use crate::container::Guest;
 use crate::container::dmp::DumpFile;
 use crate::format::header_fields::FieldId;
@@ -113,21 +113,18 @@ fn has_tag(space: &AddressSpace<'_>, gva: Gva) -> bool {
     space.bytes(tag, TAG.len()).is_ok_and(|bytes| bytes == TAG)
 }
 
-/// Whether the header's page tables are missing: memory that Windows counts and the file lacks, or System's, which are
-/// zeros. The address is right then.
+/// Whether the header's page tables are a process' own, and are not in the file or are zeros. The address is right then.
 pub(super) fn root_is_lost(dump: &DumpFile, guest: &Guest, windows: &Windows) -> bool {
     let root = dump.number(FieldId::DirectoryTableBase).unwrap_or(0);
     let root = Gpa::new(root & windows.mode.root_mask());
-    if guest.memory.run_of(root.pfn()).is_none() {
-        return is_counted(windows, root.pfn());
-    }
     let mut others = windows.dtb.rejected.iter();
-    others.any(|other| other.value == root && other.source.is_system())
-}
-
-fn is_counted(windows: &Windows, pfn: Pfn) -> bool {
-    let mut runs = windows.runs.value.iter();
-    runs.any(|run| run.first <= pfn && pfn < run.end())
+    if others.any(|other| other.value == root && other.source.is_system()) {
+        return true;
+    }
+    let mask = windows.mode.root_mask();
+    let mut processes = windows.processes.iter();
+    let is_ones = processes.any(|process| process.dtb & mask == root.get());
+    is_ones && guest.memory.run_of(root.pfn()).is_none()
 }
 
 fn root(visitor: &mut Visitor<'_, '_>, guest: &Guest, windows: &Windows) {

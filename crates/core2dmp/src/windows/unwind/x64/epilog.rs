@@ -10,7 +10,7 @@
 //! one only with REX.W, which compilers give to tail calls and to no switch.
 //!
 //! Sources: "x64 exception handling", Microsoft's documentation, for the allowed instructions; coreclr's unwinder for
-//! jumps; LLVM's Win64EH for version 2.
+//! jumps; LLVM's `Win64EH` for version 2.
 
 use super::super::ended::Ended;
 use super::super::images::Image;

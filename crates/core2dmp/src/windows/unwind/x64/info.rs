@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Sources: "x64 exception handling", Microsoft's documentation. Version 2 begins its codes with `UWOP_EPILOG` entries:
-//! LLVM's Win64EH.
+//! LLVM's `Win64EH`.
 
 use super::super::ended::Ended;
 use super::super::images::Image;
