@@ -113,7 +113,7 @@ mod tests {
             ("a/c.rs", "pub struct C; fn f() { vec![super::b::x()]; }"),
             ("d.rs", "use crate::a::C;"),
         ]);
-        assert_eq!(found, [["a/b.rs", "a/c.rs"]]);
+        assert_eq!(found, [["a/b.rs", "a/c.rs", "d.rs"]]);
         // Who names what `c` defines does not depend on `a/mod.rs`, which only publishes it.
         assert!(
             circles(&[

@@ -71,8 +71,8 @@ fn kept<'w>(windows: &'w Windows, keep: &[Keep]) -> Result<Vec<&'w Process>> {
     Ok(found)
 }
 
-/// Windows cuts names to 14 or 15 bytes.
 fn is_named(process: &Process, name: &str) -> bool {
+    /// Bytes of a process name that are compared: Windows cuts names to 14 or 15.
     const KEPT: usize = 14;
     let own = process.name.as_str();
     own.eq_ignore_ascii_case(name)

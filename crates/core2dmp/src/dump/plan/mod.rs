@@ -25,9 +25,10 @@ use crate::windows::{CrashState, Windows};
 
 pub(crate) use pages::PatchedPages;
 
-/// A full dump writes zeros for frames that the container lacks. Where Windows counts more than this many bytes, and
-/// more than so many times what the container holds, its count is no longer believed.
+/// Bytes that Windows may count whatever the container holds. A full dump writes zeros for frames that the container lacks;
+/// where Windows counts more, and more than [`PLAUSIBLE_TIMES`] times what the container holds, its count is not believed.
 const PLAUSIBLE_BYTES: u64 = 64 << 30;
+/// Times what the container holds that Windows may count, for a full dump.
 const PLAUSIBLE_TIMES: u64 = 16;
 
 /// Plans a dump.

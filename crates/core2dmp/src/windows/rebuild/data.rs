@@ -15,9 +15,9 @@ use crate::windows::runs::read_descriptor;
 
 /// Words of the kernel's data that are looked at: its image has 24 MiB at most.
 const MAX_WORDS: usize = 8 << 20;
-/// Words that are followed into memory, and how often what they lead to is read at length: a hostile kernel could
-/// be full of either.
+/// Words that are followed into memory: a hostile kernel could be full of pointers.
 const MAX_FOLLOWED: usize = 1 << 20;
+/// Words whose target is read at length.
 const MAX_EXAMINED: usize = 1024;
 
 /// Control regions that are kept: processors that Windows has at most.
