@@ -77,7 +77,11 @@ pub fn table(words: &[&str], old: &str) -> Outcome<String> {
     if mute.is_empty() {
         return Ok(table);
     }
-    Err(format!("they do not say what they bound:\n    {}", mute.join("\n    ")).into())
+    Err(format!(
+        "they do not say what they bound:\n    {}",
+        mute.join("\n    ")
+    )
+    .into())
 }
 
 /// What is kept of a limit; of one that moved to another file, what its only namesake had.

@@ -123,6 +123,7 @@ fn abandoned(_: &Path) -> Option<File> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::temporary::lock;
     use super::*;
 
     #[test]

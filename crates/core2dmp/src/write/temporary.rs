@@ -186,7 +186,7 @@ pub(super) fn create(path: &Path, folder: &Path) -> io::Result<NamedTempFile> {
 
 /// Locks a file that is to be written; `false` if somebody has taken it away.
 #[cfg(target_os = "linux")]
-fn lock(file: &File) -> bool {
+pub(super) fn lock(file: &File) -> bool {
     use rustix::fs::{FlockOperation, flock, fstat};
     let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
     // A file system that cannot lock has nobody who would ask, either.
@@ -194,7 +194,7 @@ fn lock(file: &File) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn lock(_: &File) -> bool {
+pub(super) fn lock(_: &File) -> bool {
     true
 }
 
