@@ -26,7 +26,7 @@ use super::PATIENCE;
 use super::page::page;
 use super::recorded::{Engine, Record, Said};
 use super::words::{said, words};
-use crate::run::{Outcome, have, root, target_dir};
+use crate::run::{Outcome, have, target_dir};
 
 /// Judges that run at the same time.
 const AT_ONCE: usize = 2;

@@ -7,7 +7,7 @@ mod advice;
 mod place;
 mod remedy;
 
-use std::{fmt, io};
+use std::io;
 
 use crate::address::{Gpa, Gva, Pfn};
 use crate::text::size;

@@ -1,7 +1,7 @@
 //! What is left on the disk after success, after failure and after an interruption.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;

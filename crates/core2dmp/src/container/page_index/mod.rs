@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::address::{PAGE_BYTES, Pfn};
 use crate::error::{Error, Result};
 use crate::memory::{
     Backing, DecodeError, Frames, PageDecoder, PhysicalMemory, RunBuilder, SortedRuns,

@@ -1,13 +1,13 @@
 //! Dumps that were cut short, that lie, and that nobody would write: they open, say what is odd, and cost little.
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::sync::Arc;
 
 use core2dmp::container::dmp::{Body, BodyGuess, DumpFile, ProblemKind};
 use core2dmp::container::{self, OpenOptions};
 use core2dmp::header::HeaderWidth;
 use core2dmp::memory::PhysicalMemory;
-use core2dmp::source::{FileSource, ReadAt};
+use core2dmp::source::ReadAt;
 use core2dmp_synth::dump::{self, Dump, Ranges};
 use core2dmp_synth::{Guest, GuestSpec};
 use proptest::prelude::*;

@@ -10,7 +10,6 @@ use std::sync::LazyLock;
 use core2dmp::address::Gpa;
 use core2dmp::memory::MemoryError;
 use core2dmp_synth::{Guest, GuestSpec};
-use proptest::prelude::*;
 
 use crate::support::bad::{refusal, salvage};
 use crate::support::containers::{assert_memory, open, page};

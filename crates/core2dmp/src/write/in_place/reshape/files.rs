@@ -68,6 +68,23 @@ fn sync_folder(path: &Path) {
     let _ = File::open(folder(path)).and_then(|folder| folder.sync_all());
 }
 
+/// Whether there is room for what is kept beside the core.
+fn check_space(steps: &Steps, wrote: &[(Span, u32)], free: u64) -> Result<()> {
+    let written = wrote
+        .iter()
+        .fold(0_u64, |sum, (span, _)| sum.saturating_add(span.bytes));
+    let needed = steps
+        .saved_bytes()
+        .saturating_add(written)
+        .saturating_add(SPARE);
+    if free < needed {
+        return refused(format!(
+            "what it would take out of the file has to be kept beside it: that takes {needed} bytes, and {free} are free"
+        ));
+    }
+    Ok(())
+}
+
 /// Looks at everything that could speak against making the planned dump of the file `core`, whose memory this is,
 /// under the name `dump`. Nothing is changed.
 ///
@@ -105,18 +122,7 @@ pub fn prepare(
     };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let wrote = run::wrote(image.segments());
-    let written = wrote
-        .iter()
-        .fold(0_u64, |sum, (span, _)| sum.saturating_add(span.bytes));
-    let needed = steps
-        .saved_bytes()
-        .saturating_add(written)
-        .saturating_add(SPARE);
-    if free < needed {
-        return refused(format!(
-            "what it would take out of the file has to be kept beside it: that takes {needed} bytes, and {free} are free"
-        ));
-    }
+    check_space(&steps, &wrote, free)?;
     let file = DiskFile(file);
     let stretches = file
         .data(0)

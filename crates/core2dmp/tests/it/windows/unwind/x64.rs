@@ -1,6 +1,6 @@
 //! x64: at every instruction of a function, the caller's registers, as the machine had them when it called.
 
-use core2dmp::windows::unwind::{Ended, How, X64};
+use core2dmp::windows::unwind::{How, X64};
 use core2dmp_synth::unwind::x64::{Code, Function, Info, Insn, Machine};
 use core2dmp_synth::unwind::{Image, TEXT};
 use proptest::prelude::*;
