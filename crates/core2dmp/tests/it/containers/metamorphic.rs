@@ -34,7 +34,7 @@ use crate::support::open::{file_of, open};
 
 /// The header's comment, of 64 and of 32 bit.
 const COMMENT: [Range<usize>; 2] = [0xfb0..0x1030, 0x820..0x8a0];
-/// Fields of a `CONTEXT` of amd64: MxCsr and the FXSAVE image; DR0 to DR3, DR6 and DR7.
+/// Fields of a `CONTEXT` of amd64: `MxCsr` and the FXSAVE image; DR0 to DR3, DR6 and DR7.
 const FPU: [Range<usize>; 2] = [0x34..0x38, 0x100..0x300];
 const DEBUG: Range<usize> = 0x48..0x78;
 /// Debug registers in `KSPECIAL_REGISTERS` of amd64.

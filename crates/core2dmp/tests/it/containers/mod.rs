@@ -20,6 +20,10 @@ mod qemu_stream;
 mod qemu_stream_bad;
 mod qemu_stream_real;
 mod raw;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "tests build inputs of known size"
+)]
 mod raw_measured;
 mod vmware;
 mod vmware_bad;

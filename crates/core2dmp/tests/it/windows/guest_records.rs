@@ -366,7 +366,7 @@ fn a_record_beside_a_whole_system_changes_nothing() {
             with.windows
                 .headers
                 .iter()
-                .all(|header| header.is_confirmed())
+                .all(windows::GuestHeader::is_confirmed)
         );
         assert_eq!(with.windows.headers.len(), 2);
         assert!(!matches!(

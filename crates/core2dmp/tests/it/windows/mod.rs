@@ -10,4 +10,8 @@ mod lost_processors;
 mod ram_header_search;
 mod ram_headers;
 mod rebuild;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "tests build inputs of known size"
+)]
 mod unwind;

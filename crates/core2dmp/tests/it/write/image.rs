@@ -259,7 +259,7 @@ fn a_dump_is_opened_and_checked_before_it_is_written() {
                 assert_eq!(
                     windows::identify(&again).unwrap().kernel.image.base,
                     found.kernel.image.base
-                )
+                );
             });
         }
     });
