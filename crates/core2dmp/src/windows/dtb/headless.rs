@@ -12,7 +12,7 @@
 
 use std::ops::ControlFlow;
 
-use super::EntryHint;
+use super::hints::EntryHint;
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
 use crate::format::u32_at;
 use crate::paging::{AddressSpace, ScanBudget};

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, fstatfs, fstatvfs, ren
 
 use super::disk::{Disk as _, DiskFile};
 use super::journal::{Head, Journal, Record};
+use super::room::{check_space, refused};
 use super::span::Span;
 use super::steps::Steps;
 use super::{Consumed, Cost, Found, journal_path, run};
@@ -22,8 +23,6 @@ use crate::write::temporary::{self, folder};
 
 /// Bytes that are saved between two looks at the interruption flag.
 const STEP: u64 = 64 << 20;
-/// Room for the journal's lines and the file system's own, beyond what is saved.
-const SPARE: u64 = 4 << 20;
 /// Records times stretches of data that they may list: 32 MiB of journal.
 const MAX_LISTED: usize = 1 << 20;
 /// A dump holds all the guest's secrets.
@@ -59,30 +58,9 @@ fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
     move |e| Error::io(what.clone(), e)
 }
 
-fn refused<T>(why: impl Into<String>) -> Result<T> {
-    Err(Error::CannotConsume { why: why.into() })
-}
-
 /// As good as the file system allows.
 fn sync_folder(path: &Path) {
     let _ = File::open(folder(path)).and_then(|folder| folder.sync_all());
-}
-
-/// Whether there is room for what is kept beside the core.
-fn check_space(steps: &Steps, wrote: &[(Span, u32)], free: u64) -> Result<()> {
-    let written = wrote
-        .iter()
-        .fold(0_u64, |sum, (span, _)| sum.saturating_add(span.bytes));
-    let needed = steps
-        .saved_bytes()
-        .saturating_add(written)
-        .saturating_add(SPARE);
-    if free < needed {
-        return refused(format!(
-            "what it would take out of the file has to be kept beside it: that takes {needed} bytes, and {free} are free"
-        ));
-    }
-    Ok(())
 }
 
 /// Looks at everything that could speak against making the planned dump of the file `core`, whose memory this is,
