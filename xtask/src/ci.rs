@@ -15,15 +15,45 @@ struct Step {
     command: Command,
 }
 
+/// A task of this program that checks the project's own text, which takes no building.
+struct Own {
+    name: &'static str,
+    run: fn(&[String]) -> Outcome,
+    arguments: &'static [&'static str],
+}
+
+const OWN: [Own; 3] = [
+    Own {
+        name: "docs",
+        run: crate::docs::task,
+        arguments: &["--check"],
+    },
+    Own {
+        name: "lengths",
+        run: crate::lengths::task,
+        arguments: &[],
+    },
+    Own {
+        name: "circles",
+        run: crate::circles::task,
+        arguments: &[],
+    },
+];
+
 /// Runs every step; stops at the first that fails.
 pub fn task(_arguments: &[String]) -> Outcome {
     let begin = Instant::now();
     let mut done = Vec::new();
-    for (name, own, arguments) in own_steps() {
-        println!("==> {name}: cargo xtask {name} {}", arguments.join(" "));
+    for own in OWN {
+        println!(
+            "==> {}: cargo xtask {0} {}",
+            own.name,
+            own.arguments.join(" ")
+        );
         let start = Instant::now();
-        own(&arguments)?;
-        done.push((name, start.elapsed()));
+        let arguments: Vec<String> = own.arguments.iter().map(ToString::to_string).collect();
+        (own.run)(&arguments)?;
+        done.push((own.name, start.elapsed()));
     }
     for mut step in steps() {
         println!("==> {}: {}", step.name, show(&step.command));
@@ -50,15 +80,6 @@ pub fn task(_arguments: &[String]) -> Outcome {
         begin.elapsed().as_secs_f64()
     );
     Ok(())
-}
-
-/// Checks of the project's own text, which take no building.
-fn own_steps() -> [(&'static str, fn(&[String]) -> Outcome, Vec<String>); 3] {
-    [
-        ("docs", crate::docs::task, vec!["--check".to_owned()]),
-        ("lengths", crate::lengths::task, Vec::new()),
-        ("circles", crate::circles::task, Vec::new()),
-    ]
 }
 
 fn steps() -> Vec<Step> {

@@ -336,6 +336,10 @@ fn ranges_that_cannot_be() {
             && line.ends_with("expected every block once, found RamBlock5 twice"),
         "{line}"
     );
+}
+
+#[test]
+fn ranges_that_overlap() {
     let spec = GuestSpec::windows10().memory_mib(24).above_4g().fill(60);
     let file = spec.build().hyperv().bytes();
     let overlap = |at: usize, value: u64| {

@@ -1,5 +1,10 @@
 //! Hyper-V's saved states whose processors are damaged, and any byte of them changed.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "files are built from numbers of known size"
+)]
+
 use core2dmp::address::Gpa;
 use proptest::prelude::*;
 
