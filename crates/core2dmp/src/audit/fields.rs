@@ -9,7 +9,7 @@
 //! 10.0.29507; docs/formats/dmp-rows.md has the rows. A new field is a row there and an arm here.
 
 use crate::address::{Gpa, Gva};
-use crate::dump::Plan;
+use crate::dump::{HeaderRoot, Plan};
 use crate::format::header_fields::{FieldId, FieldValue};
 use crate::windows::{Fact, Windows};
 
@@ -217,16 +217,17 @@ fn runs(windows: &Windows, _: &Plan) -> Told {
 
 fn page_tables(windows: &Windows, plan: &Plan) -> Told {
     let (source, rejected) = told(Some(&windows.dtb), Gpa::get);
-    match plan.four_levels {
-        Some(_) => {
+    let source = match plan.root {
+        HeaderRoot::System(_) => source,
+        HeaderRoot::FourLevels(_) => {
             let pml5 = windows.dtb.value;
-            (
-                format!("the kernel's entry of the PML5 at {pml5} ({source})"),
-                rejected,
-            )
+            format!("the kernel's entry of the PML5 at {pml5} ({source})")
         }
-        None => (source, rejected),
-    }
+        HeaderRoot::Process { pid, .. } => {
+            format!("process {pid}, whose user code the header's context is in")
+        }
+    };
+    (source, rejected)
 }
 
 fn version_block(windows: &Windows, _: &Plan) -> Told {

@@ -15,7 +15,7 @@ use crate::format::dump64::{ExceptionRecord64, Header64, Run64};
 use crate::format::put_at;
 use crate::memory::Frames;
 use crate::paging::PagingMode;
-use crate::windows::{Fact, Windows};
+use crate::windows::{Fact, ProcessorContext, Windows};
 
 /// The bytes of the header for this plan.
 pub(super) fn build(guest: &Guest, windows: &Windows, plan: &Plan) -> Vec<u8> {
@@ -67,9 +67,7 @@ impl Facts<'_> {
         if let Some(build) = value(windows.version.build.as_ref()) {
             header.minor_version.set(build);
         }
-        let four_levels = windows.four_levels(&self.guest.memory);
-        let root = four_levels.unwrap_or(windows.dtb.value);
-        header.directory_table_base.set(root.get());
+        header.directory_table_base.set(self.plan.root.gpa().get());
         if let Some(pfn_database) = value(windows.pfn_database.as_ref()) {
             header.pfn_database.set(pfn_database.get());
         }
@@ -125,7 +123,7 @@ impl Facts<'_> {
         }
         header
             .directory_table_base
-            .set(low(windows.dtb.value.get()));
+            .set(low(self.plan.root.gpa().get()));
         if let Some(pfn_database) = value(windows.pfn_database.as_ref()) {
             header.pfn_database.set(low(pfn_database.get()));
         }
@@ -261,8 +259,14 @@ impl Facts<'_> {
             "",
             |_| "; SALVAGED: the core was cut short, its frames were numbered by rule",
         );
+        let mut contexts = self.plan.crash.contexts.iter();
+        let earlier = if contexts.any(ProcessorContext::is_earlier) {
+            "; registers of an earlier moment"
+        } else {
+            ""
+        };
         let text = format!(
-            "core2dmp {} from {}{salvaged}",
+            "core2dmp {} from {}{salvaged}{earlier}",
             env!("CARGO_PKG_VERSION"),
             container.title
         );

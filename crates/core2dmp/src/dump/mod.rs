@@ -19,5 +19,5 @@ pub(crate) mod plan;
 mod planned;
 
 pub use patch::Patch;
-pub use plan::{plan, plan_with};
+pub use plan::{HeaderRoot, plan, plan_with};
 pub use planned::{DumpKind, Keep, Missing, Plan, PlanOptions};

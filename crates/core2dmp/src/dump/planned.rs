@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::patch::Patch;
-use crate::address::Gpa;
+use super::plan::HeaderRoot;
 use crate::format::dump_values::DUMP_TYPE_FULL;
 use crate::image::{Image, Segment, SegmentData};
 use crate::memory::Frames;
@@ -122,8 +122,8 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// Where each processor stood, which of them crashed, and by which exception.
     pub crash: CrashState,
-    /// The PML4 that the header names instead of a PML5, which no debugger walks.
-    pub four_levels: Option<Gpa>,
+    /// The page tables that the header names.
+    pub root: HeaderRoot,
     /// What the user should know.
     pub warnings: Vec<String>,
 }

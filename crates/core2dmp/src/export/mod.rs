@@ -11,6 +11,7 @@
 
 mod elf;
 mod planned;
+mod tables;
 
 use zerocopy::IntoBytes;
 

@@ -190,14 +190,15 @@ impl Collector<'_, '_> {
         self.announce_rebuilt();
         let block = &self.kdbg.value;
         let (modules, modules_broken) = modules::read(space, &module_list);
-        let (processes, processes_broken) =
-            processes::read(space, &kernel.image, process_list.value);
+        let listed = processes::read(space, &kernel.image, process_list.value);
         let recorded = self.confirmed().find(|header| header.is_recorded());
         let (runs, no_runs) = runs::read(space, Some(block), recorded, guest);
         let counted = processors::counted(space, &kernel.image, kuser);
         let started = processors::read(space, block, &guest.cpus, counted);
         let (bugcheck, no_code) = bugcheck::read(space, &kernel.image, block, &self.left.records);
-        let troubles = [modules_broken, processes_broken, no_runs, no_code];
+        let idle = listed.idle(space, &kernel.image, &started.processors);
+        let processes = listed.list;
+        let troubles = [modules_broken, listed.broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
         self.warnings.extend(started.warnings);
         let (mode, dtb) = tables(space, kernel.image.base, &processes, root, source);
@@ -228,6 +229,7 @@ impl Collector<'_, '_> {
                 .or_else(|| self.header_field(FieldId::SuiteMask, "SuiteMask")),
             modules,
             processes,
+            idle,
             headers: self.left.headers,
             records: self.left.records,
             rivals: self.rivals,

@@ -57,6 +57,8 @@ pub struct Windows {
     pub modules: Vec<Module>,
     /// Processes in Windows' order.
     pub processes: Vec<Process>,
+    /// The Idle process, if a processor runs a thread of it: no list has it.
+    pub idle: Option<Process>,
     /// Dump headers that were made inside the guest.
     pub headers: Vec<GuestHeader>,
     /// What a driver left for the host: of this boot and of others, the newest start first.
@@ -123,6 +125,7 @@ impl Windows {
         let eprocess = processor.process?;
         self.processes
             .iter()
+            .chain(&self.idle)
             .find(|process| process.eprocess == eprocess)
     }
 

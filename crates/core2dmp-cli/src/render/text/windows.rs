@@ -42,6 +42,9 @@ pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
     if let Some(build) = &version.build {
         table.fact("build", build, ToString::to_string);
     }
+    if let Some((major, minor)) = version.service_pack {
+        table.row("service pack", service_pack(major, minor));
+    }
     if let Some(lab) = &version.build_lab {
         table.row("build lab", lab);
     }
@@ -208,11 +211,20 @@ pub(super) fn processors(
     table.write(out, "Processors");
 }
 
+/// Such as 2, or 2.1 where there is a minor one.
+pub(crate) fn service_pack(major: u8, minor: u8) -> String {
+    match minor {
+        0 => major.to_string(),
+        _ => format!("{major}.{minor}"),
+    }
+}
+
 /// Whose registers, and why.
 pub(super) fn chosen(context: &ProcessorContext) -> String {
     match context.source {
         ContextSource::Vcpu(index) => format!("registers of vCPU {index}: {}", context.why),
         ContextSource::Memory => format!("registers in memory: {}", context.why),
+        ContextSource::Earlier => format!("registers of an earlier moment: {}", context.why),
     }
 }
 

@@ -10,6 +10,7 @@ mod bitmap;
 mod kernel;
 mod loss;
 mod pages;
+mod root;
 
 use super::header;
 use super::patch::PatchSet;
@@ -24,6 +25,7 @@ use crate::memory::Frames;
 use crate::windows::{CrashState, Windows};
 
 pub(crate) use pages::PatchedPages;
+pub use root::HeaderRoot;
 
 /// Bytes that Windows may count whatever the container holds. A full dump writes zeros for frames that the container lacks;
 /// where Windows counts more, and more than [`PLAUSIBLE_TIMES`] times what the container holds, its count is not believed.
@@ -212,8 +214,8 @@ fn start(
         missing: Missing::default(),
         left_out: 0,
         patches: patches.list.clone(),
+        root: HeaderRoot::choose(guest, windows, &crash),
         crash,
-        four_levels: windows.four_levels(&guest.memory),
         warnings,
     };
     plan.image.set_salvage(options.salvage);

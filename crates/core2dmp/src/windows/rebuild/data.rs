@@ -87,7 +87,7 @@ pub(super) fn search(space: &AddressSpace<'_>, kernel: &KernelImage) -> Lists {
         }
         if lists.process_list.is_none() && may_be_system(space, flink) {
             budget.examine()?;
-            if !processes::read(space, &kernel.image, gva).0.is_empty() {
+            if !processes::read(space, &kernel.image, gva).list.is_empty() {
                 lists.process_list = Some(gva);
             }
         }
