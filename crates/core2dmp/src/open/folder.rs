@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use super::belong;
-use super::dump::is_dump;
+use super::dump_file::is_dump;
 use super::files::{Files, extension, found, in_folder, own_name};
 use crate::container;
 use crate::error::{Error, Result};

@@ -14,7 +14,7 @@
 mod belong;
 mod compression;
 mod decoder;
-mod dump;
+mod dump_file;
 mod files;
 mod folder;
 mod hole;
@@ -33,7 +33,7 @@ use crate::text;
 use crate::windows::{self, IdentifyOptions, Windows};
 
 pub use compression::without_ending;
-pub use dump::{dump, dump_if_one, header};
+pub use dump_file::{dump, dump_if_one, header};
 pub use files::{Files, folder_of};
 pub use options::OpenOptions;
 pub use unpack::{Unpacked, is_compressed};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::dump::is_dump;
+use super::dump_file::is_dump;
 use super::files::{Files, extension};
 use super::options::OpenOptions;
 use super::unpack::{self, Unpacked};
