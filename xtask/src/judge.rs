@@ -14,10 +14,12 @@
 //! skipped, loudly.
 
 mod dumps;
+mod page;
 mod recorded;
 mod rows;
 mod stacks;
 mod thread;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,11 +61,11 @@ struct Row {
 /// Judges the dumps that are named, or those of the corpus and of the presets.
 pub fn task(arguments: &[String]) -> Outcome {
     match arguments {
-        [page] if page == "page" => return rows::page(),
+        [page] if page == "page" => return page::page(),
         [export, folder] if export == "export" => return rows::export(Path::new(folder)),
         [import, file] if import == "import" => {
             recorded::import(file)?;
-            return rows::page();
+            return page::page();
         }
         _ => {}
     }

@@ -23,28 +23,13 @@ use core2dmp::container::dmp::DumpFile;
 use core2dmp_synth::broken::{Body, Case, Mended, Row, rows};
 
 use super::PATIENCE;
+use super::page::page;
 use super::recorded::{Engine, Record, Said};
-use crate::run::{Outcome, have, root, target_dir};
+use super::words::{said, words};
+use crate::run::{Outcome, have, target_dir};
 
 /// Judges that run at the same time.
 const AT_ONCE: usize = 2;
-/// Lines of the engine that a row shows.
-const MAX_WORDS: usize = 3;
-/// The table in the repository.
-const PAGE: &str = "docs/formats/dmp-rows.md";
-/// What the page begins with.
-const HEAD: &str = "\
-# What Microsoft's engines make of broken dumps, and what `check` says
-
-Made by `cargo xtask judge rows` or `judge page`; do not edit. Each row breaks one thing of a good synthetic dump
-(`core2dmp_synth::broken`). Today is dbgeng 10.0.29507 (WinDbg, 2026-11-28), old is dbgeng 10.0.10240 (2015); their
-records are in `judges/dbgeng/`. **not asked**: the row is newer than the record. `core2dmp check` has to call refused
-whatever today's engine refuses, nothing that opens broken refused or clean, and nothing refused that opens clean; a row
-where it does not is marked WRONG. \"Repaired\" are the engines again, on what `core2dmp repair` makes of the dump.
-
-| dump | broken | today | its words | old | its words | check | in | and expects the words | repaired: today, old |
-|---|---|---|---|---|---|---|---|---|---|
-";
 
 /// What the engine made of a dump.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,82 +188,19 @@ fn judge(
 }
 
 /// What our own `check` says first of a dump.
-fn ours(bytes: Vec<u8>) -> Outcome<Option<Finding>> {
+pub(super) fn ours(bytes: Vec<u8>) -> Outcome<Option<Finding>> {
     let dump = DumpFile::open(Arc::new(bytes))?;
     Ok(check(&dump).findings.into_iter().next())
 }
 
 /// Whether `check` and an engine decide alike, as far as they have to.
-fn agree(engine: Opinion, ours: Option<&Finding>) -> bool {
+pub(super) fn agree(engine: Opinion, ours: Option<&Finding>) -> bool {
     let refused = ours.is_some_and(|finding| finding.severity == Severity::Refused);
     match engine {
         Opinion::Refused => refused,
         Opinion::Findings => ours.is_some() && !refused,
         Opinion::Clean => !refused,
     }
-}
-
-/// `judge page`: the page of all rows, of the records and our own `check`; no engine is asked.
-pub fn page() -> Outcome {
-    let (old, today) = (Record::read(Engine::Old)?, Record::read(Engine::Today)?);
-    let mut page = HEAD.to_owned();
-    let (mut wrong, mut not_asked) = (0, 0);
-    for body in Body::ALL {
-        let good = body.good();
-        for row in std::iter::once(None).chain(rows().filter(|row| row.body == body).map(Some)) {
-            let name = row.map_or("nothing", |row| row.name);
-            let dump = row.map_or_else(|| good.dump.clone(), |row| row.broken(&good));
-            let finding = ours(dump.bytes)?;
-            let (today, old) = (today.said(body.name(), name), old.said(body.name(), name));
-            let agreed = today.is_none_or(|said| agree(said.verdict, finding.as_ref()));
-            wrong += usize::from(!agreed);
-            not_asked += usize::from(today.is_none());
-            page.push_str(&cells(body, name, today, old, finding.as_ref(), agreed));
-        }
-    }
-    std::fs::write(root().join(PAGE), page)?;
-    println!(
-        "{wrong} rows where check differs from today's engine; {not_asked} that it was not asked"
-    );
-    Ok(())
-}
-
-/// A line of the page.
-fn cells(
-    body: Body,
-    name: &str,
-    today: Option<&Said>,
-    old: Option<&Said>,
-    ours: Option<&Finding>,
-    agreed: bool,
-) -> String {
-    let cell = |text: &str| text.replace('|', "\\|");
-    let verdict = |said: Option<&Said>| said.map_or("**not asked**", |said| said.verdict.name());
-    let words = |said: Option<&Said>| said.map_or_else(String::new, |said| cell(&said.words));
-    let repaired = |said: Option<&Said>| {
-        said.and_then(|said| said.repaired)
-            .map_or("", Opinion::name)
-    };
-    let mended = [repaired(today), repaired(old)];
-    format!(
-        "| {} | {name} | {}{} | {} | {} | {} | {} | {} | {} | {} |\n",
-        body.name(),
-        if agreed { "" } else { "**WRONG** " },
-        verdict(today),
-        words(today),
-        verdict(old),
-        words(old),
-        ours.map_or_else(
-            || "nothing".to_owned(),
-            |finding| finding.severity.to_string()
-        ),
-        ours.map_or("", |finding| finding.field),
-        cell(
-            ours.and_then(|finding| finding.debugger.as_ref())
-                .map_or("", |said| &said.today)
-        ),
-        mended.join(", ").trim_matches([',', ' ']),
-    )
 }
 
 /// `judge export DIR`: every row's dump and every repaired one, with a list, for an engine on another machine.
@@ -375,73 +297,6 @@ pub(super) fn ask(script: &Path, file: &PathBuf) -> Outcome<(Opinion, String)> {
         _ => return Err(format!("the judge is not set up, or failed: {text}").into()),
     };
     Ok((opinion, text))
-}
-
-/// What the engine complained of, once each, without the name of the file.
-fn words(text: &str) -> String {
-    const MARKS: [&str; 17] = [
-        "Could not match",
-        "Could not open dump",
-        "CORRUPT",
-        "Invalid number",
-        "Invalid directory",
-        "KernBase <",
-        "Dump file",
-        "Dump header",
-        "Unable to initialize",
-        "Unable to read PsLoaded",
-        "can not determine",
-        "could not be read",
-        "is NULL",
-        "not available!",
-        "partially valid",
-        "Unknown exception",
-        "is wrong",
-    ];
-    let mut said: Vec<String> = Vec::new();
-    let facts = ["OpenDumpFile=", "WaitForEvent="];
-    for line in text.lines().map(str::trim) {
-        let failed = facts.iter().any(|fact| {
-            let code = line.strip_prefix(fact);
-            code.is_some_and(|code| code != "00000000")
-        });
-        if !failed && (line.starts_with("FAIL=") || !MARKS.iter().any(|mark| line.contains(mark))) {
-            continue;
-        }
-        let line = without_name(line);
-        if !said.contains(&line) {
-            said.push(line);
-        }
-    }
-    if said.is_empty() {
-        let failed = text.lines().filter_map(|line| line.strip_prefix("FAIL="));
-        said = failed.map(without_name).collect();
-        said.dedup();
-    }
-    said.truncate(MAX_WORDS);
-    said.join("; ")
-}
-
-/// A line without the `[file]` in it.
-fn without_name(line: &str) -> String {
-    match (line.find(" ["), line.find(']')) {
-        (Some(start), Some(end)) if start < end => {
-            format!("{}{}", &line[..start], &line[end + 1..])
-        }
-        _ => line.to_owned(),
-    }
-}
-
-/// Whether the engine said what was predicted. Texts of error codes are the operating system's.
-fn said(text: &str, predicted: &str) -> bool {
-    let text = text.lines().map(without_name).collect::<Vec<_>>();
-    let text = text.join("\n").to_lowercase();
-    let predicted = predicted.to_lowercase();
-    predicted
-        .split(['.', ';', ':', ','])
-        .map(str::trim)
-        .filter(|part| !part.starts_with("the ") && !part.ends_with(" failed"))
-        .all(|part| text.contains(part))
 }
 
 fn print_line(line: &Line) {

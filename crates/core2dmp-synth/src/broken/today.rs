@@ -3,7 +3,7 @@
 //!
 //! Reference: dbgeng 10.0.29507, one field changed at a time.
 
-use super::{Row, table};
+use super::row::{Row, table};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[&[Row]] = table! {

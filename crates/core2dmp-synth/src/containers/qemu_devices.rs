@@ -6,7 +6,7 @@
 //!
 //! References: QEMU, target/i386/machine.c, migration/vmstate.c; files of QEMU 7.2.22.
 
-use crate::containers::qemu_stream::{be32, be64, name};
+use crate::bytes::{be32, be64};
 use crate::windows::guest::Vcpu;
 
 /// A device: its name, instance, data, and its fields as JSON.
@@ -66,6 +66,12 @@ impl Fields {
         }
         self.describe(name, 20, segments.len());
     }
+}
+
+/// A name as the stream has it: its length in a byte, then its text.
+pub(crate) fn name(file: &mut Vec<u8>, name: &str) {
+    file.push(name.len() as u8);
+    file.extend(name.as_bytes());
 }
 
 /// A vCPU as QEMU for x86_64 has it.

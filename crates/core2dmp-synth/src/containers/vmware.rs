@@ -25,6 +25,14 @@ pub struct Vmware<'a> {
     place_of_one: bool,
 }
 
+impl Guest {
+    /// The guest as VMware's saved state and its memory.
+    #[must_use]
+    pub fn vmware(&self) -> Vmware<'_> {
+        Vmware::new(self)
+    }
+}
+
 impl<'a> Vmware<'a> {
     pub(crate) fn new(guest: &'a Guest) -> Self {
         Self {

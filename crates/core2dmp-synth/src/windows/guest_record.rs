@@ -4,59 +4,15 @@
 //! page 0  slots 0x000 0x400 0x800 0xc00     page 1  block     pages 2, 6  headers
 //! ```
 
-use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
-use crate::dump::header::{self, Fields};
+use crate::bytes::{crc32, put_bytes, put_u16, put_u32, put_u64};
+use crate::windows::dump_header::{self, Fields};
 use crate::windows::expected::{Expected, FoundRecord};
 use crate::windows::memory::Place;
+use crate::windows::spec::GuestRecord;
 use crate::windows::world::World;
 
 /// Pages of a record.
 const PAGES: u64 = 8;
-
-/// A guest record. By default it is of this boot, and of its bug check if the guest is stopped by one.
-#[derive(Clone, Debug, Default)]
-pub struct GuestRecord {
-    stale: bool,
-    state: Option<u32>,
-    without_block: bool,
-    above: bool,
-}
-
-impl GuestRecord {
-    /// As the driver of this boot leaves it.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// One of another boot: its page is mapped nowhere, its headers are stale.
-    #[must_use]
-    pub fn stale(mut self) -> Self {
-        self.stale = true;
-        self
-    }
-
-    /// How far the driver came: 1 boot, 2 refreshing, 3 refreshed, 4 failed.
-    #[must_use]
-    pub fn state(mut self, state: u32) -> Self {
-        self.state = Some(state);
-        self
-    }
-
-    /// Windows could not decode its block.
-    #[must_use]
-    pub fn without_block(mut self) -> Self {
-        self.without_block = true;
-        self
-    }
-
-    /// In high memory, where a search of low memory does not find it.
-    #[must_use]
-    pub fn high(mut self) -> Self {
-        self.above = true;
-        self
-    }
-}
 
 /// Takes pages for each record, and maps those of this boot; their places.
 pub(crate) fn prepare(world: &mut World<'_>) -> Vec<(u64, u64)> {
@@ -76,19 +32,6 @@ pub(crate) fn prepare(world: &mut World<'_>) -> Vec<(u64, u64)> {
         places.push((first << 12, va));
     }
     places
-}
-
-/// CRC-32, bit by bit.
-#[must_use]
-pub fn crc32(bytes: &[u8]) -> u32 {
-    let mut sum = u32::MAX;
-    for byte in bytes {
-        sum ^= u32::from(*byte);
-        for _ in 0..8 {
-            sum = (sum >> 1) ^ ((sum & 1) * 0xedb8_8320);
-        }
-    }
-    !sum
 }
 
 /// Writes all records, and notes them among the facts.
@@ -120,7 +63,7 @@ fn write(world: &mut World<'_>, record: &GuestRecord, expected: &Expected, gpa: 
         if !stopped {
             fields.bugcheck = (0, [0; 4]);
         }
-        header::encode(&fields)
+        dump_header::encode(&fields)
     };
     let mut areas = vec![Area {
         kind: 1,

@@ -8,9 +8,8 @@
 //! Every weight was measured: one field of a good dump changed at a time, in front of dbgeng 10.0.10240 and
 //! 10.0.29507; docs/formats/dmp-rows.md has the rows. A new field is a row there and an arm here.
 
-use super::provenance::RejectedValue;
 use crate::address::{Gpa, Gva};
-use crate::dump::Plan;
+use crate::dump::{HeaderRoot, Plan};
 use crate::format::header_fields::{FieldId, FieldValue};
 use crate::windows::{Fact, Windows};
 
@@ -59,6 +58,18 @@ impl ReadIn {
             (Self::Bitmaps, kind) => matches!(kind, Some(2 | 5 | 6)),
         }
     }
+}
+
+/// A value that is not in the header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RejectedValue {
+    /// What it was.
+    pub value: FieldValue,
+    /// Where it was read, in words.
+    pub source: String,
+    /// Why it is not believed.
+    pub why: String,
 }
 
 /// Where a value comes from, and the values that lost.
@@ -206,16 +217,17 @@ fn runs(windows: &Windows, _: &Plan) -> Told {
 
 fn page_tables(windows: &Windows, plan: &Plan) -> Told {
     let (source, rejected) = told(Some(&windows.dtb), Gpa::get);
-    match plan.four_levels {
-        Some(_) => {
+    let source = match plan.root {
+        HeaderRoot::System(_) => source,
+        HeaderRoot::FourLevels(_) => {
             let pml5 = windows.dtb.value;
-            (
-                format!("the kernel's entry of the PML5 at {pml5} ({source})"),
-                rejected,
-            )
+            format!("the kernel's entry of the PML5 at {pml5} ({source})")
         }
-        None => (source, rejected),
-    }
+        HeaderRoot::Process { pid, .. } => {
+            format!("process {pid}, whose user code the header's context is in")
+        }
+    };
+    (source, rejected)
 }
 
 fn version_block(windows: &Windows, _: &Plan) -> Told {

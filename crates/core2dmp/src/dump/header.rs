@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use super::plan::Plan;
+use super::planned::Plan;
 use crate::container::Guest;
 use crate::format::dump_values::{
     ATTRIBUTE_LIVE, ATTRIBUTE_OFFLINE, SIGNATURE, VALID_DUMP32, VALID_DUMP64, WRITER_STATUS_SUCCESS,
@@ -15,7 +15,7 @@ use crate::format::dump64::{ExceptionRecord64, Header64, Run64};
 use crate::format::put_at;
 use crate::memory::Frames;
 use crate::paging::PagingMode;
-use crate::windows::{Fact, Windows};
+use crate::windows::{Fact, ProcessorContext, Windows};
 
 /// The bytes of the header for this plan.
 pub(super) fn build(guest: &Guest, windows: &Windows, plan: &Plan) -> Vec<u8> {
@@ -67,9 +67,7 @@ impl Facts<'_> {
         if let Some(build) = value(windows.version.build.as_ref()) {
             header.minor_version.set(build);
         }
-        let four_levels = windows.four_levels(&self.guest.memory);
-        let root = four_levels.unwrap_or(windows.dtb.value);
-        header.directory_table_base.set(root.get());
+        header.directory_table_base.set(self.plan.root.gpa().get());
         if let Some(pfn_database) = value(windows.pfn_database.as_ref()) {
             header.pfn_database.set(pfn_database.get());
         }
@@ -86,16 +84,7 @@ impl Facts<'_> {
         header
             .kd_debugger_data_block
             .set(windows.kdbg.value.gva.get());
-        if self.plan.runs.len() <= header.runs.len() {
-            header.number_of_runs.set(low(self.plan.runs.len() as u64));
-            header.number_of_pages.set(self.pages());
-            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
-                *slot = Run64 {
-                    base_page: run.first.get().into(),
-                    page_count: run.count.into(),
-                };
-            }
-        }
+        self.put_runs64(&mut header);
         self.put_context(&mut header.context_record);
         header.exception = self.exception64();
         header.dump_type.set(self.plan.dump_type);
@@ -119,6 +108,7 @@ impl Facts<'_> {
         header.attributes.set(self.attributes());
         header
     }
+
     fn header32(&self) -> Header32 {
         let windows = self.windows;
         let bugcheck = &windows.bugcheck.value;
@@ -133,7 +123,7 @@ impl Facts<'_> {
         }
         header
             .directory_table_base
-            .set(low(windows.dtb.value.get()));
+            .set(low(self.plan.root.gpa().get()));
         if let Some(pfn_database) = value(windows.pfn_database.as_ref()) {
             header.pfn_database.set(low(pfn_database.get()));
         }
@@ -152,16 +142,7 @@ impl Facts<'_> {
         header
             .kd_debugger_data_block
             .set(low(windows.kdbg.value.gva.get()));
-        if self.plan.runs.len() <= header.runs.len() {
-            header.number_of_runs.set(low(self.plan.runs.len() as u64));
-            header.number_of_pages.set(low(self.pages()));
-            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
-                *slot = Run32 {
-                    base_page: low(run.first.get()).into(),
-                    page_count: low(run.count).into(),
-                };
-            }
-        }
+        self.put_runs32(&mut header);
         self.put_context(&mut header.context_record);
         header.exception = self.exception32();
         header.comment = self.comment();
@@ -183,6 +164,34 @@ impl Facts<'_> {
             header.system_time.set(time);
         }
         header
+    }
+
+    /// The runs, if the header has room for all of them.
+    fn put_runs64(&self, header: &mut Header64) {
+        if self.plan.runs.len() <= header.runs.len() {
+            header.number_of_runs.set(low(self.plan.runs.len() as u64));
+            header.number_of_pages.set(self.pages());
+            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
+                *slot = Run64 {
+                    base_page: run.first.get().into(),
+                    page_count: run.count.into(),
+                };
+            }
+        }
+    }
+
+    /// The runs, if the header has room for all of them.
+    fn put_runs32(&self, header: &mut Header32) {
+        if self.plan.runs.len() <= header.runs.len() {
+            header.number_of_runs.set(low(self.plan.runs.len() as u64));
+            header.number_of_pages.set(low(self.pages()));
+            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
+                *slot = Run32 {
+                    base_page: low(run.first.get()).into(),
+                    page_count: low(run.count).into(),
+                };
+            }
+        }
     }
 
     /// The registers of the processor that crashed.
@@ -250,8 +259,14 @@ impl Facts<'_> {
             "",
             |_| "; SALVAGED: the core was cut short, its frames were numbered by rule",
         );
+        let mut contexts = self.plan.crash.contexts.iter();
+        let earlier = if contexts.any(ProcessorContext::is_earlier) {
+            "; registers of an earlier moment"
+        } else {
+            ""
+        };
         let text = format!(
-            "core2dmp {} from {}{salvaged}",
+            "core2dmp {} from {}{salvaged}{earlier}",
             env!("CARGO_PKG_VERSION"),
             container.title
         );

@@ -9,7 +9,8 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Export;
+use super::planned::Export;
+use super::tables;
 use crate::address::PAGE_SIZE;
 use crate::container::{Arm64Registers, CpuState, Guest, Registers, TableRegister, X86Registers};
 use crate::format::elf_core::{
@@ -22,7 +23,7 @@ use crate::format::qemu;
 /// Plans the file.
 pub(super) fn elf(export: &mut Export, guest: &Guest) {
     let machine = machine(&guest.cpus);
-    let notes = notes(&guest.cpus, machine);
+    let notes = notes(guest, machine);
     let segments = (export.runs.len() as u64).saturating_add(1);
     let is_many = segments >= u64::from(MANY_SEGMENTS);
     let header_bytes = size_of::<Header64>() as u64;
@@ -107,7 +108,8 @@ fn machine(cpus: &[CpuState]) -> u16 {
     }
 }
 
-fn notes(cpus: &[CpuState], machine: u16) -> Vec<u8> {
+fn notes(guest: &Guest, machine: u16) -> Vec<u8> {
+    let cpus = &guest.cpus;
     let mut notes = Vec::new();
     for (cpu, number) in cpus.iter().zip(1_u32..) {
         let status = match &cpu.registers {
@@ -120,7 +122,13 @@ fn notes(cpus: &[CpuState], machine: u16) -> Vec<u8> {
         note(&mut notes, CORE_NAME, PRSTATUS, &status);
     }
     for registers in cpus.iter().filter_map(|cpu| cpu.registers.x86()) {
-        let (state, other) = qemu_state(registers);
+        let mut registers = registers.clone();
+        if registers.gdtr.is_none() && registers.idtr.is_none() {
+            let is_64bit = machine != MACHINE_386;
+            let found = tables::of_region(&guest.memory, &registers, is_64bit);
+            (registers.gdtr, registers.idtr) = found.unzip();
+        }
+        let (state, other) = qemu_state(&registers);
         let contents = [state.as_bytes(), &other.to_le_bytes()].concat();
         note(&mut notes, qemu::NOTE_NAME, qemu::NOTE_TYPE, &contents);
     }

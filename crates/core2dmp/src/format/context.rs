@@ -13,6 +13,13 @@ pub(crate) const FLAGS_AMD64_ALL: u32 = 0x10_001f;
 /// `ContextFlags` of x86: the same, and the extended registers (the FXSAVE image).
 pub(crate) const FLAGS_X86_ALL: u32 = 0x1_003f;
 
+/// `ContextFlags` of amd64: control and segments alone.
+pub(crate) const FLAGS_AMD64_CONTROL: u32 = 0x10_0005;
+/// `ContextFlags` of x86: control and segments alone.
+pub(crate) const FLAGS_X86_CONTROL: u32 = 0x1_0005;
+/// `ContextFlags` of ARM64: control alone.
+pub(crate) const FLAGS_ARM64_CONTROL: u32 = 0x40_0001;
+
 /// `CONTEXT_FLOATING_POINT` of amd64 and x86, without the architecture's bit.
 pub(crate) const FLAG_FLOATING_POINT: u32 = 8;
 /// `CONTEXT_DEBUG_REGISTERS` of amd64 and x86, without the architecture's bit.

@@ -43,7 +43,7 @@ pub(crate) const NT_BUILD_LAB: usize = 0x208;
 pub(crate) const MM_UNLOADED_DRIVERS: usize = 0x220;
 /// A pointer to the index of the last of them.
 pub(crate) const MM_LAST_UNLOADED_DRIVER: usize = 0x228;
-/// Address of the text such as "Service Pack 1".
+/// Address of `CmNtCSDVersion`, a u32: 0x200 is service pack 2.
 pub(crate) const CM_NT_CSD_VERSION: usize = 0x268;
 /// Address of the array of pointers to PRCBs.
 pub(crate) const KI_PROCESSOR_BLOCK: usize = 0x218;
@@ -53,6 +53,10 @@ pub(crate) const MM_PHYSICAL_MEMORY_BLOCK: usize = 0x270;
 pub(crate) const MM_SYSTEM_RANGE_START: usize = 0x1d0;
 /// u16, in a KTHREAD: the pointer to its user-mode environment block.
 pub(crate) const OFFSET_KTHREAD_TEB: usize = 0x29a;
+/// u16, in a KTHREAD: its stack pointer when it was last switched from.
+pub(crate) const OFFSET_KTHREAD_KERNEL_STACK: usize = 0x29c;
+/// u16, in a KTHREAD: where its kernel stack begins, above everything on it.
+pub(crate) const OFFSET_KTHREAD_INITIAL_STACK: usize = 0x29e;
 /// u16, in a KTHREAD: the pointer to its process.
 pub(crate) const OFFSET_KTHREAD_APC_PROCESS: usize = 0x2a0;
 /// u16, in an EPROCESS: the pointer to its user-mode environment block.

@@ -9,6 +9,7 @@
 
 use super::lists;
 use super::pe::PeImage;
+use super::processors::Processor;
 use crate::address::{Gpa, Gva};
 use crate::format::nt::{Layout, PROCESS_OBJECT};
 use crate::paging::AddressSpace;
@@ -45,56 +46,93 @@ struct Shape {
     name: Option<u64>,
 }
 
-/// The processes, System first as Windows lists it, and why the list ended early.
-pub(super) fn read(
-    space: &AddressSpace<'_>,
-    kernel: &PeImage,
-    head: Gva,
-) -> (Vec<Process>, Option<String>) {
+/// What the process list tells.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    /// System first, as Windows lists them.
+    pub(super) list: Vec<Process>,
+    /// Why the list ended early.
+    pub(super) broken: Option<String>,
+    shape: Option<Shape>,
+}
+
+impl Processes {
+    /// The Idle process, which no list has: the process 0 that a processor's thread is attached to.
+    pub(super) fn idle(
+        &self,
+        space: &AddressSpace<'_>,
+        kernel: &PeImage,
+        processors: &[Processor],
+    ) -> Option<Process> {
+        let shape = self.shape?;
+        let layout = Layout::of(space.mode().is_64bit());
+        let attached = processors.iter().filter_map(|processor| processor.process);
+        let mut others = attached.filter(|gva| !self.list.iter().any(|it| it.eprocess == *gva));
+        others.find_map(|eprocess| {
+            let process = shape.process(space, eprocess.checked_add(shape.links)?)?;
+            let is_idle = process.pid == 0 && is_process(space, layout, kernel, eprocess);
+            is_idle.then_some(process)
+        })
+    }
+}
+
+/// The processes.
+pub(super) fn read(space: &AddressSpace<'_>, kernel: &PeImage, head: Gva) -> Processes {
     let layout = Layout::of(space.mode().is_64bit());
     let walk = lists::walk(space, head, MAX_PROCESSES);
-    let pid_of = |links: Gva| {
-        let gva = links.checked_sub(layout.pointer as u64)?;
-        space.word(gva).ok()
-    };
     let system = walk
         .entries
         .iter()
         .copied()
-        .find(|links| pid_of(*links) == Some(SYSTEM_PID));
+        .find(|links| pid_of(space, *links) == Some(SYSTEM_PID));
     let shape = system.and_then(|links| {
         shape(space, layout, kernel, links)
             .or_else(|| shape_of_others(space, layout, kernel, links, &walk.entries))
     });
     let Some(shape) = shape else {
         let why = "the process list: System was not recognised in it";
-        return (Vec::new(), Some(walk.broken.unwrap_or(why.to_owned())));
+        return Processes {
+            broken: Some(walk.broken.unwrap_or(why.to_owned())),
+            ..Processes::default()
+        };
     };
-    let process = |links: &Gva| {
-        let eprocess = links.checked_sub(shape.links)?;
-        let name = shape
-            .name
-            .and_then(|offset| {
-                space
-                    .bytes(links.checked_add(offset)?, IMAGE_NAME_BYTES)
-                    .ok()
-            })
-            .unwrap_or_default();
+    let entries = walk.entries.iter();
+    Processes {
+        list: entries
+            .filter_map(|links| shape.process(space, *links))
+            .collect(),
+        broken: walk
+            .broken
+            .map(|why| format!("the process list is broken: {why}")),
+        shape: Some(shape),
+    }
+}
+
+impl Shape {
+    /// The process with these links.
+    fn process(self, space: &AddressSpace<'_>, links: Gva) -> Option<Process> {
+        let layout = Layout::of(space.mode().is_64bit());
+        let eprocess = links.checked_sub(self.links)?;
+        let name = self.name.and_then(|offset| {
+            let gva = links.checked_add(offset)?;
+            space.bytes(gva, IMAGE_NAME_BYTES).ok()
+        });
+        let name = name.unwrap_or_default();
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let dtb = eprocess.checked_add(layout.process_dtb as u64)?;
         Some(Process {
             eprocess,
-            pid: pid_of(*links)?,
+            pid: pid_of(space, links)?,
             name: String::from_utf8_lossy(name).into_owned(),
-            dtb: space
-                .word(eprocess.checked_add(layout.process_dtb as u64)?)
-                .ok()?,
+            dtb: space.word(dtb).ok()?,
         })
-    };
-    let processes = walk.entries.iter().filter_map(process).collect();
-    let broken = walk
-        .broken
-        .map(|why| format!("the process list is broken: {why}"));
-    (processes, broken)
+    }
+}
+
+/// The process id stands in front of the links.
+fn pid_of(space: &AddressSpace<'_>, links: Gva) -> Option<u64> {
+    let layout = Layout::of(space.mode().is_64bit());
+    space.word(links.checked_sub(layout.pointer as u64)?).ok()
 }
 
 /// Learns it from the other processes, where System's page tables are missing.

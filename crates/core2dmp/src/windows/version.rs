@@ -8,8 +8,9 @@ use super::kernel::{KernelImage, machine};
 use super::kuser::Kuser;
 use crate::address::{Gva, PAGE_SIZE};
 use crate::format::kdbg::{
-    NT_BUILD_LAB, PS_LOADED_MODULE_LIST, VERSION_KD_SECONDARY, VERSION_KERN_BASE, VERSION_MACHINE,
-    VERSION_MAJOR, VERSION_MINOR, VERSION_PS_LOADED_MODULE_LIST, VERSION_SIZE,
+    CM_NT_CSD_VERSION, NT_BUILD_LAB, PS_LOADED_MODULE_LIST, VERSION_KD_SECONDARY,
+    VERSION_KERN_BASE, VERSION_MACHINE, VERSION_MAJOR, VERSION_MINOR,
+    VERSION_PS_LOADED_MODULE_LIST, VERSION_SIZE,
 };
 use crate::format::{u16_at, u64_at};
 use crate::paging::AddressSpace;
@@ -35,6 +36,8 @@ pub struct Version {
     pub kd_secondary: u8,
     /// Where the version block is.
     pub block: Option<Gva>,
+    /// The service pack, major and minor; `None` if there is none or it is not known.
+    pub service_pack: Option<(u8, u8)>,
     /// Such as "19041.1.amd64fre.vb_release.191206-1406". Guest text.
     pub build_lab: Option<String>,
 }
@@ -107,6 +110,7 @@ pub(super) fn read(
         },
         kd_secondary: block.as_ref().map_or(0, |block| block.kd_secondary),
         block: block.map(|block| block.gva),
+        service_pack: kdbg.and_then(|kdbg| read_service_pack(space, kdbg)),
         build_lab,
     }
 }
@@ -164,6 +168,13 @@ fn parse_block(
         u16_at(bytes, VERSION_MINOR)?,
         *bytes.get(VERSION_KD_SECONDARY)?,
     ))
+}
+
+/// `CmNtCSDVersion`: 0x200 is service pack 2. As `CSDVersion` in the registry's Control\Windows, which it is read from.
+fn read_service_pack(space: &AddressSpace<'_>, kdbg: &DebuggerData) -> Option<(u8, u8)> {
+    let value = space.u32(kdbg.pointer(CM_NT_CSD_VERSION)?).ok()?;
+    let [minor, major, ..] = value.to_le_bytes();
+    (major != 0).then_some((major, minor))
 }
 
 fn read_build_lab(space: &AddressSpace<'_>, kdbg: &DebuggerData) -> Option<String> {

@@ -24,6 +24,7 @@ pub(crate) struct Windows {
     architecture: &'static str,
     nt_version: String,
     build: Option<FactOf<u32>>,
+    service_pack: Option<String>,
     build_lab: Option<String>,
     major_version: FactOf<String>,
     kd_secondary_version: u8,
@@ -156,6 +157,9 @@ impl Windows {
             architecture: architecture(windows.mode),
             nt_version: format!("{major}.{minor}"),
             build: number_fact(version.build.as_ref()),
+            service_pack: version
+                .service_pack
+                .map(|(major, minor)| crate::render::text::service_pack(major, minor)),
             build_lab: version.build_lab.clone(),
             major_version: hex_fact(&version.flavour),
             kd_secondary_version: version.kd_secondary,
@@ -301,6 +305,7 @@ fn context(context: &ProcessorContext) -> Context {
         source: match context.source {
             ContextSource::Vcpu(_) => "vcpu",
             ContextSource::Memory => "memory",
+            ContextSource::Earlier => "earlier",
         },
         why: context.why.clone(),
         registers: registers::list(context)

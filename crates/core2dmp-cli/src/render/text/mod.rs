@@ -34,6 +34,7 @@ pub(crate) use diff::{byte_listing, diff};
 pub(crate) use in_place::made_again;
 pub(crate) use info::described;
 pub(crate) use repair::{Repaired, repair, undone};
+pub(crate) use windows::service_pack;
 
 /// Values wider than this do not push their neighbours to the right.
 const MAX_VALUE_WIDTH: usize = 36;

@@ -42,6 +42,9 @@ pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
     if let Some(build) = &version.build {
         table.fact("build", build, ToString::to_string);
     }
+    if let Some((major, minor)) = version.service_pack {
+        table.row("service pack", service_pack(major, minor));
+    }
     if let Some(lab) = &version.build_lab {
         table.row("build lab", lab);
     }
@@ -52,25 +55,7 @@ pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
     table.fact("state", &windows.bugcheck, crash::state);
     crash::parameters(&mut table, &windows.bugcheck.value);
     crash::exception(&mut table, windows, crash);
-    if let Some(fact) = &windows.system_time {
-        table.fact("time", fact, |time| {
-            time::utc(*time).unwrap_or_else(|| format!("{time:#x}, which is no date"))
-        });
-    }
-    if let Some(fact) = &windows.up_time {
-        table.fact("up for", fact, |units| time::duration(*units));
-    }
-    if let Some(fact) = &windows.product_type {
-        table.fact("product", fact, |product| match product {
-            1 => "workstation".to_owned(),
-            2 => "domain controller".to_owned(),
-            3 => "server".to_owned(),
-            other => other.to_string(),
-        });
-    }
-    if let Some(fact) = &windows.suite_mask {
-        table.fact("suites", fact, |mask| format!("{mask:#x}"));
-    }
+    times_and_product(&mut table, windows);
     table.fact("page tables", &windows.dtb, ToString::to_string);
     table.noted("", "first found by", windows.root_source.to_string());
     kernel(&mut table, &windows.kernel);
@@ -100,6 +85,28 @@ pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
         table.fact("PFN database", fact, ToString::to_string);
     }
     table.write(out, "Windows");
+}
+
+fn times_and_product(table: &mut Table, windows: &Windows) {
+    if let Some(fact) = &windows.system_time {
+        table.fact("time", fact, |time| {
+            time::utc(*time).unwrap_or_else(|| format!("{time:#x}, which is no date"))
+        });
+    }
+    if let Some(fact) = &windows.up_time {
+        table.fact("up for", fact, |units| time::duration(*units));
+    }
+    if let Some(fact) = &windows.product_type {
+        table.fact("product", fact, |product| match product {
+            1 => "workstation".to_owned(),
+            2 => "domain controller".to_owned(),
+            3 => "server".to_owned(),
+            other => other.to_string(),
+        });
+    }
+    if let Some(fact) = &windows.suite_mask {
+        table.fact("suites", fact, |mask| format!("{mask:#x}"));
+    }
 }
 
 fn kernel(table: &mut Table, kernel: &KernelImage) {
@@ -204,11 +211,20 @@ pub(super) fn processors(
     table.write(out, "Processors");
 }
 
+/// Such as 2, or 2.1 where there is a minor one.
+pub(crate) fn service_pack(major: u8, minor: u8) -> String {
+    match minor {
+        0 => major.to_string(),
+        _ => format!("{major}.{minor}"),
+    }
+}
+
 /// Whose registers, and why.
 pub(super) fn chosen(context: &ProcessorContext) -> String {
     match context.source {
         ContextSource::Vcpu(index) => format!("registers of vCPU {index}: {}", context.why),
         ContextSource::Memory => format!("registers in memory: {}", context.why),
+        ContextSource::Earlier => format!("registers of an earlier moment: {}", context.why),
     }
 }
 

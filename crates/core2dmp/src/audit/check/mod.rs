@@ -29,7 +29,7 @@ use self::block::Damage;
 pub(super) use self::memory::are_true;
 pub(super) use self::runs::fitting_runs;
 pub use self::words::{Older, Said};
-use crate::audit::repair::Change;
+use crate::audit::overlay::Change;
 use crate::container::Guest;
 use crate::container::dmp::DumpFile;
 use crate::error::Error;

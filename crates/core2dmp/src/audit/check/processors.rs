@@ -70,6 +70,18 @@ impl Judge<'_> {
                     Mend::FromCore("the registers"),
                 ));
             }
+            if context.is_earlier() {
+                findings.push(Finding {
+                    severity: Severity::Cosmetic,
+                    ..finding(
+                        "PRCB context",
+                        format!("processor {number}: registers of an earlier moment, no others"),
+                        "the registers of the moment of the dump",
+                        None,
+                        Mend::FromCore("the registers"),
+                    )
+                });
+            }
             let stored = processor.special.and_then(|gva| {
                 let space = self.windows.space(&self.guest.memory);
                 space.bytes(gva, context.special.len()).ok()

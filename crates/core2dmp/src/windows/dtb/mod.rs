@@ -25,11 +25,13 @@ use super::fact::Source;
 use super::guest_record;
 use super::kernel::{self, KernelImage};
 use super::kuser::{self, Kuser};
-use crate::address::{Gpa, Gva, Pfn};
+use crate::address::{Gpa, Pfn};
 use crate::container::Guest;
 use crate::error::Attempt;
 use crate::memory::{Frames, MemoryError, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode, ScanBudget, TranslateError};
+
+pub(super) use hints::EntryHint;
 
 pub use rivals::Rival;
 
@@ -45,13 +47,6 @@ const MAX_KERNELS: usize = 16;
 const MAX_COMPARED: usize = 1 << 14;
 /// Roots that failed a proof and are kept for a weaker one.
 const MAX_KEPT: usize = 256;
-
-/// An address that is likely inside the kernel's image.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct EntryHint {
-    pub(super) gva: Gva,
-    pub(super) what: &'static str,
-}
 
 /// A root that was verified, and the kernel that it maps.
 #[derive(Debug)]

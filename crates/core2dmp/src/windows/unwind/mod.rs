@@ -33,7 +33,7 @@ use std::fmt;
 use super::Windows;
 use super::modules::Module;
 use crate::address::Gva;
-use crate::paging::AddressSpace;
+use crate::paging::{AddressSpace, PagingMode};
 
 pub use ended::Ended;
 use images::{Image, Images};
@@ -149,6 +149,15 @@ impl<'a, 'm> Unwinder<'a, 'm> {
         let (modules, why) = user::modules(self.memory.space(), windows, eprocess);
         let images = self.images.with(modules);
         (Self { images, ..self }, why)
+    }
+
+    /// Whether an address lies in an image's code, behind a call.
+    #[must_use]
+    pub fn is_return(&self, gva: Gva) -> bool {
+        match self.memory.space().mode() {
+            PagingMode::Arm64 => proof::is_return_arm64(self, gva.get()),
+            _ => proof::is_return(self, gva.get()),
+        }
     }
 
     /// All frames from `start` on.

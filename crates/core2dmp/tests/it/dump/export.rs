@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use core2dmp::address::Pfn;
-use core2dmp::container::{self, OpenOptions};
+use core2dmp::container::{self, OpenOptions, TableRegister};
 use core2dmp::export::{self, ExportFormat};
 use core2dmp::memory::{Backing, Frames, PhysicalMemory, RunBuilder};
 use core2dmp::source::FileSource;
@@ -54,18 +54,37 @@ fn elf_has_memory_and_registers() {
 
 #[test]
 fn what_another_container_lacks_is_not_made_up() {
-    let guest = GuestSpec::windows10().processors(2).build();
+    for spec in [GuestSpec::windows10(), GuestSpec::windows2003_pae()] {
+        of_a_xen_core(&spec.processors(2).build());
+    }
+}
+
+/// Its vCPUs have no descriptor tables; the processors' control regions have.
+fn of_a_xen_core(guest: &Guest) {
     let mut core = Cursor::new(Vec::new());
     guest.xen_core().write_to(&mut core).unwrap();
     let first = open(core.into_inner()).unwrap();
     let (opened, _) = exported(&first, ExportFormat::Elf);
-    for (got, from) in opened.cpus.iter().zip(&first.cpus) {
+    for ((got, from), processor) in opened
+        .cpus
+        .iter()
+        .zip(&first.cpus)
+        .zip(&guest.expected.processors)
+    {
         let mut wanted = from.registers.x86().unwrap().clone();
         assert_eq!((wanted.gdtr, wanted.idtr, wanted.tr), (None, None, None));
         // QEMU's note has no place for these; and of LDTR a zero is what Windows has.
         wanted.dr = None;
         wanted.fxsave = None;
         wanted.ldtr = Some(0);
+        let table = |base| {
+            Some(TableRegister {
+                base,
+                limit: u16::MAX,
+            })
+        };
+        wanted.gdtr = table(processor.gdt.0);
+        wanted.idtr = table(processor.idt.0);
         assert_eq!(got.registers.x86().unwrap(), &wanted);
     }
 }

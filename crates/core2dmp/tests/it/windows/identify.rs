@@ -7,7 +7,7 @@
 
 use core2dmp::error::Error;
 use core2dmp::windows::{self, Source};
-use core2dmp_synth::GuestSpec;
+use core2dmp_synth::{Guest, GuestSpec};
 
 use crate::support::facts::{Block, INTERRUPT, Way, check};
 use crate::support::open::{file_of, open};
@@ -218,4 +218,71 @@ fn memory_without_windows_says_what_was_tried() {
             "page table scan of all memory: 0 candidates, none maps Windows".to_owned(),
         ]
     );
+}
+
+/// A list's links of an entry whose object begins at `object`.
+fn links_of(guest: &Guest, head: u64, object: u64) -> u64 {
+    let mut links = word(guest, head);
+    while !(object..object + 0x1000).contains(&links) {
+        assert_ne!(links, head);
+        links = word(guest, links);
+    }
+    links
+}
+
+fn word(guest: &Guest, va: u64) -> u64 {
+    let width = if guest.expected.arch.is_64() { 8 } else { 4 };
+    let mut bytes = [0; 8];
+    bytes[..width].copy_from_slice(&guest.read_va(va, width).unwrap());
+    u64::from_le_bytes(bytes)
+}
+
+fn put_word(guest: &mut Guest, va: u64, value: u64) {
+    let width = if guest.expected.arch.is_64() { 8 } else { 4 };
+    guest.write_va(va, &value.to_le_bytes()[..width]);
+}
+
+/// No list has the Idle process: its number is 0, and only its threads lead to it.
+#[test]
+fn an_idle_processor_runs_a_thread_of_idle() {
+    for spec in [GuestSpec::windows10(), GuestSpec::windows7_pae()] {
+        let mut guest = spec.processors(2).build();
+        let width: u64 = if guest.expected.arch.is_64() { 8 } else { 4 };
+        let eprocess = guest.expected.processors[1].process;
+        let head = guest.expected.ps_active_process_head;
+        let links = links_of(&guest, head, eprocess);
+        let (next, previous) = (word(&guest, links), word(&guest, links + width));
+        put_word(&mut guest, previous, next);
+        put_word(&mut guest, next + width, previous);
+        put_word(&mut guest, links - width, 0);
+        let found = windows::identify(&open(file_of(&guest.xen_core())).unwrap()).unwrap();
+        let listed = guest.expected.processes.len() - 1;
+        assert_eq!(found.processes.len(), listed);
+        let idle = found.process_of(&found.processors[1]).unwrap();
+        assert_eq!((idle.pid, idle.eprocess.get()), (0, eprocess));
+        assert_eq!(idle.name, guest.expected.processors[1].process_name);
+        assert_eq!(found.idle.as_ref(), Some(idle));
+        // A thread of a process that ended, or of no process, is nobody's.
+        put_word(&mut guest, links - width, 0x1234);
+        let found = windows::identify(&open(file_of(&guest.xen_core())).unwrap()).unwrap();
+        assert_eq!(found.process_of(&found.processors[1]), None);
+    }
+}
+
+#[test]
+fn service_packs() {
+    for (spec, value, wanted) in [
+        (GuestSpec::windows2003_x64(), 0x200_u32, Some((2, 0))),
+        (GuestSpec::windows7_pae(), 0x101, Some((1, 1))),
+        (GuestSpec::windows10(), 0, None),
+    ] {
+        let mut guest = spec.build();
+        let block = &guest.expected.kdbg.as_ref().unwrap().plain;
+        let width = if guest.expected.arch.is_64() { 8 } else { 4 };
+        let mut variable = [0; 8];
+        variable[..width].copy_from_slice(&block[0x268..0x268 + width]);
+        guest.write_va(u64::from_le_bytes(variable), &value.to_le_bytes());
+        let found = windows::identify(&open(file_of(&guest.xen_core())).unwrap()).unwrap();
+        assert_eq!(found.version.service_pack, wanted);
+    }
 }

@@ -1,9 +1,11 @@
 //! Finding Windows in memory.
 
 mod absent;
+mod cases;
 mod contexts;
 mod crash;
 mod crash_frames;
+mod earlier;
 mod guest_records;
 mod identify;
 mod lost_processors;

@@ -7,8 +7,12 @@
 //! memory       Windows' own, always
 //! ```
 //!
+//! A running guest whose container has no registers: what memory proves of an earlier moment ([`earlier`]).
+//!
 //! Debuggers read registers from the processor's control block, never from the dump's header; so what is
 //! chosen here is written there.
+
+mod earlier;
 
 use zerocopy::FromBytes;
 
@@ -17,7 +21,10 @@ use super::processors::Processor;
 use super::registers::{context_of, special_of};
 use crate::address::{Gpa, Gva};
 use crate::container::{CpuState, Guest};
-use crate::format::context::{ContextAmd64, ContextArm64, ContextX86, SpecialAmd64, SpecialX86};
+use crate::format::context::{
+    ContextAmd64, ContextArm64, ContextX86, FLAGS_AMD64_CONTROL, FLAGS_ARM64_CONTROL,
+    FLAGS_X86_CONTROL, SpecialAmd64, SpecialX86,
+};
 use crate::format::nt::Layout;
 use crate::paging::{AddressSpace, PagingMode};
 
@@ -40,6 +47,8 @@ pub enum ContextSource {
     Vcpu(usize),
     /// Those that Windows saved.
     Memory,
+    /// Where its thread last gave the processor away: instruction and stack pointer alone. It ran on since.
+    Earlier,
 }
 
 /// The registers that were chosen for a processor.
@@ -63,6 +72,12 @@ pub struct ProcessorContext {
 }
 
 impl ProcessorContext {
+    /// Whether they are of an earlier moment, taken now or when the dump was made.
+    #[must_use]
+    pub fn is_earlier(&self) -> bool {
+        self.source == ContextSource::Earlier || is_control_alone(&self.context)
+    }
+
     /// CS of the context; `None` if there is no context, or the machine has no selectors.
     #[must_use]
     pub fn code_selector(&self) -> Option<u32> {
@@ -91,7 +106,14 @@ pub(super) fn contexts(
                 kernel_base: windows.kernel.image.base,
                 process_dtb: windows.process_of(processor).map(|process| process.dtb),
             };
-            chooser.choose(policy)
+            let chosen = chooser.choose(policy);
+            match chosen.source {
+                ContextSource::Memory if chooser.is_unknown(&chosen.context) => {
+                    let earlier = earlier::context(&space, windows, processor);
+                    earlier.map_or(chosen, |context| chooser.earlier(context))
+                }
+                _ => chosen,
+            }
         })
         .collect()
 }
@@ -137,6 +159,19 @@ impl Chooser<'_, '_> {
             context,
             rip,
             rsp,
+        }
+    }
+
+    /// Whether nothing tells where a processor of a running guest is.
+    fn is_unknown(&self, context: &[u8]) -> bool {
+        !self.crashed && self.vcpu.is_none() && self.unsound(context).is_some()
+    }
+
+    fn earlier(&self, context: Vec<u8>) -> ProcessorContext {
+        let why = "no vCPU is this processor; where its thread last gave a processor away";
+        ProcessorContext {
+            source: ContextSource::Earlier,
+            ..self.saved(context, why)
         }
     }
 
@@ -255,6 +290,20 @@ fn pointers(context: &[u8]) -> Option<(Gva, Gva)> {
         Gva::new(u64::from(context.eip.get())),
         Gva::new(u64::from(context.esp.get())),
     ))
+}
+
+/// Whether a `CONTEXT` claims instruction and stack pointer alone, as one of an earlier moment does.
+fn is_control_alone(context: &[u8]) -> bool {
+    let flags = if let Ok(context) = ContextAmd64::ref_from_bytes(context) {
+        (context.context_flags.get(), FLAGS_AMD64_CONTROL)
+    } else if let Ok(context) = ContextArm64::ref_from_bytes(context) {
+        (context.context_flags.get(), FLAGS_ARM64_CONTROL)
+    } else if let Ok(context) = ContextX86::ref_from_bytes(context) {
+        (context.context_flags.get(), FLAGS_X86_CONTROL)
+    } else {
+        return false;
+    };
+    flags.0 == flags.1
 }
 
 /// CS of a `CONTEXT`; ARM64 has none.
