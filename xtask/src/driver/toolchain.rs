@@ -94,6 +94,11 @@ impl Toolchain {
         })
     }
 
+    /// Whether `core` has to be built from its sources, and has not been yet.
+    pub(super) fn is_slow(&self, target: &Target) -> bool {
+        self.from_source && !folder().join("target").join(target.name).is_dir()
+    }
+
     pub(super) fn build(&self, target: &Target) -> Outcome<PathBuf> {
         let spec = folder()
             .join("shim")
