@@ -25,7 +25,7 @@ use super::fact::Source;
 use super::guest_record;
 use super::kernel::{self, KernelImage};
 use super::kuser::{self, Kuser};
-use crate::address::{Gpa, Pfn};
+use crate::address::{Gpa, Gva, Pfn};
 use crate::container::Guest;
 use crate::error::Attempt;
 use crate::memory::{Frames, MemoryError, PhysicalMemory};
@@ -71,6 +71,8 @@ pub(super) struct Found {
 /// That nothing was found.
 #[derive(Debug)]
 pub(super) struct Failed {
+    /// The kernels that there are, none of which was asked for.
+    pub(super) kernels: Vec<Gva>,
     /// What was tried.
     pub(super) tried: Vec<Attempt>,
     /// A physical address behind all memory, to which page tables lead.
@@ -114,7 +116,8 @@ pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Failed> 
     if search.found.is_empty() {
         search.without_header();
     }
-    rivals::weigh(search.found, wanted).ok_or(Failed {
+    rivals::weigh(search.found, wanted).map_err(|kernels| Failed {
+        kernels,
         tried: search.tried,
         beyond: search.beyond,
     })
