@@ -22,6 +22,7 @@ mod rewrite;
 mod rows;
 mod stacks;
 mod thread;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

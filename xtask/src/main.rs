@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! cargo xtask ci       what has to pass before a commit
+//! cargo xtask circles  files that import each other
+//! cargo xtask docs     tables of the documentation, written from the sources
+//! cargo xtask lengths  files and lines that are too long
 //! cargo xtask bench    how fast and how small, against cp; verifies what it measures
 //! cargo xtask supply   what the program is made of, against deny.toml and README
 //! cargo xtask driver   the guest driver, as far as this machine can build it
@@ -15,12 +18,16 @@
 
 mod bench;
 mod ci;
+mod circles;
 mod dist;
+mod docs;
 mod driver;
 mod fuzz;
 mod judge;
+mod lengths;
 mod run;
 mod sbom;
+mod sources;
 mod supply;
 mod unwind;
 
@@ -40,6 +47,21 @@ static TASKS: &[Task] = &[
         name: "ci",
         run: ci::task,
         description: "format, lints, tests, documentation, licences",
+    },
+    Task {
+        name: "circles",
+        run: circles::task,
+        description: "files and rooms that import each other",
+    },
+    Task {
+        name: "docs",
+        run: docs::task,
+        description: "[--check]: tables of ARCHITECTURE.md and docs/security.md, written from the sources",
+    },
+    Task {
+        name: "lengths",
+        run: lengths::task,
+        description: "files of more than 400 lines, lines of Markdown of more than 120 columns",
     },
     Task {
         name: "bench",

@@ -1,4 +1,4 @@
-//! Little-endian stores at byte offsets: the only way this crate writes a structure.
+//! Numbers and text as bytes at offsets, the only way this crate writes a structure; and their checksum.
 
 /// Stores two bytes, little-endian.
 pub(crate) fn put_u16(buffer: &mut [u8], offset: usize, value: u16) {
@@ -28,4 +28,27 @@ pub(crate) fn get_u64(buffer: &[u8], offset: usize) -> u64 {
 /// Encodes text as UTF-16, little-endian, without a terminator.
 pub(crate) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+/// Appends four bytes, big-endian.
+pub(crate) fn be32(file: &mut Vec<u8>, value: u32) {
+    file.extend(value.to_be_bytes());
+}
+
+/// Appends eight bytes, big-endian.
+pub(crate) fn be64(file: &mut Vec<u8>, value: u64) {
+    file.extend(value.to_be_bytes());
+}
+
+/// CRC-32, bit by bit.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = (sum >> 1) ^ ((sum & 1) * 0xedb8_8320);
+        }
+    }
+    !sum
 }

@@ -26,6 +26,7 @@ pub mod dump;
 pub mod unwind;
 mod windows;
 
+pub use bytes::crc32;
 pub use containers::core_notes::VirtualboxFormat;
 pub use containers::hiberfil::{HiberFile, HiberVersion, Hiberfil};
 pub use containers::hyperv::Hyperv;
@@ -37,15 +38,12 @@ pub use containers::xen::XenCore;
 pub use containers::xen_save::{XenSave, XenSaver};
 pub use containers::xpress::{xpress_huffman, xpress_plain};
 pub use containers::zdmp::zdmp;
-pub use windows::crash::CrashRecord;
 pub use windows::expected::{
     Bugcheck, Exception, Expected, FoundHeader, FoundRecord, Kdbg, Keys, Module, Pdb, Process,
     Processor, UserMemory,
 };
 pub use windows::guest::{Guest, Vcpu};
-pub use windows::guest_record::{GuestRecord, crc32};
 pub use windows::memory::{Fill, Frames};
 pub use windows::paging::Arch;
-pub use windows::ram_header::RamHeader;
 pub use windows::registers::Registers;
-pub use windows::spec::GuestSpec;
+pub use windows::spec::{CrashRecord, GuestRecord, GuestSpec, RamHeader};

@@ -9,11 +9,11 @@
 
 mod convert;
 mod output;
+mod reading;
 mod source;
 
 use std::path::{Path, PathBuf};
 
-use core2dmp::memory::Frames;
 use core2dmp::windows::ContextPolicy;
 
 use crate::args::{CheckArgs, Command, DiffArgs, InfoArgs, RepairArgs};
@@ -21,18 +21,8 @@ use crate::message::Failure;
 
 pub(crate) use convert::{Asks, Convert, Product, Undo};
 pub(crate) use output::{Output, check_repaired};
+pub(crate) use reading::{Reading, Report};
 pub(crate) use source::Source;
-
-/// How an outcome is reported.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Report {
-    /// As JSON.
-    pub(crate) json: bool,
-    /// With everything that was found.
-    pub(crate) verbose: bool,
-    /// Errors and warnings alone.
-    pub(crate) quiet: bool,
-}
 
 /// What a command does.
 #[derive(Debug)]
@@ -45,18 +35,6 @@ pub(crate) enum Request {
     Repair(Repair),
     /// In this folder.
     Demo(PathBuf),
-}
-
-/// How a guest's files are read, and which Windows in them is meant.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Reading {
-    pub(crate) salvage: bool,
-    pub(crate) holes: Vec<Frames>,
-    pub(crate) headers: Vec<PathBuf>,
-    /// The kernel's base, or its page tables' root.
-    pub(crate) kernel: Option<u64>,
-    /// The container's format.
-    pub(crate) format: Option<String>,
 }
 
 /// `info`.

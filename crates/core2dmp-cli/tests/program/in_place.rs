@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use core2dmp_synth::GuestSpec;
 use tempfile::TempDir;
@@ -215,6 +215,27 @@ fn a_dump_that_was_changed_since_stays_a_dump() {
     assert!(fs::read(&dump).unwrap() == bytes);
 }
 
+/// Converts in place, and is killed at this call's n-th time, if it comes to that.
+fn killed_at(call: &str, time: u32, core: &Path) -> ExitStatus {
+    let inject = format!("inject={call}:signal=SIGKILL:when={time}");
+    Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &inject,
+        ])
+        .arg(program().get_program())
+        .args(["convert", "--in-place", "--yes", "-q"])
+        .arg(core)
+        .status()
+        .unwrap()
+}
+
 /// The calls that change files, each killed at its n-th time until there is no n-th time; where `strace` is.
 #[test]
 fn killed_at_any_call_the_core_comes_back() {
@@ -243,23 +264,7 @@ fn killed_at_any_call_the_core_comes_back() {
         for time in 1.. {
             let folder = scratch();
             let core = core(folder.path());
-            let inject = format!("inject={call}:signal=SIGKILL:when={time}");
-            let status = Command::new("strace")
-                .args([
-                    "-f",
-                    "-qq",
-                    "-o",
-                    "/dev/null",
-                    "-e",
-                    &format!("trace={call}"),
-                    "-e",
-                    &inject,
-                ])
-                .arg(program().get_program())
-                .args(["convert", "--in-place", "--yes", "-q"])
-                .arg(&core)
-                .status()
-                .unwrap();
+            let status = killed_at(call, time, &core);
             let found = names(folder.path());
             if status.success() {
                 assert_eq!(found, NAMES);

@@ -1,6 +1,6 @@
 //! What stands behind the header: cut off, or with a bitmap that lies.
 
-use super::{Row, table};
+use super::row::{Row, table};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[&[Row]] = table! {

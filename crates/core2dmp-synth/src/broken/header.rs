@@ -1,6 +1,6 @@
 //! Fields of the header: every row of the table of DUMP_HEADER64, and the 32-bit header's counterparts.
 
-use super::{Row, table};
+use super::row::{Row, table};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[&[Row]] = table! {

@@ -1,6 +1,7 @@
 //! Structures in the pages: the debugger data block, the processors' control blocks.
 
-use super::{Case, Row, table};
+use super::case::Case;
+use super::row::{Row, table};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[&[Row]] = table! {

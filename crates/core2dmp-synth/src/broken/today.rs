@@ -3,7 +3,8 @@
 //!
 //! Reference: dbgeng 10.0.29507, one field changed at a time.
 
-use super::{Case, Row, table};
+use super::case::Case;
+use super::row::{Row, table};
 use crate::bytes::get_u64;
 use crate::windows::memory::PAGE;
 

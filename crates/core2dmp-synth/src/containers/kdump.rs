@@ -72,6 +72,14 @@ pub struct Kdump<'a> {
     excluded: Vec<Range<u64>>,
 }
 
+impl Guest {
+    /// The guest as a kdump-compressed dump.
+    #[must_use]
+    pub fn kdump(&self) -> Kdump<'_> {
+        Kdump::new(self)
+    }
+}
+
 impl<'a> Kdump<'a> {
     pub(crate) fn new(guest: &'a Guest) -> Self {
         Self {

@@ -15,8 +15,22 @@ use crate::windows::memory::PAGE;
 /// Bytes of a range of AVML at most.
 const AVML_RANGE: u64 = 16 << 20;
 
+impl Guest {
+    /// The guest's memory as LiME writes it, its ranges cut at these physical addresses.
+    #[must_use]
+    pub fn lime(&self, cuts: &[u64]) -> Vec<u8> {
+        lime(self, cuts)
+    }
+
+    /// The guest's memory as AVML writes it, its ranges cut at these physical addresses.
+    #[must_use]
+    pub fn avml(&self, cuts: &[u64]) -> Vec<u8> {
+        avml(self, cuts)
+    }
+}
+
 /// The guest as LiME writes it; ranges that end at `cuts` are cut there.
-pub(crate) fn lime(guest: &Guest, cuts: &[u64]) -> Vec<u8> {
+fn lime(guest: &Guest, cuts: &[u64]) -> Vec<u8> {
     let mut file = Vec::new();
     for (gpa, bytes) in ranges(guest, cuts) {
         file.extend(header(*b"EMiL", 1, gpa, bytes));
@@ -26,7 +40,7 @@ pub(crate) fn lime(guest: &Guest, cuts: &[u64]) -> Vec<u8> {
 }
 
 /// The guest as AVML writes it.
-pub(crate) fn avml(guest: &Guest, cuts: &[u64]) -> Vec<u8> {
+fn avml(guest: &Guest, cuts: &[u64]) -> Vec<u8> {
     let mut file = Vec::new();
     for (mut gpa, mut bytes) in ranges(guest, cuts) {
         while bytes > 0 {

@@ -3,13 +3,11 @@
 pub(crate) mod core_notes;
 pub(crate) mod hiberfil;
 pub(crate) mod hyperv;
-pub(crate) mod hyperv_state;
 pub(crate) mod kdump;
 pub(crate) mod lime;
 pub(crate) mod qemu_devices;
 pub(crate) mod qemu_elf;
 pub(crate) mod qemu_stream;
-pub(crate) mod ram_map;
 pub(crate) mod raw;
 pub(crate) mod vmware;
 pub(crate) mod xen;

@@ -35,6 +35,14 @@ pub struct QemuElf<'a> {
     cuts: Vec<u64>,
 }
 
+impl Guest {
+    /// The guest as QEMU's `dump-guest-memory` writes it.
+    #[must_use]
+    pub fn qemu_elf(&self) -> QemuElf<'_> {
+        QemuElf::new(self)
+    }
+}
+
 impl<'a> QemuElf<'a> {
     pub(crate) fn new(guest: &'a Guest) -> Self {
         Self {

@@ -12,8 +12,8 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use crate::bytes::{put_bytes, put_u16, put_u32};
-use crate::containers::qemu_devices::{Device, cpu, plain};
+use crate::bytes::{be32, be64, put_bytes, put_u16, put_u32};
+use crate::containers::qemu_devices::{Device, cpu, name, plain};
 use crate::windows::guest::Guest;
 use crate::windows::memory::{HIGH_START, PAGE};
 
@@ -36,6 +36,14 @@ pub struct QemuStream<'a> {
     nodes: Option<u64>,
     unknown_device: bool,
     libvirt: Option<u32>,
+}
+
+impl Guest {
+    /// The guest as QEMU's migration stream.
+    #[must_use]
+    pub fn qemu_stream(&self) -> QemuStream<'_> {
+        QemuStream::new(self)
+    }
 }
 
 impl<'a> QemuStream<'a> {
@@ -373,17 +381,4 @@ fn libvirt_header(format: u32) -> Vec<u8> {
     }
     put_bytes(&mut header, 92, b"<domain type='kvm'>QEVM</domain>\0");
     header
-}
-
-pub(crate) fn name(file: &mut Vec<u8>, name: &str) {
-    file.push(name.len() as u8);
-    file.extend(name.as_bytes());
-}
-
-pub(crate) fn be32(file: &mut Vec<u8>, value: u32) {
-    file.extend(value.to_be_bytes());
-}
-
-pub(crate) fn be64(file: &mut Vec<u8>, value: u64) {
-    file.extend(value.to_be_bytes());
 }

@@ -3,6 +3,20 @@
 use crate::windows::guest::Guest;
 use crate::windows::memory::{HIGH_START, PAGE};
 
+impl Guest {
+    /// The guest's memory by address up to a frame, with `filler` where there is none.
+    #[must_use]
+    pub fn raw(&self, filler: u8, until_frame: u64) -> Vec<u8> {
+        by_address(self, filler, until_frame)
+    }
+
+    /// The guest's memory as its hypervisor's RAM file has it: without the hole below 4 GiB.
+    #[must_use]
+    pub fn raw_without_hole(&self) -> Vec<u8> {
+        without_hole(self)
+    }
+}
+
 /// Memory by address, absent frames as `filler`; `until_frame` ends the file.
 pub(crate) fn by_address(guest: &Guest, filler: u8, until_frame: u64) -> Vec<u8> {
     let mut file = vec![filler; until_frame as usize * PAGE];

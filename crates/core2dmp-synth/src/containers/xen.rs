@@ -51,6 +51,14 @@ struct Plan {
     pages: u64,
 }
 
+impl Guest {
+    /// The guest as `xl dump-core` writes it.
+    #[must_use]
+    pub fn xen_core(&self) -> XenCore<'_> {
+        XenCore::new(self)
+    }
+}
+
 impl<'a> XenCore<'a> {
     pub(crate) fn new(guest: &'a Guest) -> Self {
         Self {

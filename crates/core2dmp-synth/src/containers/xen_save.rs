@@ -40,6 +40,14 @@ pub struct XenSave<'a> {
     fpu: bool,
 }
 
+impl Guest {
+    /// The guest as `xl save` writes it.
+    #[must_use]
+    pub fn xen_save(&self) -> XenSave<'_> {
+        XenSave::new(self)
+    }
+}
+
 impl<'a> XenSave<'a> {
     pub(crate) fn new(guest: &'a Guest) -> Self {
         Self {

@@ -25,16 +25,13 @@
 //! ```
 
 mod bitmap;
-pub(crate) mod header;
 mod pages;
 mod ranges;
 mod triage;
 
-use self::header::Fields;
 use crate::bytes::{put_bytes, put_u32, put_u64};
 use crate::windows::guest::Guest;
 use crate::windows::memory::PAGE;
-use crate::windows::paging::Arch;
 
 pub use bitmap::{bitmap, summary};
 pub use ranges::{Ranges, rdmp};
@@ -139,21 +136,4 @@ pub fn full(guest: &Guest) -> Dump {
 #[must_use]
 pub fn header(guest: &Guest, dump_type: u32) -> Vec<u8> {
     Dump::new(guest, dump_type).bytes
-}
-
-/// The fields of a dump of this guest.
-fn fields(guest: &Guest, dump_type: u32) -> Fields {
-    let mut fields = Fields::of(&guest.expected);
-    fields.dump_type = dump_type;
-    if guest.expected.arch == Arch::X64La57 {
-        // Debuggers walk four levels: the PML4 that the PML5's last entry names, without flags.
-        let entry = guest.frames.read_u64(fields.dtb + 511 * 8);
-        fields.dtb = entry & 0x000f_ffff_ffff_f000;
-    }
-    fields
-}
-
-/// The bytes of a header.
-fn encode(fields: &Fields) -> Vec<u8> {
-    header::encode(fields)
 }

@@ -2,14 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::{encode, fields};
+use crate::windows::dump_header::{Fields, encode};
 use crate::windows::expected::{Expected, Processor};
 use crate::windows::guest::Guest;
 use crate::windows::memory::PAGE;
+use crate::windows::paging::Arch;
 use crate::windows::registers::Registers;
 
 /// Bytes that differ from the guest's memory, by physical address.
 pub(super) type Overlay = BTreeMap<u64, u8>;
+
+/// The fields of a dump of this guest.
+fn fields(guest: &Guest, dump_type: u32) -> Fields {
+    let mut fields = Fields::of(&guest.expected);
+    fields.dump_type = dump_type;
+    if guest.expected.arch == Arch::X64La57 {
+        // Debuggers walk four levels: the PML4 that the PML5's last entry names, without flags.
+        let entry = guest.frames.read_u64(fields.dtb + 511 * 8);
+        fields.dtb = entry & 0x000f_ffff_ffff_f000;
+    }
+    fields
+}
 
 /// The header of a dump of this type. Runs that do not fit are cut off in type 2, which must have some; in all others
 /// but 1, which is wrong with them, none are set.

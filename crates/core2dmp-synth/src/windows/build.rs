@@ -27,8 +27,15 @@ struct Parts {
     user: Vec<UserMemory>,
 }
 
-/// Builds a guest.
-pub(crate) fn build(spec: &GuestSpec) -> Guest {
+impl GuestSpec {
+    /// Builds the guest.
+    #[must_use]
+    pub fn build(self) -> Guest {
+        build(&self)
+    }
+}
+
+fn build(spec: &GuestSpec) -> Guest {
     let mut world = World::new(spec);
     kernel::map(&mut world);
     system::map_extra(&mut world);

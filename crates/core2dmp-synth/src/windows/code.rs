@@ -8,9 +8,10 @@
 //!
 //! References: Volatility 2 `win8_kdbg.py` (KdCopyDataBlock), Bin2Dmp (KeSetTimerEx): both read these instructions.
 
-use crate::windows::kernel::TEXT;
 use crate::windows::world::World;
 
+/// Offset of .text.
+pub(crate) const TEXT: u64 = 0x1_0000;
 /// Offsets in the kernel image.
 pub(crate) const KE_BUG_CHECK_EX: u64 = TEXT + 0x4000;
 pub(crate) const FREEZE: u64 = TEXT + 0x6100;

@@ -1,15 +1,5 @@
 //! A finished guest: its memory, its vCPUs, and what a correct reader finds in it.
 
-use crate::containers::hiberfil::{HiberVersion, Hiberfil};
-use crate::containers::hyperv::Hyperv;
-use crate::containers::kdump::Kdump;
-use crate::containers::lime;
-use crate::containers::qemu_elf::QemuElf;
-use crate::containers::qemu_stream::QemuStream;
-use crate::containers::raw;
-use crate::containers::vmware::Vmware;
-use crate::containers::xen::XenCore;
-use crate::containers::xen_save::XenSave;
 use crate::windows::expected::Expected;
 use crate::windows::memory::{Frames, PAGE};
 use crate::windows::paging::AddressSpace;
@@ -47,6 +37,17 @@ pub struct Vcpu {
     pub idt: (u64, u16),
     /// Whether the vCPU runs (Xen's "online" flag).
     pub online: bool,
+}
+
+impl Vcpu {
+    /// The GS base that is in use, and the one that `swapgs` would bring.
+    pub(crate) fn gs_bases(&self) -> (u64, u64) {
+        if self.registers.cs & 3 == 0 {
+            (self.gs_base_kernel, self.gs_base_user)
+        } else {
+            (self.gs_base_user, self.gs_base_kernel)
+        }
+    }
 }
 
 impl Guest {
@@ -98,77 +99,5 @@ impl Guest {
     #[must_use]
     pub fn frame_count(&self) -> u64 {
         self.present.iter().map(|&(_, count)| count).sum()
-    }
-
-    /// The guest as `xl dump-core` writes it.
-    #[must_use]
-    pub fn xen_core(&self) -> XenCore<'_> {
-        XenCore::new(self)
-    }
-
-    /// The guest as `xl save` writes it.
-    #[must_use]
-    pub fn xen_save(&self) -> XenSave<'_> {
-        XenSave::new(self)
-    }
-
-    /// The guest as QEMU's `dump-guest-memory` writes it.
-    #[must_use]
-    pub fn qemu_elf(&self) -> QemuElf<'_> {
-        QemuElf::new(self)
-    }
-
-    /// The guest as QEMU's migration stream.
-    #[must_use]
-    pub fn qemu_stream(&self) -> QemuStream<'_> {
-        QemuStream::new(self)
-    }
-
-    /// The guest as a kdump-compressed dump.
-    #[must_use]
-    pub fn kdump(&self) -> Kdump<'_> {
-        Kdump::new(self)
-    }
-
-    /// The guest as Hyper-V saves it.
-    #[must_use]
-    pub fn hyperv(&self) -> Hyperv<'_> {
-        Hyperv::new(self)
-    }
-
-    /// The guest as VMware's saved state and its memory.
-    #[must_use]
-    pub fn vmware(&self) -> Vmware<'_> {
-        Vmware::new(self)
-    }
-
-    /// The guest's memory as LiME writes it, its ranges cut at these physical addresses.
-    #[must_use]
-    pub fn lime(&self, cuts: &[u64]) -> Vec<u8> {
-        lime::lime(self, cuts)
-    }
-
-    /// The guest's memory as AVML writes it, its ranges cut at these physical addresses.
-    #[must_use]
-    pub fn avml(&self, cuts: &[u64]) -> Vec<u8> {
-        lime::avml(self, cuts)
-    }
-
-    /// The guest as this Windows hibernates it.
-    #[must_use]
-    pub fn hiberfil(&self, version: HiberVersion) -> Hiberfil<'_> {
-        Hiberfil::new(self, version)
-    }
-
-    /// The guest's memory by address up to a frame, with `filler` where there is none.
-    #[must_use]
-    pub fn raw(&self, filler: u8, until_frame: u64) -> Vec<u8> {
-        raw::by_address(self, filler, until_frame)
-    }
-
-    /// The guest's memory as its hypervisor's RAM file has it: without the hole below 4 GiB.
-    #[must_use]
-    pub fn raw_without_hole(&self) -> Vec<u8> {
-        raw::without_hole(self)
     }
 }

@@ -4,59 +4,15 @@
 //! page 0  slots 0x000 0x400 0x800 0xc00     page 1  block     pages 2, 6  headers
 //! ```
 
-use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
-use crate::dump::header::{self, Fields};
+use crate::bytes::{crc32, put_bytes, put_u16, put_u32, put_u64};
+use crate::windows::dump_header::{self, Fields};
 use crate::windows::expected::{Expected, FoundRecord};
 use crate::windows::memory::Place;
+use crate::windows::spec::GuestRecord;
 use crate::windows::world::World;
 
 /// Pages of a record.
 const PAGES: u64 = 8;
-
-/// A guest record. By default it is of this boot, and of its bug check if the guest is stopped by one.
-#[derive(Clone, Debug, Default)]
-pub struct GuestRecord {
-    stale: bool,
-    state: Option<u32>,
-    without_block: bool,
-    above: bool,
-}
-
-impl GuestRecord {
-    /// As the driver of this boot leaves it.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// One of another boot: its page is mapped nowhere, its headers are stale.
-    #[must_use]
-    pub fn stale(mut self) -> Self {
-        self.stale = true;
-        self
-    }
-
-    /// How far the driver came: 1 boot, 2 refreshing, 3 refreshed, 4 failed.
-    #[must_use]
-    pub fn state(mut self, state: u32) -> Self {
-        self.state = Some(state);
-        self
-    }
-
-    /// Windows could not decode its block.
-    #[must_use]
-    pub fn without_block(mut self) -> Self {
-        self.without_block = true;
-        self
-    }
-
-    /// In high memory, where a search of low memory does not find it.
-    #[must_use]
-    pub fn high(mut self) -> Self {
-        self.above = true;
-        self
-    }
-}
 
 /// Takes pages for each record, and maps those of this boot; their places.
 pub(crate) fn prepare(world: &mut World<'_>) -> Vec<(u64, u64)> {
@@ -76,19 +32,6 @@ pub(crate) fn prepare(world: &mut World<'_>) -> Vec<(u64, u64)> {
         places.push((first << 12, va));
     }
     places
-}
-
-/// CRC-32, bit by bit.
-#[must_use]
-pub fn crc32(bytes: &[u8]) -> u32 {
-    let mut sum = u32::MAX;
-    for byte in bytes {
-        sum ^= u32::from(*byte);
-        for _ in 0..8 {
-            sum = (sum >> 1) ^ ((sum & 1) * 0xedb8_8320);
-        }
-    }
-    !sum
 }
 
 /// Writes all records, and notes them among the facts.
@@ -120,7 +63,7 @@ fn write(world: &mut World<'_>, record: &GuestRecord, expected: &Expected, gpa: 
         if !stopped {
             fields.bugcheck = (0, [0; 4]);
         }
-        header::encode(&fields)
+        dump_header::encode(&fields)
     };
     let mut areas = vec![Area {
         kind: 1,
@@ -137,22 +80,8 @@ fn write(world: &mut World<'_>, record: &GuestRecord, expected: &Expected, gpa: 
             bytes: block.plain.clone(),
         });
     }
-    let mut slots = vec![(0_usize, 1_u64, 1_u32)];
-    let stopped = expected
-        .bugcheck
-        .as_ref()
-        .map(|stop| (stop.code, stop.parameters));
-    let last = record
-        .state
-        .unwrap_or(if stopped.is_some() { 3 } else { 1 });
-    if last >= 2 {
-        slots.push((2, 1 << 63 | 1, 2));
-    }
-    if last >= 3 {
-        slots.push((3, 1 << 63 | 2, last));
-    }
-    for &(index, generation, state) in &slots {
-        if state == 3 {
+    for slot in slots(record, expected) {
+        if slot.state == 3 {
             areas.push(Area {
                 kind: 2,
                 gpa: gpa + 0x6000,
@@ -160,49 +89,89 @@ fn write(world: &mut World<'_>, record: &GuestRecord, expected: &Expected, gpa: 
                 bytes: header(true),
             });
         }
-        let mut slot = vec![0; 0x400];
-        put_bytes(&mut slot, 0, b"C2DMPREC");
-        put_u16(&mut slot, 8, 1);
-        put_u32(&mut slot, 0xc, 0x400);
-        put_u64(&mut slot, 0x10, generation);
-        put_u32(&mut slot, 0x18, state);
-        put_u64(&mut slot, 0x20, gpa);
-        put_u64(&mut slot, 0x28, va);
-        put_u32(&mut slot, 0x30, machine(expected));
-        put_u32(&mut slot, 0x34, index as u32);
-        let age = if record.stale { 0x2000_0000_0000 } else { 0 };
-        put_u64(
-            &mut slot,
-            0x38,
-            expected.system_time - expected.system_uptime + 600 - age,
-        );
-        put_u64(&mut slot, 0x40, 600);
-        put_u64(&mut slot, 0x48, expected.system_time - age);
-        put_u64(&mut slot, 0x50, expected.system_uptime);
-        if let Some((code, parameters)) = stopped.filter(|_| state > 1) {
-            put_u32(&mut slot, 0x1c, 1);
-            put_u64(&mut slot, 0x58, code.into());
-            for (n, parameter) in parameters.into_iter().enumerate() {
-                put_u64(&mut slot, 0x60 + n * 8, parameter);
-            }
-        }
-        put_u32(&mut slot, 0x84, areas[0].bytes.len() as u32);
-        put_bytes(&mut slot, 0x88, b"synth\0\0\0");
+        let mut bytes = vec![0; 0x400];
+        put_bytes(&mut bytes, 0, b"C2DMPREC");
+        put_u16(&mut bytes, 8, 1);
+        put_u32(&mut bytes, 0xc, 0x400);
+        put_u64(&mut bytes, 0x20, gpa);
+        put_u64(&mut bytes, 0x28, va);
+        put_u32(&mut bytes, 0x30, machine(expected));
+        slot.put(&mut bytes, record, expected);
         for (n, area) in areas.iter().enumerate() {
             world.ram.frames.write(area.gpa, &area.bytes);
-            let at = 0x90 + n * 0x20;
-            put_u32(&mut slot, at, area.kind);
-            put_u32(&mut slot, at + 4, crc32(&area.bytes));
-            put_u64(&mut slot, at + 8, area.gpa);
-            put_u32(&mut slot, at + 16, area.bytes.len() as u32);
-            put_u64(&mut slot, at + 24, area.va);
+            area.put(&mut bytes, 0x90 + n * 0x20);
         }
-        let sum = crc32(&slot[..0x3fc]);
-        put_u32(&mut slot, 0x3fc, sum);
-        world.ram.frames.write(gpa + index as u64 * 0x400, &slot);
+        put_u32(&mut bytes, 0x84, areas[0].bytes.len() as u32);
+        put_bytes(&mut bytes, 0x88, b"synth\0\0\0");
+        let sum = crc32(&bytes[..0x3fc]);
+        put_u32(&mut bytes, 0x3fc, sum);
+        let at = gpa + slot.index as u64 * 0x400;
+        world.ram.frames.write(at, &bytes);
     }
 }
 
+impl Area {
+    /// Its row in a slot.
+    fn put(&self, slot: &mut [u8], at: usize) {
+        put_u32(slot, at, self.kind);
+        put_u32(slot, at + 4, crc32(&self.bytes));
+        put_u64(slot, at + 8, self.gpa);
+        put_u32(slot, at + 16, self.bytes.len() as u32);
+        put_u64(slot, at + 24, self.va);
+    }
+}
+
+/// One of the record's copies.
+struct Slot {
+    index: usize,
+    generation: u64,
+    state: u32,
+}
+
+/// The copies that are there when the last event was what the record's state says.
+fn slots(record: &GuestRecord, expected: &Expected) -> Vec<Slot> {
+    let last = match expected.bugcheck {
+        Some(_) => 3,
+        None => 1,
+    };
+    let last = record.state.unwrap_or(last);
+    let slot = |index, generation, state| Slot {
+        index,
+        generation,
+        state,
+    };
+    let mut slots = vec![slot(0, 1, 1)];
+    if last >= 2 {
+        slots.push(slot(2, 1 << 63 | 1, 2));
+    }
+    if last >= 3 {
+        slots.push(slot(3, 1 << 63 | 2, last));
+    }
+    slots
+}
+
+impl Slot {
+    /// Generation, state, times and stop code.
+    fn put(&self, slot: &mut [u8], record: &GuestRecord, expected: &Expected) {
+        let age = if record.stale { 0x2000_0000_0000 } else { 0 };
+        let now = expected.system_time - age;
+        put_u64(slot, 0x10, self.generation);
+        put_u32(slot, 0x18, self.state);
+        put_u32(slot, 0x34, self.index as u32);
+        put_u64(slot, 0x38, now - expected.system_uptime + 600);
+        put_u64(slot, 0x40, 600);
+        put_u64(slot, 0x48, now);
+        put_u64(slot, 0x50, expected.system_uptime);
+        let stop = expected.bugcheck.as_ref().filter(|_| self.state > 1);
+        if let Some(stop) = stop {
+            put_u32(slot, 0x1c, 1);
+            put_u64(slot, 0x58, stop.code.into());
+            for (n, parameter) in stop.parameters.into_iter().enumerate() {
+                put_u64(slot, 0x60 + n * 8, parameter);
+            }
+        }
+    }
+}
 fn machine(expected: &Expected) -> u32 {
     if expected.arch.is_64() { 0x8664 } else { 0x14c }
 }

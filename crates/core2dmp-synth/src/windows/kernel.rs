@@ -10,13 +10,12 @@
 //! MMPTE_TRANSITION (bit 11 set, bit 10 clear), MMPTE_PROTOTYPE (bit 10) in public symbols.
 
 use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
+use crate::windows::code::TEXT;
 use crate::windows::expected::{Module, Pdb};
 use crate::windows::memory::{PAGE, Place, scramble};
 use crate::windows::paging::KERNEL;
 use crate::windows::world::World;
 
-/// Offset of .text.
-pub(crate) const TEXT: u64 = 0x1_0000;
 /// Offset of the debug directory in any image of ours.
 const DEBUG: u64 = 0x2000;
 /// Offset of the export directory.

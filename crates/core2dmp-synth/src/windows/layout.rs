@@ -6,7 +6,6 @@
 //!
 //! The tables of the releases are in `releases.rs`.
 
-use crate::windows::mm::Mmpfn;
 use crate::windows::paging::Arch;
 
 /// A line of Windows releases that share a kernel layout.
@@ -93,6 +92,16 @@ pub(crate) struct Thread {
     pub(crate) kernel_stack: u64,
     pub(crate) process: u64,
     pub(crate) state: u64,
+}
+
+/// Offsets in an MMPFN.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mmpfn {
+    pub(crate) size: u64,
+    pub(crate) pte_address: usize,
+    pub(crate) reference_count: usize,
+    /// The byte whose lowest bits are PageLocation.
+    pub(crate) location: usize,
 }
 
 impl Layout {

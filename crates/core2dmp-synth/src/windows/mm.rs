@@ -22,16 +22,6 @@ const USER_BASE: u64 = 0x1_0000;
 /// Bits beside the location: cache attribute and more, which a reader has to mask.
 const OTHER_BITS: u8 = 0x50;
 
-/// Offsets in an MMPFN.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mmpfn {
-    pub(crate) size: u64,
-    pub(crate) pte_address: usize,
-    pub(crate) reference_count: usize,
-    /// The byte whose lowest bits are PageLocation.
-    pub(crate) location: usize,
-}
-
 /// Gives every process but System pages of its own.
 pub(crate) fn write_user_pages(
     world: &mut World<'_>,

@@ -8,8 +8,7 @@
 //! Vergilius project collects them. An offset that the KDBG tells need not be the real one: a reader has to take it
 //! from there.
 
-use crate::windows::layout::{Layout, Pcr, Process, Regions, Thread};
-use crate::windows::mm::Mmpfn;
+use crate::windows::layout::{Layout, Mmpfn, Pcr, Process, Regions, Thread};
 use crate::windows::paging::Arch;
 
 impl Layout {

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use crate::bytes::get_u64;
-use crate::containers::ram_map::RamMap;
 use crate::windows::layout::Layout;
 use crate::windows::memory::{Allocator, Frames, PAGE, Place};
 use crate::windows::paging::{AddressSpace, KERNEL, Ram};
+use crate::windows::ram_map::RamMap;
 use crate::windows::spec::GuestSpec;
 
 /// Where in .data the variables begin; the KDBG lies before them.

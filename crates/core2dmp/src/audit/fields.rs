@@ -8,7 +8,6 @@
 //! Every weight was measured: one field of a good dump changed at a time, in front of dbgeng 10.0.10240 and
 //! 10.0.29507; docs/formats/dmp-rows.md has the rows. A new field is a row there and an arm here.
 
-use super::provenance::RejectedValue;
 use crate::address::{Gpa, Gva};
 use crate::dump::{HeaderRoot, Plan};
 use crate::format::header_fields::{FieldId, FieldValue};
@@ -62,6 +61,18 @@ impl ReadIn {
             (Self::Bitmaps, kind) => matches!(kind, Some(2 | 5 | 6)),
         }
     }
+}
+
+/// A value that is not in the header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RejectedValue {
+    /// What it was.
+    pub value: FieldValue,
+    /// Where it was read, in words.
+    pub source: String,
+    /// Why it is not believed.
+    pub why: String,
 }
 
 /// Where a value comes from, and the values that lost.

@@ -15,8 +15,10 @@ mod against;
 pub mod check;
 pub mod diff;
 mod fields;
+mod overlay;
 mod provenance;
 pub mod repair;
 
 pub use against::{AgainstCore, against_core};
-pub use provenance::{FieldFact, RejectedValue, field_facts};
+pub use fields::RejectedValue;
+pub use provenance::{FieldFact, field_facts};

@@ -1,6 +1,6 @@
 //! Where each field of a planned header comes from, and what other sources hold: what `info --facts` shows.
 
-use super::fields::{Class, row};
+use super::fields::{Class, RejectedValue, row};
 use crate::dump::Plan;
 use crate::format::header_fields::{Field, FieldValue, HeaderWidth};
 use crate::windows::{GuestHeader, Windows};
@@ -17,18 +17,6 @@ pub struct FieldFact {
     pub source: String,
     /// What other sources say.
     pub rejected: Vec<RejectedValue>,
-}
-
-/// A value that is not in the header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RejectedValue {
-    /// What it was.
-    pub value: FieldValue,
-    /// Where it was read, in words.
-    pub source: String,
-    /// Why it is not believed.
-    pub why: String,
 }
 
 /// All fields of the planned header, by offset.

@@ -19,8 +19,10 @@ mod hiberfil;
 mod hyperv;
 mod kdump;
 mod lime;
+mod options;
 mod page_index;
 mod pc;
+mod probe;
 mod qemu_stream;
 pub mod raw;
 mod salvage;
@@ -32,50 +34,17 @@ mod zdmp;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::memory::Frames;
 use crate::source::{JoinedSource, ReadAt, fill_at};
 
 pub use cpu::{Arm64Registers, CpuState, Registers, TableRegister, X86Registers};
 pub use guest::{ContainerInfo, Guest, HeaderHint, Hints, LeftOut};
 pub use kdump::{SplitPart, split_part};
+pub use options::OpenOptions;
+
+use probe::Probe;
 
 /// Bytes that a probe sees.
 const PROBE_BYTES: usize = 0x1000;
-
-/// How to open a container: `OpenOptions::default().salvage(true)`.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct OpenOptions {
-    /// Rebuild by rule what a damaged file lacks, and say so, where that is possible.
-    pub salvage: bool,
-    /// Frames that a raw file leaves out, since no RAM was there.
-    pub holes: Vec<Frames>,
-    /// The format, one of [`format_names`], whatever the file looks like.
-    pub format: Option<String>,
-}
-
-impl OpenOptions {
-    /// Sets [`salvage`](Self#structfield.salvage).
-    #[must_use]
-    pub fn salvage(mut self, salvage: bool) -> Self {
-        self.salvage = salvage;
-        self
-    }
-
-    /// Sets [`format`](Self#structfield.format).
-    #[must_use]
-    pub fn format(mut self, format: Option<String>) -> Self {
-        self.format = format;
-        self
-    }
-
-    /// Sets [`holes`](Self#structfield.holes).
-    #[must_use]
-    pub fn holes(mut self, holes: Vec<Frames>) -> Self {
-        self.holes = holes;
-        self
-    }
-}
 
 /// A row of the table of formats.
 struct Format {
@@ -100,28 +69,6 @@ enum Open {
     One(OpenOne),
     /// It may be several files.
     Set(OpenSet),
-}
-
-/// The beginning of a file, and the file.
-struct Probe<'a> {
-    head: &'a [u8],
-    source: &'a dyn ReadAt,
-}
-
-impl<'a> Probe<'a> {
-    const fn of(head: &'a [u8], source: &'a dyn ReadAt) -> Self {
-        Self { head, source }
-    }
-
-    /// Whether the file begins with one of these.
-    fn begins_with(&self, magics: &[&[u8]]) -> bool {
-        magics.iter().any(|magic| self.head.starts_with(magic))
-    }
-
-    /// Whether the file begins as those of some format do, whether or not that format claims it.
-    fn begins_as_known(&self) -> bool {
-        FORMATS.iter().any(|format| self.begins_with(format.magics))
-    }
 }
 
 /// Every format, the most specific first.
@@ -248,7 +195,7 @@ pub fn open_set(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<
             return format.name == name;
         }
         let mut files = heads.iter().zip(&sources);
-        files.any(|(head, source)| (format.probe)(&Probe::of(head, &**source)))
+        files.any(|(head, source)| (format.probe)(&probe_of(head, &**source)))
     }) else {
         return Err(Error::UnknownContainer {
             expected: FORMATS
@@ -282,12 +229,24 @@ pub fn format_names() -> impl Iterator<Item = &'static str> {
 /// [`Error::Io`] if the file cannot be read.
 pub fn recognise(source: &dyn ReadAt) -> Result<Option<&'static str>> {
     let head = head(source)?;
-    let probe = Probe::of(&head, source);
+    let probe = probe_of(&head, source);
     let claimed = FORMATS.iter().find(|format| (format.probe)(&probe));
     Ok(claimed
         .filter(|format| format.name != "hiberfil" || !hiberfil::is_nothing(&probe))
         .map(|format| format.title)
         .filter(|title| *title != raw::TITLE))
+}
+
+/// A file as the formats see it, by its first bytes.
+fn probe_of<'a>(head: &'a [u8], source: &'a dyn ReadAt) -> Probe<'a> {
+    let mut probe = Probe {
+        head,
+        source,
+        begins_as_known: false,
+    };
+    let mut magics = FORMATS.iter().map(|format| format.magics);
+    probe.begins_as_known = magics.any(|magics| probe.begins_with(magics));
+    probe
 }
 
 /// A file's first bytes.

@@ -48,7 +48,7 @@ pub(super) const MAGICS: &[&[u8]] = &[];
 
 /// Only what nothing else claims.
 pub(super) fn probe(probe: &Probe<'_>) -> bool {
-    probe.source.size() >= MIN_BYTES && !probe.begins_as_known() && !probe.begins_with(OTHERS)
+    probe.source.size() >= MIN_BYTES && !probe.begins_as_known && !probe.begins_with(OTHERS)
 }
 
 pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Guest> {

@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use super::plan::Plan;
+use super::planned::Plan;
 use crate::container::Guest;
 use crate::format::dump_values::{
     ATTRIBUTE_LIVE, ATTRIBUTE_OFFLINE, SIGNATURE, VALID_DUMP32, VALID_DUMP64, WRITER_STATUS_SUCCESS,
@@ -84,16 +84,7 @@ impl Facts<'_> {
         header
             .kd_debugger_data_block
             .set(windows.kdbg.value.gva.get());
-        if self.plan.runs.len() <= header.runs.len() {
-            header.number_of_runs.set(low(self.plan.runs.len() as u64));
-            header.number_of_pages.set(self.pages());
-            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
-                *slot = Run64 {
-                    base_page: run.first.get().into(),
-                    page_count: run.count.into(),
-                };
-            }
-        }
+        self.put_runs64(&mut header);
         self.put_context(&mut header.context_record);
         header.exception = self.exception64();
         header.dump_type.set(self.plan.dump_type);
@@ -117,6 +108,7 @@ impl Facts<'_> {
         header.attributes.set(self.attributes());
         header
     }
+
     fn header32(&self) -> Header32 {
         let windows = self.windows;
         let bugcheck = &windows.bugcheck.value;
@@ -150,16 +142,7 @@ impl Facts<'_> {
         header
             .kd_debugger_data_block
             .set(low(windows.kdbg.value.gva.get()));
-        if self.plan.runs.len() <= header.runs.len() {
-            header.number_of_runs.set(low(self.plan.runs.len() as u64));
-            header.number_of_pages.set(low(self.pages()));
-            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
-                *slot = Run32 {
-                    base_page: low(run.first.get()).into(),
-                    page_count: low(run.count).into(),
-                };
-            }
-        }
+        self.put_runs32(&mut header);
         self.put_context(&mut header.context_record);
         header.exception = self.exception32();
         header.comment = self.comment();
@@ -181,6 +164,34 @@ impl Facts<'_> {
             header.system_time.set(time);
         }
         header
+    }
+
+    /// The runs, if the header has room for all of them.
+    fn put_runs64(&self, header: &mut Header64) {
+        if self.plan.runs.len() <= header.runs.len() {
+            header.number_of_runs.set(low(self.plan.runs.len() as u64));
+            header.number_of_pages.set(self.pages());
+            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
+                *slot = Run64 {
+                    base_page: run.first.get().into(),
+                    page_count: run.count.into(),
+                };
+            }
+        }
+    }
+
+    /// The runs, if the header has room for all of them.
+    fn put_runs32(&self, header: &mut Header32) {
+        if self.plan.runs.len() <= header.runs.len() {
+            header.number_of_runs.set(low(self.plan.runs.len() as u64));
+            header.number_of_pages.set(low(self.pages()));
+            for (slot, run) in header.runs.iter_mut().zip(&self.plan.runs) {
+                *slot = Run32 {
+                    base_page: low(run.first.get()).into(),
+                    page_count: low(run.count).into(),
+                };
+            }
+        }
     }
 
     /// The registers of the processor that crashed.

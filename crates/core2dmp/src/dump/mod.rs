@@ -16,6 +16,8 @@
 pub(crate) mod header;
 pub(crate) mod patch;
 pub(crate) mod plan;
+mod planned;
 
 pub use patch::Patch;
-pub use plan::{DumpKind, HeaderRoot, Keep, Missing, Plan, PlanOptions, plan, plan_with};
+pub use plan::{HeaderRoot, plan, plan_with};
+pub use planned::{DumpKind, Keep, Missing, Plan, PlanOptions};

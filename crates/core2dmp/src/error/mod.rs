@@ -3,53 +3,20 @@
 //! One error is one line; [`Error::remedy`] is what a second line is made of. Missing, zero, unreadable and corrupt are
 //! four different things, and the variants keep them apart.
 
+mod advice;
+mod place;
 mod remedy;
 
-use std::{fmt, io};
+use std::io;
 
 use crate::address::{Gpa, Gva, Pfn};
 use crate::text::size;
 
+pub use place::{Attempt, Place};
 pub use remedy::Remedy;
 
 /// The result of everything in this library that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Where in the file or in the guest something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// A byte offset in the container or dump file.
-    Offset(u64),
-    /// A guest-physical address.
-    Physical(Gpa),
-    /// A guest-virtual address.
-    Virtual(Gva),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Offset(offset) => write!(f, "file offset {offset:#x}"),
-            Self::Physical(gpa) => write!(f, "physical address {gpa}"),
-            Self::Virtual(gva) => write!(f, "virtual address {gva}"),
-        }
-    }
-}
-
-/// One way that was tried to find something, and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// The way, such as "vCPU 0 CR3 0x1ad000".
-    pub way: String,
-    /// What came of it.
-    pub outcome: String,
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.way, self.outcome)
-    }
-}
 
 /// An operation of this library failed.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +108,14 @@ pub enum Error {
     NoWindows {
         /// Everything that was tried.
         tried: Vec<Attempt>,
+    },
+    /// Windows is in this memory, but not the one that was asked for.
+    #[error("no Windows kernel at {wanted:#x}, and none whose page tables are there")]
+    NoSuchKernel {
+        /// What was asked for.
+        wanted: u64,
+        /// The base of each kernel that there is.
+        kernels: Vec<Gva>,
     },
     /// Page tables of Windows, or what looks like them, that lead to memory which the container lacks.
     #[error(

@@ -1,8 +1,6 @@
 //! What can be done about an error, as a value: whoever shows the error puts it into words.
 
-use std::io;
-
-use super::Error;
+use crate::address::Gva;
 
 /// What the user can do.
 ///
@@ -34,6 +32,11 @@ pub enum Remedy<'a> {
     GiveBothFiles,
     /// Find out whether the guest is Windows, from what was tried ([`Error::attempts`](super::Error::attempts)).
     IsItWindows,
+    /// Another kernel of this memory may be named.
+    NameKernel {
+        /// The base of one.
+        base: Gva,
+    },
     /// Take all of the memory, or name the hole that raw memory leaves out.
     TakeAllMemory,
     /// Look at what was tried ([`Error::attempts`](super::Error::attempts)).
@@ -98,65 +101,4 @@ pub enum Remedy<'a> {
     GiveHeader,
     /// Give a dump; a core is made one first.
     GiveDump,
-}
-
-impl Error {
-    /// What the user can do about it; `None` where nothing helps or nothing is wrong.
-    #[must_use]
-    pub fn remedy(&self) -> Option<Remedy<'_>> {
-        Some(match self {
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Remedy::FreeSpace,
-                io::ErrorKind::PermissionDenied => Remedy::RunAsOwner,
-                io::ErrorKind::NotFound => Remedy::CheckName,
-                _ => return None,
-            },
-            Self::Malformed { .. } | Self::TooMany { .. } => Remedy::TakeAgainIfDamaged,
-            Self::Truncated { .. } => Remedy::TakeAgain,
-            Self::UnknownContainer { .. } => Remedy::TakeKnownFormat,
-            Self::NoMemory { remedy, .. } => *remedy,
-            Self::CutShort { .. } => Remedy::SalvageOrTakeAgain,
-            Self::MissingFile { .. } => Remedy::GiveBothFiles,
-            Self::NoWindows { .. } => Remedy::IsItWindows,
-            Self::BehindEnd { .. } => Remedy::TakeAllMemory,
-            Self::NoDebuggerData { .. } => Remedy::SeeAttempts,
-            Self::TooManyRuns { .. } => Remedy::MakeBitmap,
-            Self::ImplausibleMemory { .. } => Remedy::LeaveOutMissing,
-            Self::NoSuchProcess { .. } => Remedy::ListProcesses,
-            Self::FramesMissing { .. } => Remedy::AcceptMissing,
-            Self::CorruptPage { .. } => Remedy::AcceptCorrupt,
-            Self::CannotRepair { .. } => Remedy::ConvertAgain,
-            Self::CannotConsume { .. } => Remedy::WriteBeside,
-            Self::HalfConsumed { .. } => Remedy::UndoAgain,
-            Self::OutputExists { .. } => Remedy::OtherNameOrReplace,
-            Self::ReadBack { .. } => Remedy::CheckHost,
-            Self::Interrupted => return None,
-            other => return other.remedy_of_files(),
-        })
-    }
-
-    /// The same, where the files that were given are the matter.
-    fn remedy_of_files(&self) -> Option<Remedy<'_>> {
-        Some(match self {
-            Self::FolderAmongFiles { .. } => Remedy::OneFolder,
-            Self::SeveralCompanions { path, others } => Remedy::NameBoth {
-                path,
-                other: others.first().map_or("", String::as_str),
-            },
-            Self::NoGuestInFolder { .. } => Remedy::NameFile,
-            Self::SeveralGuests { first, .. } => Remedy::NameOne { path: first },
-            Self::NotOneGuest { files } => Remedy::OneGuest {
-                last: files.last().map_or("", String::as_str),
-            },
-            Self::HolesNotRaw => Remedy::NoHoles,
-            Self::NotUnpacked { .. } => Remedy::CopyAgain,
-            Self::CompressedTwice { .. } => Remedy::UnpackFirst,
-            Self::UnpacksTooLarge { .. } => Remedy::RightFile,
-            Self::NoRoomToUnpack { .. } => Remedy::UnpackElsewhere,
-            Self::NotBuiltIn { feature, .. } => Remedy::OtherBuild { feature },
-            Self::NotAHeader { .. } => Remedy::GiveHeader,
-            Self::NotADump { .. } => Remedy::GiveDump,
-            _ => return None,
-        })
-    }
 }

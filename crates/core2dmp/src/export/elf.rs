@@ -9,7 +9,8 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{Export, tables};
+use super::planned::Export;
+use super::tables;
 use crate::address::PAGE_SIZE;
 use crate::container::{Arm64Registers, CpuState, Guest, Registers, TableRegister, X86Registers};
 use crate::format::elf_core::{

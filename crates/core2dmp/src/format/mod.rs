@@ -33,6 +33,7 @@ pub(crate) mod dump64;
 pub(crate) mod dump_values;
 pub(crate) mod elf_core;
 pub(crate) mod guest_record;
+mod header_field;
 pub(crate) mod header_fields;
 pub(crate) mod hiberfil;
 pub(crate) mod hyperv;

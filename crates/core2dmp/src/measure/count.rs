@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::is_flat;
+use super::flat::is_flat;
 use crate::address::{Gva, Pfn};
 use crate::container::Guest;
 use crate::container::raw::{self, Region};
@@ -21,7 +21,7 @@ const MOST_FIRMWARE: u64 = 0x1000;
 
 /// The holes that a file of this size may leave out.
 pub(super) fn usual(guest: &Guest) -> Vec<Frames> {
-    let pages = super::pages(guest);
+    let pages = super::flat::pages(guest);
     let starts = USUAL.into_iter().filter(|start| *start < pages);
     starts
         .map(|start| Frames::between(Pfn::new(start), FOUR_GIB))
@@ -45,7 +45,7 @@ fn of_zeros(guest: &Guest, windows: &Windows) -> Option<Frames> {
         return None;
     }
     let counted = &windows.runs.value;
-    let pages = super::pages(guest);
+    let pages = super::flat::pages(guest);
     let end = counted.last()?.end();
     let high = end.frames_since(FOUR_GIB);
     let low_end = counted
@@ -95,7 +95,7 @@ fn maps_any(guest: &Guest, windows: &Windows, frames: Frames) -> bool {
 
 /// The file, read with a hole.
 pub(super) fn with_hole(guest: &Guest, hole: Frames, warning: String) -> Option<Guest> {
-    let pages = super::pages(guest);
+    let pages = super::flat::pages(guest);
     let start = hole.first.get().min(pages);
     let regions = [
         Region {

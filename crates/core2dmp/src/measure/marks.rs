@@ -24,8 +24,9 @@ use crate::memory::{Frames, PhysicalMemory};
 const MAX_MARKS: usize = 1 << 20;
 /// Processors' control regions that are kept.
 const MAX_REGIONS: usize = 1 << 10;
-/// Entries of a table's upper half: the kernel's, and the page tables'; with five levels two.
+/// Entries of a table's upper half at least: the kernel's, and the page tables'; with five levels two.
 const LEAST_ENTRIES: usize = 2;
+/// Entries of a table's upper half at most.
 const MOST_ENTRIES: usize = 64;
 
 /// Control regions of x86 begin at a multiple of this.

@@ -12,14 +12,16 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod count;
+mod flat;
 mod layout;
 mod marks;
 mod witness;
 
 use std::sync::Arc;
 
+use self::flat::{is_flat, pages};
 use self::layout::{Line, Placement};
-use crate::address::{PAGE_SIZE, Pfn};
+use crate::address::PAGE_SIZE;
 use crate::container::{Guest, raw};
 use crate::memory::Frames;
 use crate::windows::{Source, Windows};
@@ -65,21 +67,6 @@ pub fn measured<E>(
         }
     }
     (guest, found)
-}
-
-/// Whether page n of a raw file is read as frame n.
-fn is_flat(guest: &Guest) -> bool {
-    let [run] = guest.memory.runs() else {
-        return false;
-    };
-    guest.container.format == "raw"
-        && run.frames.first == Pfn::new(0)
-        && run.frames.count == pages(guest)
-}
-
-/// Pages of the file.
-fn pages(guest: &Guest) -> u64 {
-    guest.container.size / PAGE_SIZE
 }
 
 /// The guest as its page tables say, if Windows is found so.

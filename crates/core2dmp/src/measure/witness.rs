@@ -31,7 +31,7 @@ pub(super) fn contradicts(guest: &Guest, windows: &Windows) -> bool {
 /// Whether a file ends where no memory does, and what Windows counts does not explain it: neither does Windows count up to
 /// that frame, nor with a hole.
 fn ends_oddly(guest: &Guest, windows: &Windows) -> bool {
-    let pages = super::pages(guest);
+    let pages = super::flat::pages(guest);
     let counted = windows.runs.value.last().map(|run| run.end().get());
     !super::layout::ends_whole(pages, 0)
         && counted != Some(pages)

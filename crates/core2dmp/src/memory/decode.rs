@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use super::MemoryError;
+use super::error::MemoryError;
 use crate::address::{Gpa, PAGE_BYTES};
 use crate::codec::block_cache::BlockCache;
 

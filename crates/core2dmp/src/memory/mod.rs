@@ -17,6 +17,7 @@
 pub mod compare;
 pub mod coverage;
 mod decode;
+mod error;
 mod frame_set;
 mod runs;
 mod scan;
@@ -25,87 +26,15 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use self::decode::DecodedPages;
-use crate::address::{Gpa, PAGE_SIZE, Pfn};
+use crate::address::{Gpa, Pfn};
 use crate::source::{ReadAt, fill_at};
 
 pub(crate) use decode::PageFailure;
 pub use decode::{DecodeError, PageDecoder};
+pub use error::MemoryError;
 pub use frame_set::FrameSet;
-pub use runs::{Frames, Overlap, RunBuilder};
+pub use runs::{Backing, Frames, MemoryRun, Overlap, RunBuilder, SortedRuns};
 pub use scan::{SCAN_BLOCK, ScanGap};
-
-/// Where a run's bytes come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backing {
-    /// They stand in the container's file, from this byte on, in order.
-    File {
-        /// Offset of the first frame's first byte.
-        offset: u64,
-    },
-    /// The container says that they are zero, without storing them.
-    Zero,
-    /// They are compressed, or otherwise not as the guest has them: the memory's [`PageDecoder`] makes them.
-    Encoded {
-        /// The decoder's number of the first frame; the next frame has the next number.
-        index: u64,
-    },
-}
-
-impl Backing {
-    /// The backing of the frame `frames` further on.
-    #[must_use]
-    pub const fn skip(self, frames: u64) -> Self {
-        match self {
-            Self::File { offset } => Self::File {
-                offset: offset.saturating_add(frames.saturating_mul(PAGE_SIZE)),
-            },
-            Self::Zero => Self::Zero,
-            Self::Encoded { index } => Self::Encoded {
-                index: index.saturating_add(frames),
-            },
-        }
-    }
-}
-
-/// Consecutive frames with one backing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryRun {
-    /// Which frames.
-    pub frames: Frames,
-    /// Where their bytes are.
-    pub backing: Backing,
-}
-
-/// Why bytes of guest-physical memory cannot be had.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum MemoryError {
-    /// The container has no such frame.
-    #[error("physical address {gpa} is not in the container")]
-    Absent {
-        /// The first address that is missing.
-        gpa: Gpa,
-    },
-    /// The container's file could not be read there.
-    #[error("physical address {gpa}, file offset {offset:#x}: {source}")]
-    Unreadable {
-        /// The address.
-        gpa: Gpa,
-        /// Where its bytes should be.
-        offset: u64,
-        /// What the operating system said.
-        #[source]
-        source: Arc<io::Error>,
-    },
-    /// What the container holds about the frame makes no sense.
-    #[error("physical address {gpa} is corrupt in the container: {what}")]
-    Corrupt {
-        /// The address.
-        gpa: Gpa,
-        /// What is wrong with it.
-        what: String,
-    },
-}
 
 /// The memory of one guest.
 #[derive(Clone)]
@@ -283,10 +212,6 @@ impl PhysicalMemory {
         Ok(())
     }
 }
-
-/// Runs as [`PhysicalMemory`] needs them; only [`RunBuilder`] makes them.
-#[derive(Debug, Clone, Default)]
-pub struct SortedRuns(Vec<MemoryRun>);
 
 #[cfg(test)]
 mod tests;

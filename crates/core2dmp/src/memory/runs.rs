@@ -2,9 +2,54 @@
 
 use std::fmt;
 
-use super::{Backing, MemoryRun, SortedRuns};
 use crate::address::{PAGE_SIZE, Pfn};
 use crate::error::Error;
+
+/// Where a run's bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    /// They stand in the container's file, from this byte on, in order.
+    File {
+        /// Offset of the first frame's first byte.
+        offset: u64,
+    },
+    /// The container says that they are zero, without storing them.
+    Zero,
+    /// They are compressed, or otherwise not as the guest has them: the memory's [`PageDecoder`](super::PageDecoder) makes them.
+    Encoded {
+        /// The decoder's number of the first frame; the next frame has the next number.
+        index: u64,
+    },
+}
+
+impl Backing {
+    /// The backing of the frame `frames` further on.
+    #[must_use]
+    pub const fn skip(self, frames: u64) -> Self {
+        match self {
+            Self::File { offset } => Self::File {
+                offset: offset.saturating_add(frames.saturating_mul(PAGE_SIZE)),
+            },
+            Self::Zero => Self::Zero,
+            Self::Encoded { index } => Self::Encoded {
+                index: index.saturating_add(frames),
+            },
+        }
+    }
+}
+
+/// Consecutive frames with one backing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryRun {
+    /// Which frames.
+    pub frames: Frames,
+    /// Where their bytes are.
+    pub backing: Backing,
+}
+
+/// Runs as [`PhysicalMemory`](super::PhysicalMemory) needs them; only [`RunBuilder`] makes them.
+#[derive(Debug, Clone, Default)]
+pub struct SortedRuns(pub(super) Vec<MemoryRun>);
 
 /// Consecutive frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

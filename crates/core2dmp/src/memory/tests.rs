@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::address::PAGE_SIZE;
 
 const FILE_FRAMES: u64 = 64;
 

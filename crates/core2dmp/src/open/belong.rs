@@ -12,46 +12,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::set::found;
-use super::{Files, folder, own_name};
+use super::files::{self, Files, extension, folder_of, found, own_name};
 use crate::container::{self, SplitPart};
 use crate::error::{Error, Result};
 use crate::source::FileSource;
 use crate::text;
 
 /// Memory, and the extensions of the state that may stand beside it.
-pub(super) const PAIRS: [(&str, &[&str]); 2] = [("vmem", &["vmss", "vmsn"]), ("bin", &["vsv"])];
-
-/// The files that the names mean.
-pub(super) fn find<P: AsRef<Path>>(names: &[P]) -> Result<Files> {
-    match names {
-        [one] if one.as_ref().is_dir() => folder::find(one.as_ref()),
-        [one] => beside(one.as_ref()),
-        several => {
-            let mut paths = several.iter().map(AsRef::as_ref);
-            if let Some(folder) = paths.clone().find(|name| name.is_dir()) {
-                return Err(Error::FolderAmongFiles {
-                    folder: text::path(folder),
-                });
-            }
-            Ok(Files {
-                paths: paths.by_ref().map(Path::to_path_buf).collect(),
-                ..Files::default()
-            })
-        }
-    }
-}
-
-/// A name's extension in small letters.
-pub(super) fn extension(path: &Path) -> String {
-    path.extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase()
-}
+const PAIRS: [(&str, &[&str]); 2] = [("vmem", &["vmss", "vmsn"]), ("bin", &["vsv"])];
 
 /// A file, and what belongs to it.
-fn beside(path: &Path) -> Result<Files> {
+pub(super) fn beside(path: &Path) -> Result<Files> {
     let mut files = Files {
         paths: vec![path.to_path_buf()],
         ..Files::default()
@@ -90,7 +61,7 @@ fn companions(path: &Path) -> Vec<PathBuf> {
         return Vec::new();
     }
     let stem = path.file_stem();
-    let mut found: Vec<PathBuf> = folder::files(folder_of(path))
+    let mut found: Vec<PathBuf> = files::in_folder(folder_of(path))
         .into_iter()
         .filter(|other| other.file_stem() == stem && wanted.contains(&extension(other).as_str()))
         .collect();
@@ -122,7 +93,7 @@ fn take(companion: &Path, files: &mut Files) {
 }
 
 /// Whether a format other than raw memory claims a file.
-pub(super) fn is_known(path: &Path) -> bool {
+fn is_known(path: &Path) -> bool {
     FileSource::open(path)
         .and_then(|source| container::recognise(&source))
         .is_ok_and(|title| title.is_some())
@@ -132,7 +103,7 @@ pub(super) fn is_known(path: &Path) -> bool {
 fn parts(path: &Path, part: SplitPart, files: &mut Files) {
     let own = path.canonicalize().ok();
     let mut all = vec![(part, path.to_path_buf())];
-    for other in folder::files(folder_of(path)) {
+    for other in files::in_folder(folder_of(path)) {
         if other.canonicalize().ok() == own {
             continue;
         }
@@ -157,15 +128,6 @@ fn parts(path: &Path, part: SplitPart, files: &mut Files) {
         .map(|(_, other)| found(other, "a part of the same split dump"))
         .collect();
     files.paths = all.into_iter().map(|(_, path)| path).collect();
-}
-
-/// The folder that a file is in; `.` for a bare name.
-#[must_use]
-pub fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }
 
 #[cfg(test)]
@@ -193,18 +155,18 @@ mod tests {
         assert_eq!(companions(&path("win.VMSS")), [path("win.vmem")]);
         assert!(companions(&path("alone.vmem")).is_empty());
         // Nobody knows what the state is: it is left out, and said.
-        let files = find(&[path("win.vmem")]).unwrap();
+        let files = Files::find(&[path("win.vmem")]).unwrap();
         assert_eq!(files.paths, [path("win.vmem")]);
         assert!(files.warnings[0].contains("of no known format"));
         // Now it is something that a format claims.
         std::fs::write(path("win.VMSS"), STATE).unwrap();
         for given in ["win.vmem", "win.VMSS"] {
-            let files = find(&[path(given)]).unwrap();
+            let files = Files::find(&[path(given)]).unwrap();
             assert_eq!(files.paths, [path("win.vmem"), path("win.VMSS")]);
             assert!(files.found[0].contains("beside it"), "{:?}", files.found);
         }
         std::fs::write(path("win.vmsn"), STATE).unwrap();
-        let error = find(&[path("win.vmem")]).unwrap_err();
+        let error = Files::find(&[path("win.vmem")]).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("win.VMSS") && message.contains("win.vmsn"));
         assert!(matches!(error.remedy(), Some(Remedy::NameBoth { .. })));

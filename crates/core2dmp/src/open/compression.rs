@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::belong::extension;
+use super::files::extension;
 
 /// Bytes of an index of blocks that is read for the size.
 const MAX_INDEX: u64 = 1 << 20;

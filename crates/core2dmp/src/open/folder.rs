@@ -10,40 +10,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::belong::{self, extension};
-use super::set::found;
-use super::{Files, is_dump, own_name};
+use super::belong;
+use super::dump_file::is_dump;
+use super::files::{Files, extension, found, in_folder, own_name};
 use crate::container;
 use crate::error::{Error, Result};
 use crate::source::FileSource;
 use crate::text;
 
-/// Files of a folder that are looked at.
-const MAX_FILES: usize = 4096;
 /// Extensions of files that are memory and nothing else.
 const MEMORY: [&str; 5] = ["vmem", "raw", "mem", "dd", "lime"];
 /// Guests that an error names.
 const MAX_NAMED: usize = 8;
-
-/// The regular files of a folder, the first so many; none if it cannot be read.
-pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = folder.read_dir() else {
-        return Vec::new();
-    };
-    // `./` would stand in front of every name.
-    let place = |path: PathBuf| match path.strip_prefix(".") {
-        Ok(short) => short.to_path_buf(),
-        Err(_) => path,
-    };
-    let mut files: Vec<PathBuf> = entries
-        .take(MAX_FILES)
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.is_file())
-        .map(place)
-        .collect();
-    files.sort();
-    files
-}
 
 /// What a file in a folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +36,7 @@ pub(super) fn find(folder: &Path) -> Result<Files> {
     folder
         .read_dir()
         .map_err(|e| Error::io(format!("cannot read {}", text::path(folder)), e))?;
-    let known: Vec<(Kind, PathBuf)> = files(folder)
+    let known: Vec<(Kind, PathBuf)> = in_folder(folder)
         .into_iter()
         .filter_map(|path| Some((kind_of(&path)?, path)))
         .collect();
@@ -77,7 +55,7 @@ pub(super) fn find(folder: &Path) -> Result<Files> {
     for (kind, path) in known.iter().filter(|(kind, _)| rank(*kind) == best) {
         let taken = |files: &Files| files.paths.contains(path);
         if !guests.iter().any(|(_, files)| taken(files)) {
-            guests.push((*kind, belong::find(std::slice::from_ref(path))?));
+            guests.push((*kind, belong::beside(path)?));
         }
     }
     match guests.as_mut_slice() {

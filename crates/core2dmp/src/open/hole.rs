@@ -1,13 +1,7 @@
-//! Holes of raw memory: as VMware makes them, or as the memory tells ([`crate::measure`]).
+//! Holes of raw memory as VMware makes them; [`crate::measure`] finds others.
 
-use super::OpenOptions;
-use super::set::Set;
 use crate::address::{PAGE_SIZE, Pfn};
-use crate::container::Guest;
-use crate::error::Result;
-use crate::measure::measured;
 use crate::memory::Frames;
-use crate::windows::{self, Windows};
 
 /// Where RAM continues that has no place below 4 GiB.
 const FOUR_GIB: u64 = 0x10_0000;
@@ -23,21 +17,6 @@ pub(super) fn of_vmem(size: u64) -> Option<Frames> {
 
 fn below_4g(start: u64) -> Frames {
     Frames::between(Pfn::new(start), Pfn::new(FOUR_GIB))
-}
-
-/// A guest, and what was found of Windows meanwhile.
-type Measured = (Guest, Option<Result<Windows>>);
-
-/// Opens the guest of `set`; raw memory whose holes are not given measures itself.
-pub(super) fn opened(set: &Set, options: &OpenOptions) -> Result<Measured> {
-    let guest = set.guest(&options.container)?;
-    if guest.container.format != "raw" || !options.container.holes.is_empty() {
-        return Ok((guest, None));
-    }
-    let identify = |guest: &Guest| windows::identify_with(guest, &options.identify);
-    let found = identify(&guest);
-    let (guest, found) = measured(guest, found, &identify);
-    Ok((guest, Some(found)))
 }
 
 #[cfg(test)]

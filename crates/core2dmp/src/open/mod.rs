@@ -14,55 +14,29 @@
 mod belong;
 mod compression;
 mod decoder;
+mod dump_file;
+mod files;
 mod folder;
 mod hole;
+mod options;
 mod set;
 mod unpack;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use self::set::Set;
+use crate::container::Guest;
 use crate::container::dmp::DumpFile;
-use crate::container::{self, Guest};
 use crate::error::{Error, Result};
-use crate::format::header_fields::HeaderWidth;
 use crate::progress::{Progress, Silent};
-use crate::source::{FileSource, ReadAt, fill_at};
 use crate::text;
-use crate::windows::{self, GivenHeader, IdentifyOptions, Windows};
+use crate::windows::{self, IdentifyOptions, Windows};
 
-pub use belong::folder_of;
 pub use compression::without_ending;
+pub use dump_file::{dump, dump_if_one, header};
+pub use files::{Files, folder_of};
+pub use options::OpenOptions;
 pub use unpack::{Unpacked, is_compressed};
-
-/// Bytes of a file that show whether it is a dump.
-const HEAD_BYTES: usize = 64;
-
-/// How to open files.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct OpenOptions {
-    /// How the container is read; holes that are given here are not searched.
-    pub container: container::OpenOptions,
-    /// How Windows is searched.
-    pub identify: IdentifyOptions,
-    /// The folder in which compressed files are unpacked; the system's for temporary files if there is none. The unpacked
-    /// file has no name, and is gone when it is closed.
-    pub unpack_in: Option<PathBuf>,
-}
-
-/// The files of one guest, not yet opened.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Files {
-    /// In the container's order. The first is the one whose name an output gets.
-    pub paths: Vec<PathBuf>,
-    /// What was taken besides what was named, in words.
-    pub found: Vec<String>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
-}
 
 /// A guest, and the files that it was read from.
 #[derive(Debug)]
@@ -109,7 +83,22 @@ impl Files {
     /// [`Error::FolderAmongFiles`], [`Error::SeveralCompanions`], [`Error::NoGuestInFolder`], [`Error::SeveralGuests`];
     /// [`Error::Io`] if the only name cannot be opened.
     pub fn find<P: AsRef<Path>>(names: &[P]) -> Result<Self> {
-        belong::find(names)
+        match names {
+            [one] if one.as_ref().is_dir() => folder::find(one.as_ref()),
+            [one] => belong::beside(one.as_ref()),
+            several => {
+                let mut paths = several.iter().map(AsRef::as_ref);
+                if let Some(folder) = paths.clone().find(|name| name.is_dir()) {
+                    return Err(Error::FolderAmongFiles {
+                        folder: text::path(folder),
+                    });
+                }
+                Ok(Self {
+                    paths: paths.by_ref().map(Path::to_path_buf).collect(),
+                    ..Self::default()
+                })
+            }
+        }
     }
 
     /// Opens them; those that are compressed are unpacked first.
@@ -121,7 +110,7 @@ impl Files {
         let dump = set.dump()?;
         let (guest, searched) = match &dump {
             Some(dump) => (set.described(dump.guest()), None),
-            None => hole::opened(&set, options)?,
+            None => set::opened(&set, options)?,
         };
         let Set {
             files, unpacked, ..
@@ -141,60 +130,4 @@ impl Files {
     pub fn is_one_as_it_is(&self) -> bool {
         matches!(self.paths.as_slice(), [path] if !is_compressed(path))
     }
-}
-
-/// Opens a dump, if the file begins as one.
-///
-/// # Errors
-/// [`Error::Io`] if it cannot be read.
-pub fn dump_if_one(path: &Path) -> Result<Option<DumpFile>> {
-    let source: Arc<dyn ReadAt> = Arc::new(FileSource::open(path)?);
-    if !is_dump(&*source, path)? {
-        return Ok(None);
-    }
-    DumpFile::open(source).map(Some)
-}
-
-/// Opens a dump.
-///
-/// # Errors
-/// [`Error::NotADump`] for another file, [`Error::Io`] if it cannot be read.
-pub fn dump(path: &Path) -> Result<DumpFile> {
-    dump_if_one(path)?.ok_or_else(|| Error::NotADump {
-        path: text::path(path),
-    })
-}
-
-/// The header that a file begins with, as one more source for [`IdentifyOptions::headers`].
-///
-/// # Errors
-/// [`Error::NotAHeader`] if it begins with none, or with a part of one; [`Error::Io`] if it cannot be read.
-pub fn header(path: &Path) -> Result<GivenHeader> {
-    let name = text::path(path);
-    let source = FileSource::open(path)?;
-    let mut bytes = vec![0; HeaderWidth::Bits64.bytes()];
-    let read =
-        fill_at(&source, 0, &mut bytes).map_err(|e| Error::io(format!("cannot read {name}"), e))?;
-    bytes.truncate(usize::try_from(read).unwrap_or(usize::MAX));
-    if HeaderWidth::of(&bytes).is_none_or(|width| bytes.len() < width.bytes()) {
-        return Err(Error::NotAHeader { path: name });
-    }
-    Ok(GivenHeader { name, bytes })
-}
-
-/// Whether a file begins as a dump.
-fn is_dump(source: &dyn ReadAt, path: &Path) -> Result<bool> {
-    let mut head = vec![0; HEAD_BYTES];
-    let read = fill_at(source, 0, &mut head)
-        .map_err(|e| Error::io(format!("cannot read {}", text::path(path)), e))?;
-    head.truncate(usize::try_from(read).unwrap_or(HEAD_BYTES));
-    Ok(DumpFile::is_dump(&head))
-}
-
-/// A file's own name, without its folder.
-fn own_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }

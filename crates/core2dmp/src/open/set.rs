@@ -3,15 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::dump_file::is_dump;
+use super::files::{Files, extension};
+use super::options::OpenOptions;
 use super::unpack::{self, Unpacked};
-use super::{Files, OpenOptions, belong, compression, hole, is_dump, own_name};
+use super::{compression, hole};
 use crate::container::dmp::DumpFile;
 use crate::container::{self, Guest};
 use crate::error::{Error, Result};
+use crate::measure::measured;
 use crate::memory::Frames;
 use crate::progress::Progress;
 use crate::source::{FileSource, ReadAt};
 use crate::text;
+use crate::windows::{self, Windows};
 
 /// The files, their bytes, and how they were unpacked.
 #[derive(Debug)]
@@ -117,7 +122,7 @@ impl Set {
         let ([path], [source]) = (self.files.paths.as_slice(), self.bytes.as_slice()) else {
             return None;
         };
-        let extension = belong::extension(&compression::without_ending(path));
+        let extension = extension(&compression::without_ending(path));
         (extension == "vmem").then(|| hole::of_vmem(source.size()))?
     }
 
@@ -137,7 +142,17 @@ impl Set {
     }
 }
 
-/// What was taken besides what was named.
-pub(super) fn found(path: &Path, why: &str) -> String {
-    format!("{}, {why}", own_name(path))
+/// A guest, and what was found of Windows meanwhile.
+type Measured = (Guest, Option<Result<Windows>>);
+
+/// Opens the guest of `set`; raw memory whose holes are not given measures itself.
+pub(super) fn opened(set: &Set, options: &OpenOptions) -> Result<Measured> {
+    let guest = set.guest(&options.container)?;
+    if guest.container.format != "raw" || !options.container.holes.is_empty() {
+        return Ok((guest, None));
+    }
+    let identify = |guest: &Guest| windows::identify_with(guest, &options.identify);
+    let found = identify(&guest);
+    let (guest, found) = measured(guest, found, &identify);
+    Ok((guest, Some(found)))
 }

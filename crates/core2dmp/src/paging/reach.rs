@@ -8,8 +8,9 @@
 //! Windows enters a table into itself so that it can be read as memory. Such an entry is passed over: through
 //! it, one process's kernel half would reach all its page tables, those of its user half as well.
 
+use super::mode::Level;
 use super::walk::Entry;
-use super::{AddressSpace, Level, NotPresent, PagingMode};
+use super::{AddressSpace, NotPresent, PagingMode};
 use crate::address::{Gpa, Gva, PAGE_SIZE, Pfn};
 use crate::memory::{FrameSet, Frames, PhysicalMemory};
 

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::*;
-use crate::address::PAGE_SIZE;
-use crate::memory::{Backing, Frames, RunBuilder};
+use crate::address::{Gpa, Gva, PAGE_SIZE, Pfn};
+use crate::memory::{Backing, Frames, PhysicalMemory, RunBuilder};
 
 /// Memory of `frames` frames with 64-bit entries put in: (address, value).
 fn memory(frames: u64, entries: &[(u64, u64)]) -> PhysicalMemory {

@@ -1,9 +1,9 @@
 //! Walking the tables: one address, or everything that a range maps.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use super::{AddressSpace, Leaf, Level, Mapping, NotPresent, PagingMode, TranslateError};
+use super::mode::{Leaf, Level, PagingMode};
+use super::space::{AddressSpace, Mapping, NotPresent, Table, TranslateError};
 use crate::address::{Gpa, Gva, PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::format::{u32_at, u64_at};
 use crate::memory::MemoryError;
@@ -14,12 +14,6 @@ const CACHED_TABLES: usize = 64;
 /// Tables that one enumeration reads: enough for 128 GiB of 4 KiB pages. Tables that point at themselves
 /// would otherwise make 2^36 pages out of one.
 pub(super) const MAX_TABLES: usize = 1 << 16;
-
-type Table = Box<[u8; PAGE_BYTES]>;
-
-/// Page tables by their address, direct mapped.
-#[derive(Debug, Default)]
-pub(super) struct TableCache(RefCell<Vec<Option<(Gpa, Table)>>>);
 
 /// What one entry says.
 pub(super) enum Entry {

@@ -16,8 +16,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use super::guest_record::GuestRecord;
+use super::kernel::is_kernels_entry;
 use super::kernel::{KernelImage, machine};
-use super::rebuild::is_kernels_entry;
 use crate::address::{Gpa, Gva};
 use crate::format::dump_values::{MACHINE_ARM64, MACHINE_X64, MACHINE_X86};
 use crate::format::header_fields::{FieldId, HeaderWidth};

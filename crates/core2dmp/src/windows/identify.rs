@@ -13,6 +13,7 @@ use super::kdbg::{self, DebuggerData};
 use super::kernel::KernelImage;
 use super::kuser::Kuser;
 use super::modules::Module;
+use super::options::IdentifyOptions;
 use super::processes::{Process, SYSTEM_PID};
 use super::{
     Version, Windows, bugcheck, dtb, modules, processes, processors, rebuild, runs, version,
@@ -23,41 +24,6 @@ use crate::error::{Attempt, Error, Result};
 use crate::format::header_fields::FieldId;
 use crate::format::kdbg::{MM_PFN_DATABASE, PS_ACTIVE_PROCESS_HEAD, PS_LOADED_MODULE_LIST};
 use crate::paging::{AddressSpace, PagingMode};
-
-/// What the caller adds to the search.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct IdentifyOptions {
-    /// Headers to weigh besides those in memory.
-    pub headers: Vec<GivenHeader>,
-    /// Where headers are searched in memory.
-    pub header_search: HeaderSearch,
-    /// Which kernel is meant where there are several: its base, or the root of its page tables.
-    pub kernel: Option<u64>,
-}
-
-impl IdentifyOptions {
-    /// Sets [`headers`](Self#structfield.headers).
-    #[must_use]
-    pub fn headers(mut self, headers: Vec<GivenHeader>) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    /// Sets [`kernel`](Self#structfield.kernel).
-    #[must_use]
-    pub const fn kernel(mut self, kernel: Option<u64>) -> Self {
-        self.kernel = kernel;
-        self
-    }
-
-    /// Sets [`header_search`](Self#structfield.header_search).
-    #[must_use]
-    pub fn header_search(mut self, header_search: HeaderSearch) -> Self {
-        self.header_search = header_search;
-        self
-    }
-}
 
 /// Finds Windows in a guest's memory.
 ///
@@ -74,19 +40,27 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let found = dtb::find(guest, options.kernel).map_err(|failed| match failed.beyond {
-        Some(gpa) => Error::BehindEnd {
-            gpa,
-            end: guest
-                .memory
-                .runs()
-                .last()
-                .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
-            tried: failed.tried,
-        },
-        None => Error::NoWindows {
-            tried: failed.tried,
-        },
+    let found = dtb::find(guest, options.kernel).map_err(|failed| {
+        match failed.beyond.filter(|_| failed.kernels.is_empty()) {
+            Some(gpa) => Error::BehindEnd {
+                gpa,
+                end: guest
+                    .memory
+                    .runs()
+                    .last()
+                    .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
+                tried: failed.tried,
+            },
+            None => match options.kernel.filter(|_| !failed.kernels.is_empty()) {
+                Some(wanted) => Error::NoSuchKernel {
+                    wanted,
+                    kernels: failed.kernels,
+                },
+                None => Error::NoWindows {
+                    tried: failed.tried,
+                },
+            },
+        }
     })?;
     let root = found.root;
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
@@ -235,13 +209,7 @@ impl Collector<'_, '_> {
         let troubles = [modules_broken, listed.broken, no_runs, no_code];
         self.warnings.extend(troubles.into_iter().flatten());
         self.warnings.extend(started.warnings);
-        let (mode, dtb) = match five_levels(space, kernel.image.base, &processes) {
-            Some(dtb) => (PagingMode::X64La57, dtb),
-            None => {
-                let dtb = system_root(space, kernel.image.base, &processes, root, source);
-                (space.mode(), dtb)
-            }
-        };
+        let (mode, dtb) = tables(space, kernel.image.base, &processes, root, source);
         Ok(Windows {
             mode,
             root_source: source.clone(),
@@ -361,6 +329,23 @@ fn whole(kernel: &KernelImage, modules: &[Module]) -> KernelImage {
         kernel.image.size = module.size.min(kernel.image.size);
     }
     kernel
+}
+
+/// System's page tables, and how they translate: those of a process, or the root that Windows was found with.
+fn tables(
+    space: &AddressSpace<'_>,
+    base: Gva,
+    processes: &[Process],
+    root: Gpa,
+    source: &Source,
+) -> (PagingMode, Fact<Gpa>) {
+    match five_levels(space, base, processes) {
+        Some(dtb) => (PagingMode::X64La57, dtb),
+        None => (
+            space.mode(),
+            system_root(space, base, processes, root, source),
+        ),
+    }
 }
 
 /// System's PML5, if the kernel was found with the PML4 that it names, as in a dump that a debugger opens.

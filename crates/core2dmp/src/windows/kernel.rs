@@ -9,8 +9,10 @@ use std::ops::ControlFlow;
 
 use super::dtb::EntryHint;
 use super::fact::Source;
-use super::pe::{PdbId, PeImage};
+use super::pdb::PdbId;
+use super::pe::PeImage;
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
+use crate::format::nt;
 use crate::paging::{AddressSpace, PagingMode, ScanBudget};
 
 /// How far below a hint its image may start: the largest kernel so far has 24 MiB.
@@ -111,6 +113,19 @@ pub(super) fn is_kernels_pdb(pdb: &PdbId) -> bool {
     PDB_NAMES
         .iter()
         .any(|known| file.strip_suffix(".pdb") == Some(known))
+}
+
+/// Whether a `KLDR_DATA_TABLE_ENTRY` of the kernel itself stands here: its base and its size.
+pub(super) fn is_kernels_entry(space: &AddressSpace<'_>, kernel: &KernelImage, entry: Gva) -> bool {
+    let layout = nt::Layout::of(space.mode().is_64bit());
+    let base = entry.saturating_add(layout.module_base as u64);
+    let size = entry.saturating_add(layout.module_size as u64);
+    let has_size = |size: u32| {
+        // The size stands in the header, which may be missing: then it has some size.
+        size == kernel.image.size
+            || (kernel.image.is_without_header() && (1..=kernel.image.size).contains(&size))
+    };
+    space.pointer(base).ok() == Some(kernel.image.base) && space.u32(size).is_ok_and(has_size)
 }
 
 /// `MachineImageType` of a paging mode.

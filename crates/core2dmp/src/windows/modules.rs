@@ -2,7 +2,8 @@
 
 use super::fact::Fact;
 use super::lists;
-use super::pe::{PdbId, PeImage};
+use super::pdb::PdbId;
+use super::pe::PeImage;
 use crate::address::Gva;
 use crate::format::nt::Layout;
 use crate::paging::AddressSpace;

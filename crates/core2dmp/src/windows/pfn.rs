@@ -37,8 +37,9 @@ const MOST_SAMPLES: usize = 1024;
 const PAGES_PER_MODULE: u64 = 8;
 /// Frames over all memory that are asked whether a zeroed page is zeros.
 const PROBES: u64 = 2048;
-/// Zeroed pages that are read.
+/// Zeroed pages that are read at least, where there are as many.
 const LEAST_ZEROED: usize = 8;
+/// Zeroed pages that are read at most.
 const MOST_ZEROED: usize = 64;
 /// Entries that are read at once.
 const BLOCK: u64 = 4096;

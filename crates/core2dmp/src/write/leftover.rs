@@ -101,20 +101,6 @@ fn is_ours(name: &[u8], prefix: &[u8]) -> bool {
     random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric)
 }
 
-/// Locks a file that is to be written; `false` if somebody has taken it away.
-#[cfg(target_os = "linux")]
-pub(super) fn lock(file: &File) -> bool {
-    use rustix::fs::{FlockOperation, flock, fstat};
-    let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
-    // A file system that cannot lock has nobody who would ask, either.
-    locked != Err(rustix::io::Errno::WOULDBLOCK) && fstat(file).is_ok_and(|stat| stat.st_nlink > 0)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn lock(_: &File) -> bool {
-    true
-}
-
 /// The file, locked, if it is a regular one of this user and nobody writes it.
 #[cfg(target_os = "linux")]
 fn abandoned(path: &Path) -> Option<File> {
@@ -137,6 +123,7 @@ fn abandoned(_: &Path) -> Option<File> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::temporary::lock;
     use super::*;
 
     #[test]

@@ -18,7 +18,7 @@ use super::file::FileWriter;
 use super::free_space::FreeSpace;
 use super::job::{WriteOptions, Written};
 use super::page_cache::{CacheUse, WriteBack};
-use super::{decoded, leftover, verify};
+use super::{decoded, verify};
 use crate::error::{Error, Result};
 use crate::image::{Image, SegmentData};
 use crate::memory::PhysicalMemory;
@@ -175,13 +175,27 @@ pub(super) fn create(path: &Path, folder: &Path) -> io::Result<NamedTempFile> {
             .tempfile_in(folder)
             // The library's own text names the temporary file, which the user never asked for.
             .map_err(|e| io::Error::from(e.kind()))?;
-        if leftover::lock(temporary.as_file()) {
+        if lock(temporary.as_file()) {
             return Ok(temporary);
         }
     }
     Err(io::Error::other(
         "somebody removes each new file of this name",
     ))
+}
+
+/// Locks a file that is to be written; `false` if somebody has taken it away.
+#[cfg(target_os = "linux")]
+pub(super) fn lock(file: &File) -> bool {
+    use rustix::fs::{FlockOperation, flock, fstat};
+    let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
+    // A file system that cannot lock has nobody who would ask, either.
+    locked != Err(rustix::io::Errno::WOULDBLOCK) && fstat(file).is_ok_and(|stat| stat.st_nlink > 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn lock(_: &File) -> bool {
+    true
 }
 
 /// What the name of a temporary file for `path` begins with.

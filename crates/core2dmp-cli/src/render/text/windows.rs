@@ -55,25 +55,7 @@ pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
     table.fact("state", &windows.bugcheck, crash::state);
     crash::parameters(&mut table, &windows.bugcheck.value);
     crash::exception(&mut table, windows, crash);
-    if let Some(fact) = &windows.system_time {
-        table.fact("time", fact, |time| {
-            time::utc(*time).unwrap_or_else(|| format!("{time:#x}, which is no date"))
-        });
-    }
-    if let Some(fact) = &windows.up_time {
-        table.fact("up for", fact, |units| time::duration(*units));
-    }
-    if let Some(fact) = &windows.product_type {
-        table.fact("product", fact, |product| match product {
-            1 => "workstation".to_owned(),
-            2 => "domain controller".to_owned(),
-            3 => "server".to_owned(),
-            other => other.to_string(),
-        });
-    }
-    if let Some(fact) = &windows.suite_mask {
-        table.fact("suites", fact, |mask| format!("{mask:#x}"));
-    }
+    times_and_product(&mut table, windows);
     table.fact("page tables", &windows.dtb, ToString::to_string);
     table.noted("", "first found by", windows.root_source.to_string());
     kernel(&mut table, &windows.kernel);
@@ -103,6 +85,28 @@ pub(super) fn facts(out: &mut String, windows: &Windows, crash: &CrashState) {
         table.fact("PFN database", fact, ToString::to_string);
     }
     table.write(out, "Windows");
+}
+
+fn times_and_product(table: &mut Table, windows: &Windows) {
+    if let Some(fact) = &windows.system_time {
+        table.fact("time", fact, |time| {
+            time::utc(*time).unwrap_or_else(|| format!("{time:#x}, which is no date"))
+        });
+    }
+    if let Some(fact) = &windows.up_time {
+        table.fact("up for", fact, |units| time::duration(*units));
+    }
+    if let Some(fact) = &windows.product_type {
+        table.fact("product", fact, |product| match product {
+            1 => "workstation".to_owned(),
+            2 => "domain controller".to_owned(),
+            3 => "server".to_owned(),
+            other => other.to_string(),
+        });
+    }
+    if let Some(fact) = &windows.suite_mask {
+        table.fact("suites", fact, |mask| format!("{mask:#x}"));
+    }
 }
 
 fn kernel(table: &mut Table, kernel: &KernelImage) {

@@ -12,7 +12,7 @@
 
 use super::{Finding, Mend, Said, Severity, words};
 use crate::address::{Gpa, Gva};
-use crate::audit::repair::Change;
+use crate::audit::overlay::Change;
 use crate::container::dmp::DumpFile;
 use crate::format::dump_values::MACHINE_ARM64;
 use crate::format::header_fields::{FieldId, HeaderWidth};

@@ -30,7 +30,7 @@ pub(super) use self::block::spaces;
 pub(super) use self::memory::are_true;
 pub(super) use self::runs::fitting_runs;
 pub use self::words::{Older, Said};
-use crate::audit::repair::Change;
+use crate::audit::overlay::Change;
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
 use crate::error::Error;

@@ -13,7 +13,7 @@ use std::mem::offset_of;
 
 use super::{CheckReport, Finding, Mend, Severity, block, check, words};
 use crate::address::PAGE_SIZE;
-use crate::audit::repair::{Change, overlay::Overlay};
+use crate::audit::overlay::{Change, Overlay};
 use crate::container::dmp::{BitmapFacts, Body, DumpFile};
 use crate::format::bitmap::{BitmapHeader, SummaryHeader};
 use crate::format::header_fields::{FieldId, HeaderWidth};

@@ -12,7 +12,7 @@ use std::mem::offset_of;
 use super::block::Damage;
 use super::{Finding, Mend, Said, Severity, words};
 use crate::address::PAGE_SIZE;
-use crate::audit::repair::Change;
+use crate::audit::overlay::Change;
 use crate::container::dmp::{Body, DumpFile, RangesBody};
 use crate::format::rdmp::{BYTES, MARKER, METADATA_START, Range, RangesHeader, SECOND_TAG, TAG};
 

@@ -6,7 +6,8 @@ use crate::audit::check::check;
 use crate::container::Guest;
 use crate::container::dmp::{Body, DumpFile};
 use crate::dump::patch;
-use crate::dump::plan::{self, DumpKind, Plan, PlanOptions};
+
+use crate::dump::{DumpKind, Plan, PlanOptions, plan};
 use crate::error::{Error, Result};
 use crate::format::header_fields::HeaderWidth;
 use crate::format::nt::kuser;
@@ -31,7 +32,7 @@ pub fn repair_from(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Result<
         },
         ..PlanOptions::default()
     };
-    let plan = plan::plan(guest, windows, &options)?;
+    let plan = plan(guest, windows, &options)?;
     if plan.image.size() != dump.size || HeaderWidth::of(plan.header()) != Some(dump.width) {
         return Err(Error::CannotRepair {
             why: format!(

@@ -8,18 +8,17 @@
 //! memory or by the body is left, and said. The pages of the body are not moved: runs describe it as it is.
 
 mod from_core;
-pub(super) mod overlay;
 
 use std::collections::BTreeMap;
 use std::mem::offset_of;
 
 pub use self::from_core::repair_from;
-use self::overlay::{Overlay, lay_over};
 use super::check::{CheckReport, Finding, Mend, are_true, check, fitting_runs};
+use super::overlay::{Overlay, lay_over};
 use crate::address::{PAGE_BYTES, PAGE_SIZE};
 use crate::container::dmp::{Body, DumpFile};
 use crate::dump::patch;
-use crate::dump::plan::{self, Plan};
+use crate::dump::{Plan, plan};
 use crate::error::{Error, Result};
 use crate::format::bitmap::{BitmapHeader, SummaryHeader, TAG_FULL, TAG_SUMMARY};
 use crate::format::dump_values::{SIGNATURE, VALID_DUMP32, VALID_DUMP64};
@@ -30,27 +29,13 @@ use crate::memory::Frames;
 use crate::source::read_exact_at;
 use crate::windows::Windows;
 
+pub use super::overlay::Change;
+
 /// Rounds of mending: a type that is put right shows what it hid.
 const MAX_ROUNDS: usize = 6;
 
 /// The structure whose count of set bits is wrong, as the reader names it.
 const SET_BITS: &str = "pages of the bitmap";
-
-/// Bytes of a dump that a repair changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Change {
-    /// The field or structure.
-    pub what: String,
-    /// File offset.
-    pub offset: u64,
-    /// What stands there.
-    pub old: Vec<u8>,
-    /// What will stand there.
-    pub new: Vec<u8>,
-    /// Why.
-    pub reason: String,
-}
 
 /// What a repair does, and what it leaves.
 #[derive(Debug)]

@@ -60,23 +60,11 @@ impl Run {
                 found: read,
             });
         }
-        let mut frames = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-        let mut pages = 0_u64;
-        let mut place = 4_usize;
-        for _ in 0..count {
-            let descriptor = if wide {
-                u64_at(&head, place)
-            } else {
-                u32_at(&head, place).map(u64::from)
-            };
-            let (first, count) = frames_of(descriptor.unwrap_or(0));
-            if first.saturating_add(count) > Pfn::END.get() {
-                return malformed(format!("frame {first:#x}"));
-            }
-            frames.push(Frames::new(Pfn::new(first), count));
-            pages = pages.saturating_add(count);
-            place = place.saturating_add(size);
-        }
+        let (frames, place) = match described(&head, count, wide) {
+            Ok(described) => described,
+            Err(found) => return malformed(found),
+        };
+        let pages = Frames::total(&frames);
         let stored = u64::from(header.stored());
         if !Block::is_possible(pages, stored) {
             return malformed(format!("{pages} pages, {stored:#x} bytes"));
@@ -98,6 +86,26 @@ impl Run {
             },
         }))
     }
+}
+
+/// The frames of `count` descriptors, and where these end; an error says what is no descriptor.
+fn described(head: &[u8], count: u64, wide: bool) -> Result<(Vec<Frames>, usize), String> {
+    let mut frames = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+    let mut place = 4_usize;
+    for _ in 0..count {
+        let descriptor = if wide {
+            u64_at(head, place)
+        } else {
+            u32_at(head, place).map(u64::from)
+        };
+        let (first, count) = frames_of(descriptor.unwrap_or(0));
+        if first.saturating_add(count) > Pfn::END.get() {
+            return Err(format!("frame {first:#x}"));
+        }
+        frames.push(Frames::new(Pfn::new(first), count));
+        place = place.saturating_add(if wide { 8 } else { 4 });
+    }
+    Ok((frames, place))
 }
 
 /// A set of runs.

@@ -28,7 +28,7 @@ use super::salvage::Salvage;
 use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
 use crate::error::{Error, Place, Result};
 use crate::format::kdump::{FLAT_SIGNATURE, SIGNATURE, STATUS_INCOMPLETE};
-use crate::memory::{PhysicalMemory, RunBuilder};
+use crate::memory::{Overlap, PhysicalMemory, RunBuilder};
 use crate::source::{JoinedSource, ReadAt, fill_at};
 
 pub(super) const TITLE: &str = "kdump-compressed dump";
@@ -59,13 +59,7 @@ pub fn split_part(source: &dyn ReadAt) -> Option<SplitPart> {
 }
 
 pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Result<Guest> {
-    if sources.len() > JoinedSource::MAX_PARTS {
-        return Err(Error::TooMany {
-            what: "parts of a split dump",
-            found: sources.len() as u64,
-            limit: JoinedSource::MAX_PARTS as u64,
-        });
-    }
+    check_count(&sources)?;
     let size = sources
         .iter()
         .fold(0_u64, |sum, source| sum.saturating_add(source.size()));
@@ -100,10 +94,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
         details.push(("parts", parts.len().to_string()));
         warnings.extend(missing_parts(&parts));
     }
-    let runs = runs.finish().map_err(|overlap| {
-        let place = Place::Physical(overlap.pfn.gpa());
-        Error::malformed("second bitmap", place, "every frame once", "it twice")
-    })?;
+    let runs = runs.finish().map_err(|overlap| named_twice(&overlap))?;
     let source = parts.first().map_or_else(
         || Arc::new(Vec::new()) as Arc<dyn ReadAt>,
         |part| Arc::clone(part.source()),
@@ -126,6 +117,22 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
             warnings,
         },
     })
+}
+
+fn check_count(sources: &[Arc<dyn ReadAt>]) -> Result<()> {
+    if sources.len() > JoinedSource::MAX_PARTS {
+        return Err(Error::TooMany {
+            what: "parts of a split dump",
+            found: sources.len() as u64,
+            limit: JoinedSource::MAX_PARTS as u64,
+        });
+    }
+    Ok(())
+}
+
+fn named_twice(overlap: &Overlap) -> Error {
+    let place = Place::Physical(overlap.pfn.gpa());
+    Error::malformed("second bitmap", place, "every frame once", "it twice")
 }
 
 /// The file inside a flattened one; others as they are.

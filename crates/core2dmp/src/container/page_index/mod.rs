@@ -7,96 +7,27 @@
 //!
 //! Memory grows with the number of entries, and [`PageIndex::MAX_ENTRIES`] of them take about 250 MiB.
 
+mod entry;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::address::{PAGE_BYTES, Pfn};
 use crate::error::{Error, Result};
 use crate::memory::{
     Backing, DecodeError, Frames, PageDecoder, PhysicalMemory, RunBuilder, SortedRuns,
 };
 use crate::source::{ReadAt, fill_at};
 
-/// Bytes of a record, beside those of its page: [`Kind::Mixed`] and [`Kind::Zero`] know records of this shape.
-pub(super) const RECORD: u64 = 8;
-/// Bytes of the record of a zero page.
-pub(super) const ZERO_RECORD: u64 = RECORD + 1;
-/// Bytes of the record of a page with data.
-pub(super) const DATA_RECORD: u64 = RECORD + PAGE_SIZE;
-/// Pages of which a [`Kind::Mixed`] has bits.
-const MASK_PAGES: u64 = 64;
+pub(super) use entry::{DATA_RECORD, Kind, RECORD, ZERO_RECORD};
+
+use entry::{Entry, MASK_PAGES};
+
 /// Bytes that a page may be packed into.
 const MAX_PACKED: u32 = 0x2000;
 /// Runs of zeros at most that are runs of the memory.
 const MAX_ZERO_RUNS: usize = 1 << 18;
-
-/// How the pages of an entry are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// As they are, so many bytes from one to the next.
-    Stored { stride: u64 },
-    /// All zeros; `offset` and the records' size tell what continues it.
-    Zero,
-    /// Records of zeros and of data, by bits: one is data.
-    Mixed { data: u64 },
-    /// One page in zlib's format, of so many bytes.
-    Packed { bytes: u32 },
-    /// All bytes are this one.
-    Filled { byte: u8 },
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    pages: u64,
-    /// Of the first page's bytes; of [`Kind::Mixed`] and [`Kind::Zero`], of its record.
-    offset: u64,
-    kind: Kind,
-}
-
-impl Entry {
-    /// The entry without its first pages.
-    fn skip(self, pages: u64) -> Self {
-        let (offset, kind) = match self.kind {
-            Kind::Stored { stride } => {
-                let skipped = stride.saturating_mul(pages);
-                (self.offset.saturating_add(skipped), self.kind)
-            }
-            Kind::Mixed { data } => {
-                let rest = u32::try_from(pages)
-                    .ok()
-                    .and_then(|pages| data.checked_shr(pages));
-                let data = rest.unwrap_or(0);
-                (self.record(pages), Kind::Mixed { data })
-            }
-            Kind::Zero => (self.record(pages), self.kind),
-            Kind::Filled { .. } | Kind::Packed { .. } => (self.offset, self.kind),
-        };
-        Self {
-            pages: self.pages.saturating_sub(pages),
-            offset,
-            kind,
-        }
-    }
-
-    /// Where the record of page `pages` stands, in a list of records.
-    fn record(self, pages: u64) -> u64 {
-        let data = match self.kind {
-            Kind::Mixed { data } => {
-                let bit = u32::try_from(pages)
-                    .ok()
-                    .and_then(|pages| 1_u64.checked_shl(pages));
-                let below = bit.map_or(u64::MAX, |bit| bit.wrapping_sub(1));
-                u64::from((data & below).count_ones())
-            }
-            _ => 0,
-        };
-        let zeros = pages.saturating_sub(data);
-        self.offset
-            .saturating_add(data.saturating_mul(DATA_RECORD))
-            .saturating_add(zeros.saturating_mul(ZERO_RECORD))
-    }
-}
 
 /// Records of zeros and data that follow each other, in ascending order of pages.
 #[derive(Debug, Clone, Copy)]

@@ -12,6 +12,8 @@ use crate::source::{ReadAt, read_exact_at};
 
 /// Entries that are accepted; a vCPU has some ten.
 const MAX_ENTRIES: u32 = 1 << 17;
+/// As errors call it.
+const WHAT: &str = "context of Xen";
 /// Bytes of an entry's own header.
 const HEADER: u64 = 8;
 
@@ -22,7 +24,6 @@ pub(super) fn read(
     bytes: u64,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<CpuState>> {
-    const WHAT: &str = "context of Xen";
     let end = at.saturating_add(bytes);
     let mut cpus: Vec<CpuState> = Vec::new();
     let mut at = at;
@@ -67,25 +68,37 @@ pub(super) fn read(
         if kind != entry::CPU {
             continue;
         }
-        let mut cpu = [0; size_of::<HvmCpu>()];
-        if (length as usize) < cpu.len() {
-            warnings.push(format!("vCPU {}: {length} bytes, too short", cpus.len()));
-            continue;
-        }
-        read_exact_at(source, data, &mut cpu, WHAT)?;
-        if let Ok(cpu) = HvmCpu::ref_from_bytes(&cpu) {
-            let mut registers = registers(cpu);
-            if !has_fpu(source, data, length)? {
-                registers.fxsave = Some(reset_fpu());
-            }
-            cpus.push(CpuState {
-                index: cpus.len(),
-                online: true,
-                registers: Registers::X86(Box::new(registers)),
-            });
-        }
+        cpus.extend(cpu(source, data, length, cpus.len(), warnings)?);
     }
     Ok(cpus)
+}
+
+/// The vCPU of an entry; `None` if the entry is too short.
+fn cpu(
+    source: &dyn ReadAt,
+    data: u64,
+    length: u32,
+    index: usize,
+    warnings: &mut Vec<String>,
+) -> Result<Option<CpuState>> {
+    let mut cpu = [0; size_of::<HvmCpu>()];
+    if (length as usize) < cpu.len() {
+        warnings.push(format!("vCPU {index}: {length} bytes, too short"));
+        return Ok(None);
+    }
+    read_exact_at(source, data, &mut cpu, WHAT)?;
+    let Ok(cpu) = HvmCpu::ref_from_bytes(&cpu) else {
+        return Ok(None);
+    };
+    let mut registers = registers(cpu);
+    if !has_fpu(source, data, length)? {
+        registers.fxsave = Some(reset_fpu());
+    }
+    Ok(Some(CpuState {
+        index,
+        online: true,
+        registers: Registers::X86(Box::new(registers)),
+    }))
 }
 
 /// Whether Xen wrote the vCPU's FPU: always, before it wrote flags.

@@ -65,6 +65,36 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             "the image has checkpoints: all of it was taken, the last of a page counts".to_owned(),
         );
     }
+    let details = details(&image, version, &domain, &records);
+    let all = [(0, Frames::new(Pfn::new(0), records.end))];
+    Ok(Guest {
+        container: ContainerInfo {
+            format: "xen-save",
+            title: TITLE,
+            size,
+            details,
+            padding: 0,
+            salvaged: salvage.done("image"),
+            warnings,
+        },
+        memory: records.pages.memory(source, &all)?,
+        cpus,
+        hints: Hints {
+            not_ram: [SKIPPED_VGA, SKIPPED_MMIO]
+                .map(|(first, end)| Frames::between(Pfn::new(first), Pfn::new(end)))
+                .to_vec(),
+            ..Hints::default()
+        },
+    })
+}
+
+/// What the file says of itself.
+fn details(
+    image: &headers::Image,
+    version: u32,
+    domain: &DomainHeader,
+    records: &Records,
+) -> Vec<(&'static str, String)> {
     let mut details = vec![
         ("guest", "HVM or PVH".to_owned()),
         (
@@ -88,26 +118,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
             format!("{}: zeros", records.allocated),
         ));
     }
-    let all = [(0, Frames::new(Pfn::new(0), records.end))];
-    Ok(Guest {
-        container: ContainerInfo {
-            format: "xen-save",
-            title: TITLE,
-            size,
-            details,
-            padding: 0,
-            salvaged: salvage.done("image"),
-            warnings,
-        },
-        memory: records.pages.memory(source, &all)?,
-        cpus,
-        hints: Hints {
-            not_ram: [SKIPPED_VGA, SKIPPED_MMIO]
-                .map(|(first, end)| Frames::between(Pfn::new(first), Pfn::new(end)))
-                .to_vec(),
-            ..Hints::default()
-        },
-    })
+    details
 }
 
 /// The image's version, and the domain's header behind it.

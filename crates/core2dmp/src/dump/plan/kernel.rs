@@ -9,9 +9,9 @@
 //! Pages in transition belong to it: the debugger reads them like others. So does the system cache, as far as it
 //! is mapped. What Windows does not count as memory (firmware, devices) does not.
 
-use super::{Keep, Plan, PlanOptions};
 use crate::address::{Gpa, Gva};
 use crate::container::Guest;
+use crate::dump::planned::{Keep, Plan, PlanOptions};
 use crate::error::{Error, Result};
 use crate::format::kdbg::MM_SYSTEM_RANGE_START;
 use crate::memory::{FrameSet, Frames};
@@ -71,8 +71,8 @@ fn kept<'w>(windows: &'w Windows, keep: &[Keep]) -> Result<Vec<&'w Process>> {
     Ok(found)
 }
 
-/// Windows cuts names to 14 or 15 bytes.
 fn is_named(process: &Process, name: &str) -> bool {
+    /// Bytes of a process name that are compared: Windows cuts names to 14 or 15.
     const KEPT: usize = 14;
     let own = process.name.as_str();
     own.eq_ignore_ascii_case(name)

@@ -77,7 +77,12 @@ fn cause(guest: &Guest, runs: &[Frames], missing: &Missing) -> String {
     let overlaps = details
         .iter()
         .any(|(name, _)| *name == "overlapping ranges");
-    if is_cut && end < counted_end {
+    let unplaced = unplaced(guest);
+    if unplaced > 0 {
+        format!(
+            "{unplaced} pages of the file could not be placed, because others are missing from it"
+        )
+    } else if is_cut && end < counted_end {
         let hint = if guest.container.format == "raw" {
             ", or leaves a hole out (--hole START-END)"
         } else {
@@ -94,6 +99,15 @@ fn cause(guest: &Guest, runs: &[Frames], missing: &Missing) -> String {
     } else {
         "a balloon driver had taken it, or whoever wrote the file left it out".to_owned()
     }
+}
+
+/// Pages of a raw file that are no frame's: where it does not hold what lies between them.
+fn unplaced(guest: &Guest) -> u64 {
+    if guest.container.format != "raw" {
+        return 0;
+    }
+    let pages = guest.container.size / PAGE_SIZE;
+    pages.saturating_sub(guest.memory.frame_count())
 }
 
 /// Such as "3.5 GiB"; in bytes where that would round.

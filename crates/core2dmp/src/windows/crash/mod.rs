@@ -13,6 +13,7 @@
 //! writes itself carry a breakpoint (seen in builds 19041 and 22000).
 
 mod records;
+mod state;
 
 use super::bugcheck::Bugcheck;
 use super::contexts::{self, ProcessorContext};
@@ -25,6 +26,8 @@ use crate::format::dump_values::{
     EXCEPTION_NONCONTINUABLE, STATUS_ACCESS_VIOLATION, STATUS_BREAKPOINT,
 };
 use crate::paging::AddressSpace;
+
+pub use state::CrashState;
 
 /// Bytes of `KeBugCheckEx` in which the saved instruction pointer may stand.
 const BUGCHECK_FUNCTION: u64 = 0x200;

@@ -17,7 +17,7 @@ use crate::windows::modules::Module;
 
 /// Bytes of a kernel stack: a record on it is at most this far above the stack pointer.
 pub(super) const STACK_BYTES: u64 = 0x6000;
-/// `EXCEPTION_MAXIMUM_PARAMETERS`.
+/// Parameters of an exception record: `EXCEPTION_MAXIMUM_PARAMETERS`.
 const MAX_PARAMETERS: usize = 15;
 /// Selectors of ring 0 code: x64 and x86.
 const KERNEL_CS: (u16, u16) = (0x10, 0x08);

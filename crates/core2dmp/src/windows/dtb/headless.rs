@@ -12,7 +12,7 @@
 
 use std::ops::ControlFlow;
 
-use super::EntryHint;
+use super::hints::EntryHint;
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
 use crate::format::u32_at;
 use crate::paging::{AddressSpace, ScanBudget};
@@ -28,6 +28,7 @@ const DIRECTORY_BYTES: usize = 40;
 const MOST_BEFORE: u64 = 256 << 10;
 /// Names that are functions at least: the kernel of NT 3.1 exports more.
 const LEAST_NAMES: u32 = 4;
+/// Names of an export directory at most.
 const MOST_NAMES: u32 = 1 << 16;
 /// Places of the name that are looked at.
 const MAX_NAMES_SEEN: usize = 64;

@@ -1,11 +1,17 @@
 //! What a vCPU and the low stub know of the kernel: its page tables' mode, and addresses inside its image.
 
-use super::EntryHint;
 use crate::address::{Gpa, Gva};
 use crate::container::X86Registers;
 use crate::format::nt::{LAYOUT32, LAYOUT64, low_stub};
 use crate::format::{u16_at, u32_at, u64_at};
 use crate::paging::{AddressSpace, PagingMode};
+
+/// An address that is likely inside the kernel's image.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::windows) struct EntryHint {
+    pub(in crate::windows) gva: Gva,
+    pub(in crate::windows) what: &'static str,
+}
 
 /// Modes that the control registers allow, the likelier first. Xen does not tell EFER, so that 64-bit mode
 /// and PAE look alike.

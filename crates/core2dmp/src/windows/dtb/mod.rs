@@ -31,6 +31,8 @@ use crate::error::Attempt;
 use crate::memory::{Frames, MemoryError, PhysicalMemory};
 use crate::paging::{AddressSpace, PagingMode, ScanBudget, TranslateError};
 
+pub(super) use hints::EntryHint;
+
 pub use rivals::Rival;
 
 /// Attempts that an error lists; a scan may have thousands.
@@ -45,13 +47,6 @@ const MAX_KERNELS: usize = 16;
 const MAX_COMPARED: usize = 1 << 14;
 /// Roots that failed a proof and are kept for a weaker one.
 const MAX_KEPT: usize = 256;
-
-/// An address that is likely inside the kernel's image.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct EntryHint {
-    pub(super) gva: Gva,
-    pub(super) what: &'static str,
-}
 
 /// A root that was verified, and the kernel that it maps.
 #[derive(Debug)]
@@ -76,6 +71,8 @@ pub(super) struct Found {
 /// That nothing was found.
 #[derive(Debug)]
 pub(super) struct Failed {
+    /// The kernels that there are, none of which was asked for.
+    pub(super) kernels: Vec<Gva>,
     /// What was tried.
     pub(super) tried: Vec<Attempt>,
     /// A physical address behind all memory, to which page tables lead.
@@ -119,7 +116,8 @@ pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Failed> 
     if search.found.is_empty() {
         search.without_header();
     }
-    rivals::weigh(search.found, wanted).ok_or(Failed {
+    rivals::weigh(search.found, wanted).map_err(|kernels| Failed {
+        kernels,
         tried: search.tried,
         beyond: search.beyond,
     })

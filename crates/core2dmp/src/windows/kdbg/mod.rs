@@ -20,7 +20,6 @@ use super::fact::{Fact, Source};
 use super::guest_record::GuestRecord;
 use super::headers::GuestHeader;
 use super::pe::{PeImage, Section};
-use super::rebuild::RebuiltField;
 use crate::address::Gva;
 use crate::error::Attempt;
 use crate::format::header_fields::FieldId;
@@ -34,6 +33,17 @@ use crate::paging::{AddressSpace, PagingMode};
 
 /// Blocks that are weighed: a kernel has one, a copy may have been made of it.
 const MAX_BLOCKS: usize = 16;
+
+/// A field of a rebuilt block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebuiltField {
+    /// Its name in `KDDEBUGGER_DATA64`.
+    pub name: &'static str,
+    /// What was put there.
+    pub value: u64,
+    /// What proves it.
+    pub source: String,
+}
 
 /// The block, plain.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,18 +6,17 @@ use std::ops::ControlFlow;
 use super::layout::{self, PrcbLayout, Region};
 use crate::address::Gva;
 use crate::container::Guest;
-use crate::format::nt::Layout;
 use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
-use crate::windows::kernel::KernelImage;
+use crate::windows::kernel::{KernelImage, is_kernels_entry};
 use crate::windows::processes;
 use crate::windows::runs::read_descriptor;
 
 /// Words of the kernel's data that are looked at: its image has 24 MiB at most.
 const MAX_WORDS: usize = 8 << 20;
-/// Words that are followed into memory, and how often what they lead to is read at length: a hostile kernel could
-/// be full of either.
+/// Words that are followed into memory: a hostile kernel could be full of pointers.
 const MAX_FOLLOWED: usize = 1 << 20;
+/// Words whose target is read at length.
 const MAX_EXAMINED: usize = 1024;
 
 /// Control regions that are kept: processors that Windows has at most.
@@ -98,23 +97,6 @@ pub(super) fn search(space: &AddressSpace<'_>, kernel: &KernelImage) -> Lists {
         }
     });
     lists
-}
-
-/// Whether a `KLDR_DATA_TABLE_ENTRY` of the kernel itself stands here: its base and its size.
-pub(in crate::windows) fn is_kernels_entry(
-    space: &AddressSpace<'_>,
-    kernel: &KernelImage,
-    entry: Gva,
-) -> bool {
-    let layout = Layout::of(space.mode().is_64bit());
-    let base = entry.saturating_add(layout.module_base as u64);
-    let size = entry.saturating_add(layout.module_size as u64);
-    let has_size = |size: u32| {
-        // The size stands in the header, which may be missing: then it has some size.
-        size == kernel.image.size
-            || (kernel.image.is_without_header() && (1..=kernel.image.size).contains(&size))
-    };
-    space.pointer(base).ok() == Some(kernel.image.base) && space.u32(size).is_ok_and(has_size)
 }
 
 /// Whether the links at `entry` may be System's: its process id stands before them.

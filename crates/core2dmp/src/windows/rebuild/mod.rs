@@ -15,11 +15,9 @@
 mod data;
 mod layout;
 
-pub(super) use data::is_kernels_entry;
-
 use super::fact::{Fact, Source};
 use super::headers::GuestHeader;
-use super::kdbg::DebuggerData;
+use super::kdbg::{DebuggerData, RebuiltField};
 use super::kernel::KernelImage;
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE};
 use crate::container::Guest;
@@ -120,17 +118,6 @@ static OFFSETS: [OffsetRow; 11] = [
         why: "System's maps this kernel",
     },
 ];
-
-/// A field of a rebuilt block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RebuiltField {
-    /// Its name in `KDDEBUGGER_DATA64`.
-    pub name: &'static str,
-    /// What was put there.
-    pub value: u64,
-    /// What proves it.
-    pub source: String,
-}
 
 /// Rebuilds the block; `Err` says which field could not be proven.
 pub(super) fn rebuild(

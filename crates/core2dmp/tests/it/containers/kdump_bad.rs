@@ -149,87 +149,60 @@ fn a_flattened_file_that_is_cut() {
     );
 }
 
+/// A page whose file is changed at `place` is one error, which begins so; the next page is as it was.
+#[track_caller]
+fn assert_lost(pfn: u64, place: usize, bytes: &[u8], wanted: &str) {
+    let opened = open(patched(SMALL.kdump().bytes(), place, bytes)).unwrap();
+    let mut page = [0; 4096];
+    for part in [4096, 8] {
+        let read = opened.memory.read(Gpa::new(pfn * 4096), &mut page[..part]);
+        let line = read.unwrap_err().to_string();
+        assert!(line.starts_with(wanted), "{line}\n{wanted}");
+    }
+    let next = Pfn::new(pfn + 1).gpa();
+    opened.memory.read(next, &mut page).unwrap();
+    assert!(Some(page) == SMALL.page(pfn + 1));
+}
+
 #[test]
 fn one_bad_page_is_one_error() {
     let (pfn, number) = a_full_page();
     let good = SMALL.kdump().bytes();
     let at = descriptor(number);
     let offset = u64::from_le_bytes(good[at..at + 8].try_into().unwrap());
-    let gpa = pfn * 4096;
-    let data = "is corrupt in the container: file offset";
+    let data = offset as usize;
+    let corrupt = |place: usize, what: &str| {
+        let gpa = pfn * 4096;
+        format!(
+            "physical address {gpa:#x} is corrupt in the container: file offset {place:#x}: {what}"
+        )
+    };
+    let far = format!(
+        "physical address {:#x}, file offset 0xffffffffffffffff: ",
+        pfn * 4096
+    );
+    let own = (at as u64).to_le_bytes();
+    let short = "zlib: the stream does not end with the page";
+    let unknown = "compressed in an unknown way: flags 0x40";
     for (place, bytes, wanted) in [
-        (
-            offset as usize,
-            [0xff; 4].as_slice(),
-            format!("physical address {gpa:#x} {data} {offset:#x}: zlib: "),
-        ),
-        (
-            at + 8,
-            &[0; 4],
-            format!("physical address {gpa:#x} {data} {at:#x}: a page of 0 bytes"),
-        ),
+        (data, [0xff; 4].as_slice(), corrupt(data, "zlib: ")),
+        (at + 8, &[0; 4], corrupt(at, "a page of 0 bytes")),
         (
             at + 8,
             &[0xff; 4],
-            format!("physical address {gpa:#x} {data} {at:#x}: a page of 4294967295 bytes"),
+            corrupt(at, "a page of 4294967295 bytes"),
         ),
-        (
-            at + 8,
-            &[20, 0],
-            format!(
-                "physical address {gpa:#x} {data} {offset:#x}: zlib: the stream does not end with the page"
-            ),
-        ),
-        (
-            at + 12,
-            &[0],
-            format!("physical address {gpa:#x} {data} {offset:#x}: Plain data of "),
-        ),
-        (
-            at + 12,
-            &[2],
-            format!("physical address {gpa:#x} {data} {offset:#x}: LZO: "),
-        ),
-        (
-            at + 12,
-            &[4],
-            format!("physical address {gpa:#x} {data} {offset:#x}: Snappy: "),
-        ),
-        (
-            at + 12,
-            &[0x20],
-            format!("physical address {gpa:#x} {data} {offset:#x}: Zstandard: "),
-        ),
-        (
-            at + 12,
-            &[0x40],
-            format!(
-                "physical address {gpa:#x} {data} {at:#x}: compressed in an unknown way: flags 0x40"
-            ),
-        ),
-        (
-            at,
-            &[0xff; 8],
-            format!("physical address {gpa:#x}, file offset 0xffffffffffffffff: "),
-        ),
-        (
-            // Its own descriptor as its data.
-            at,
-            &(at as u64).to_le_bytes(),
-            format!("physical address {gpa:#x} {data} {at:#x}: zlib: "),
-        ),
+        (at + 8, &[20, 0], corrupt(data, short)),
+        (at + 12, &[0], corrupt(data, "Plain data of ")),
+        (at + 12, &[2], corrupt(data, "LZO: ")),
+        (at + 12, &[4], corrupt(data, "Snappy: ")),
+        (at + 12, &[0x20], corrupt(data, "Zstandard: ")),
+        (at + 12, &[0x40], corrupt(at, unknown)),
+        (at, &[0xff; 8], far),
+        // Its own descriptor as its data.
+        (at, &own, corrupt(at, "zlib: ")),
     ] {
-        let opened = open(patched(good.clone(), place, bytes)).unwrap();
-        let mut page = [0; 4096];
-        for part in [4096, 8] {
-            let read = opened.memory.read(Gpa::new(gpa), &mut page[..part]);
-            let line = read.unwrap_err().to_string();
-            assert!(line.starts_with(&wanted), "{line}\n{wanted}");
-        }
-        // The others are as they were.
-        let next = Pfn::new(pfn + 1).gpa();
-        opened.memory.read(next, &mut page).unwrap();
-        assert!(Some(page) == SMALL.page(pfn + 1));
+        assert_lost(pfn, place, bytes, &wanted);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod dmp_corpus;
+mod dmp_cost;
 mod dmp_damaged;
 mod dmp_types;
 mod elf;
@@ -10,6 +11,7 @@ mod hiberfil;
 mod hiberfil_bad;
 mod hyperv;
 mod hyperv_bad;
+mod hyperv_bad_state;
 mod kdump;
 mod kdump_bad;
 mod lime;

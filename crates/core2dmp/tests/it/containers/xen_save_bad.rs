@@ -135,6 +135,10 @@ fn headers_of_other_kinds_are_named() {
         let line = refusal(patched(FILE.clone(), at, bytes));
         assert!(line.starts_with(wanted), "{line}\n{wanted}");
     }
+}
+
+#[test]
+fn headers_of_other_images_are_named() {
     for (at, bytes, wanted) in [
         (
             15,

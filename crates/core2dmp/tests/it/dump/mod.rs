@@ -4,3 +4,4 @@ mod bitmap;
 mod export;
 mod full;
 mod kernel_active;
+mod loss;

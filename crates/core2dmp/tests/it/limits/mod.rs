@@ -6,6 +6,5 @@ mod hostile;
 mod hostile_cost;
 mod kdump_terabyte;
 mod streams;
-mod table;
 mod terabyte;
 mod windows;

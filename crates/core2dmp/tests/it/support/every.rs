@@ -29,39 +29,12 @@ impl Carries {
 
 /// Every container, by name, and what it carries.
 pub(crate) fn containers(guest: &Guest) -> Vec<(&'static str, Vec<u8>, Carries)> {
-    let kdump = |compression| guest.kdump().compression(compression).bytes();
     let end = guest.present.last().unwrap();
     let mut all = vec![
         ("QEMU ELF", guest.qemu_elf().bytes(), Carries::GENERAL),
         (
             "QEMU ELF, notes last, cut",
             guest.qemu_elf().notes_last().cut_at(0x23_4567).bytes(),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, plain",
-            kdump(KdumpCompression::None),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, zlib",
-            kdump(KdumpCompression::Zlib),
-            Carries::GENERAL,
-        ),
-        ("kdump, LZO", kdump(KdumpCompression::Lzo), Carries::GENERAL),
-        (
-            "kdump, Snappy",
-            kdump(KdumpCompression::Snappy),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, Zstandard",
-            kdump(KdumpCompression::Zstd),
-            Carries::GENERAL,
-        ),
-        (
-            "kdump, flattened",
-            guest.kdump().flattened(0x4321),
             Carries::GENERAL,
         ),
         ("Xen save", guest.xen_save().bytes(), Carries::ALL),
@@ -91,11 +64,25 @@ pub(crate) fn containers(guest: &Guest) -> Vec<(&'static str, Vec<u8>, Carries)>
             },
         ),
     ];
+    all.extend(kdump(guest).map(|(name, file)| (name, file, Carries::GENERAL)));
     all.extend(hiberfil(guest).map(|(name, file)| (name, file, Carries::NOTHING)));
     if end.0 < 0x10_0000 {
         all.push(("raw", guest.raw(0, end.0 + end.1), Carries::NOTHING));
     }
     all
+}
+
+/// kdump-compressed dumps, by how their pages are compressed.
+fn kdump(guest: &Guest) -> [(&'static str, Vec<u8>); 6] {
+    let kdump = |compression| guest.kdump().compression(compression).bytes();
+    [
+        ("kdump, plain", kdump(KdumpCompression::None)),
+        ("kdump, zlib", kdump(KdumpCompression::Zlib)),
+        ("kdump, LZO", kdump(KdumpCompression::Lzo)),
+        ("kdump, Snappy", kdump(KdumpCompression::Snappy)),
+        ("kdump, Zstandard", kdump(KdumpCompression::Zstd)),
+        ("kdump, flattened", guest.kdump().flattened(0x4321)),
+    ]
 }
 
 /// Hibernation files that this guest could write.

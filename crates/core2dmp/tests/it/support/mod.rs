@@ -4,6 +4,7 @@ pub(crate) mod absent;
 pub(crate) mod bad;
 pub(crate) mod cases;
 pub(crate) mod containers;
+pub(crate) mod counted;
 pub(crate) mod crashed;
 pub(crate) mod dmp;
 pub(crate) mod dump_bytes;

@@ -1,6 +1,7 @@
 //! Finding Windows in memory.
 
 mod absent;
+mod cases;
 mod contexts;
 mod crash;
 mod crash_frames;

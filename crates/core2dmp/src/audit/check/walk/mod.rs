@@ -184,68 +184,69 @@ fn block(visitor: &mut Visitor<'_, '_>, windows: &Windows) -> bool {
     good
 }
 
-/// Variables that the block points to.
+/// Variables that the block points to: offset in the block, name, how bad it is without, what the debugger says and shows.
+const VARIABLES: [(usize, &str, Severity, words::Said, &str); 8] = [
+    (
+        PS_LOADED_MODULE_LIST,
+        "PsLoadedModuleList",
+        Severity::Broken,
+        words::NO_MODULE_LIST,
+        "no modules",
+    ),
+    (
+        KI_PROCESSOR_BLOCK,
+        "KiProcessorBlock",
+        Severity::Refused,
+        words::NO_PROCESSOR_BLOCK,
+        "nothing",
+    ),
+    (
+        PS_ACTIVE_PROCESS_HEAD,
+        "PsActiveProcessHead",
+        Severity::Broken,
+        words::PAGE_ALONE,
+        "no processes",
+    ),
+    (
+        MM_SYSTEM_RANGE_START,
+        "MmSystemRangeStart",
+        Severity::Cosmetic,
+        words::PAGE_ALONE,
+        "all the same",
+    ),
+    (
+        NT_BUILD_LAB,
+        "NtBuildLab",
+        Severity::Cosmetic,
+        words::PAGE_ALONE,
+        "no \"Built by\" line",
+    ),
+    (
+        CM_NT_CSD_VERSION,
+        "CmNtCSDVersion",
+        Severity::Cosmetic,
+        words::PAGE_ALONE,
+        "no service pack",
+    ),
+    (
+        MM_UNLOADED_DRIVERS,
+        "MmUnloadedDrivers",
+        Severity::Cosmetic,
+        words::NO_UNLOADED,
+        "no unloaded modules",
+    ),
+    (
+        MM_LAST_UNLOADED_DRIVER,
+        "MmLastUnloadedDriver",
+        Severity::Cosmetic,
+        words::NO_UNLOADED,
+        "no unloaded modules",
+    ),
+];
+
+/// The variables that the block points to.
 fn variables(visitor: &mut Visitor<'_, '_>, field: impl Fn(usize) -> Option<Gva>) {
-    let cosmetic = Severity::Cosmetic;
-    let all = [
-        (
-            PS_LOADED_MODULE_LIST,
-            "PsLoadedModuleList",
-            Severity::Broken,
-            words::NO_MODULE_LIST,
-            "no modules",
-        ),
-        (
-            KI_PROCESSOR_BLOCK,
-            "KiProcessorBlock",
-            Severity::Refused,
-            words::NO_PROCESSOR_BLOCK,
-            "nothing",
-        ),
-        (
-            PS_ACTIVE_PROCESS_HEAD,
-            "PsActiveProcessHead",
-            Severity::Broken,
-            words::PAGE_ALONE,
-            "no processes",
-        ),
-        (
-            MM_SYSTEM_RANGE_START,
-            "MmSystemRangeStart",
-            cosmetic,
-            words::PAGE_ALONE,
-            "all the same",
-        ),
-        (
-            NT_BUILD_LAB,
-            "NtBuildLab",
-            cosmetic,
-            words::PAGE_ALONE,
-            "no \"Built by\" line",
-        ),
-        (
-            CM_NT_CSD_VERSION,
-            "CmNtCSDVersion",
-            cosmetic,
-            words::PAGE_ALONE,
-            "no service pack",
-        ),
-        (
-            MM_UNLOADED_DRIVERS,
-            "MmUnloadedDrivers",
-            cosmetic,
-            words::NO_UNLOADED,
-            "no unloaded modules",
-        ),
-        (
-            MM_LAST_UNLOADED_DRIVER,
-            "MmLastUnloadedDriver",
-            cosmetic,
-            words::NO_UNLOADED,
-            "no unloaded modules",
-        ),
-    ];
-    for (offset, name, severity, said, shows) in all {
+    for (offset, name, severity, said, shows) in VARIABLES {
         if let Some(gva) = field(offset) {
             let thing = Thing::new(name, severity, said, shows);
             visitor.visit(&thing, gva, visitor.space.mode().pointer_bytes());

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, fstatfs, fstatvfs, ren
 
 use super::disk::{Disk as _, DiskFile};
 use super::journal::{Head, Journal, Record};
+use super::room::{check_space, refused};
 use super::span::Span;
 use super::steps::Steps;
 use super::{Consumed, Cost, Found, journal_path, run};
@@ -22,8 +23,6 @@ use crate::write::temporary::{self, folder};
 
 /// Bytes that are saved between two looks at the interruption flag.
 const STEP: u64 = 64 << 20;
-/// Room for the journal's lines and the file system's own, beyond what is saved.
-const SPARE: u64 = 4 << 20;
 /// Records times stretches of data that they may list: 32 MiB of journal.
 const MAX_LISTED: usize = 1 << 20;
 /// A dump holds all the guest's secrets.
@@ -57,10 +56,6 @@ fn shown(path: &Path) -> String {
 fn failed(what: &str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
     let what = format!("cannot {what} {}", shown(path));
     move |e| Error::io(what.clone(), e)
-}
-
-fn refused<T>(why: impl Into<String>) -> Result<T> {
-    Err(Error::CannotConsume { why: why.into() })
 }
 
 /// As good as the file system allows.
@@ -105,18 +100,7 @@ pub fn prepare(
     };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let wrote = run::wrote(image.segments());
-    let written = wrote
-        .iter()
-        .fold(0_u64, |sum, (span, _)| sum.saturating_add(span.bytes));
-    let needed = steps
-        .saved_bytes()
-        .saturating_add(written)
-        .saturating_add(SPARE);
-    if free < needed {
-        return refused(format!(
-            "what it would take out of the file has to be kept beside it: that takes {needed} bytes, and {free} are free"
-        ));
-    }
+    check_space(&steps, &wrote, free)?;
     let file = DiskFile(file);
     let stretches = file
         .data(0)

@@ -16,6 +16,7 @@ mod disk;
 #[cfg(target_os = "linux")]
 mod files;
 mod journal;
+mod room;
 mod run;
 mod span;
 mod steps;

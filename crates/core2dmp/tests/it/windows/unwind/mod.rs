@@ -8,6 +8,7 @@ mod guests;
 mod hostile;
 mod places;
 mod x64;
+mod x64_frames;
 mod x86;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Where frames are: image, offset, function, nearest export; and images that are there in part.
 
-use core2dmp::windows::unwind::{Ended, How, Registers};
+use core2dmp::windows::unwind::{Ended, How, Place, Registers};
 use core2dmp_synth::unwind::x64::{Function, Insn, Machine};
 use core2dmp_synth::unwind::{Image, PDATA, TEXT, XDATA};
 
@@ -63,6 +63,19 @@ fn call() -> Call {
     }
 }
 
+/// Module, offset in it, function; export, offset from it, whether it is the function's own.
+fn of(place: &Place) -> (String, u32, Option<u32>, String, u32, bool) {
+    let export = place.export.clone().unwrap();
+    (
+        place.module.name.clone(),
+        place.rva,
+        place.function,
+        export.name,
+        export.offset,
+        export.is_function,
+    )
+}
+
 #[test]
 fn a_stack_from_the_context_to_its_bottom() {
     let Call { scene, start, sp } = call();
@@ -82,17 +95,6 @@ fn a_stack_from_the_context_to_its_bottom() {
         .iter()
         .map(|frame| frame.place.clone().unwrap())
         .collect();
-    let of = |place: &core2dmp::windows::unwind::Place| {
-        let export = place.export.clone().unwrap();
-        (
-            place.module.name.clone(),
-            place.rva,
-            place.function,
-            export.name,
-            export.offset,
-            export.is_function,
-        )
-    };
     assert_eq!(
         of(&places[0]),
         (

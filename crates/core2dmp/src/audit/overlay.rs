@@ -1,13 +1,28 @@
-//! A dump with changes laid over it, without a byte written.
+//! Changes to a dump, and the dump with them laid over it, without a byte written.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::Change;
 use crate::container::dmp::DumpFile;
 use crate::error::Result;
 use crate::source::{ReadAt, read_exact_at};
+
+/// Bytes of a dump that a repair changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// The field or structure.
+    pub what: String,
+    /// File offset.
+    pub offset: u64,
+    /// What stands there.
+    pub old: Vec<u8>,
+    /// What will stand there.
+    pub new: Vec<u8>,
+    /// Why.
+    pub reason: String,
+}
 
 /// Changes by their offset; a later one replaces an earlier one at the same place.
 #[derive(Debug, Default, Clone)]

@@ -1,17 +1,22 @@
-//! What guest to build: a builder whose defaults make a small live Windows.
+//! Which guest to build: a builder whose defaults make a small live Windows.
 //!
 //! ```text
 //! GuestSpec::windows10().processors(4).above_4g().crashed(0xd1, [..]).build() -> Guest
 //! ```
 
-use crate::windows::build;
-use crate::windows::crash::CrashRecord;
-use crate::windows::guest::Guest;
-use crate::windows::guest_record::GuestRecord;
+mod crash;
+mod guest_record;
+mod ram_header;
+
 use crate::windows::layout::Layout;
 use crate::windows::memory::Fill;
 use crate::windows::paging::Arch;
-use crate::windows::ram_header::RamHeader;
+
+pub(crate) use crash::Crash;
+pub use crash::CrashRecord;
+pub use guest_record::GuestRecord;
+pub(crate) use ram_header::Kind;
+pub use ram_header::RamHeader;
 
 /// Describes a guest; [`GuestSpec::build`] makes it.
 #[derive(Clone, Debug)]
@@ -36,15 +41,6 @@ pub struct GuestSpec {
     pub(crate) low_stub: bool,
     pub(crate) user_pages: u32,
     pub(crate) pfn_database: bool,
-}
-
-/// A bug check.
-#[derive(Clone, Debug)]
-pub(crate) struct Crash {
-    pub(crate) code: u32,
-    pub(crate) parameters: [u64; 4],
-    pub(crate) processor: u32,
-    pub(crate) record: Option<CrashRecord>,
 }
 
 impl GuestSpec {
@@ -294,11 +290,5 @@ impl GuestSpec {
     pub fn pfn_database(mut self) -> Self {
         self.pfn_database = true;
         self
-    }
-
-    /// Builds the guest.
-    #[must_use]
-    pub fn build(self) -> Guest {
-        build::build(&self)
     }
 }
