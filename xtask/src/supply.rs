@@ -47,7 +47,7 @@ pub fn task(_arguments: &[String]) -> Outcome {
     for (name, versions) in doubled(&others) {
         println!("    two versions of {name}: {}", versions.join(", "));
     }
-    println!("    {} crates of others in the program", others.len());
+    println!("    {} third-party crates in the program", others.len());
     if wrong.is_empty() {
         return Ok(());
     }
@@ -218,7 +218,7 @@ fn doubled<'p>(packages: &[&'p Package]) -> BTreeMap<&'p str, Vec<&'p str>> {
 /// README says how many; `None` if it is right.
 fn count_in_readme(count: usize) -> Outcome<Option<String>> {
     let readme = fs::read_to_string(root().join("README.md"))?;
-    let right = format!("is made of {count} crates of others");
+    let right = format!("depends on {count} third-party crates");
     if readme.replace('\n', " ").contains(&right) {
         return Ok(None);
     }
