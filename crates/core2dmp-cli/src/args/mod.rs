@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Keep every right that the program has, instead of giving up what it does not need
+    /// Run without the sandbox
     #[arg(long, global = true)]
     pub(crate) no_sandbox: bool,
 }
@@ -55,7 +55,7 @@ impl Command {
 
 /// Turn a guest's memory into a dump that WinDbg opens
 ///
-/// All its memory, every processor where it stood, the true stop code. The dump appears whole or not at all, readable by its owner alone. The source is never changed, but with --in-place.
+/// The dump has all memory, the state of every processor, and the true stop code. It appears whole or not at all, and only its owner can read it. The source is never changed, except with --in-place.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "core2dmp convert [OPTIONS] <SOURCE>... [OUT.dmp]")]
 #[command(after_help = "\
@@ -66,18 +66,18 @@ Examples:
   core2dmp convert win.vmem                  takes win.vmss or win.vmsn beside it, too
   core2dmp convert part1 part2 part3 out.dmp joins a split dump
   core2dmp convert --to elf guest.core       writes guest.elf for crash or Volatility
-  core2dmp convert --dry-run guest.core      says what would be written
-  core2dmp convert --in-place guest.core     makes guest.dmp of it, without room for a copy
-  core2dmp convert --undo guest.core         makes it the core again
+  core2dmp convert --dry-run guest.core      reports what would be written
+  core2dmp convert --in-place guest.core     turns it into guest.dmp, without a copy
+  core2dmp convert --undo guest.core         restores the core
 
-Of several names the last is OUT if it is -, ends as OUT would (.dmp), is a folder, or does not exist. All others
-are sources of one guest.")]
+If you give several names, the last is OUT when it is -, ends in .dmp (or the extension of --to),
+is a folder, or does not exist. All others are sources of one guest.")]
 pub(crate) struct ConvertArgs {
     /// The guest's memory, as the hypervisor wrote it; several files of one guest; or a folder with one guest.
     /// Then the dump, or the folder for it; `-` is standard output [default: SOURCE with .dmp for its extension]
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) names: Vec<PathBuf>,
-    /// The dump, whatever it is called; all names are then sources
+    /// Name of the dump, whatever its extension; all other names are then sources
     #[arg(long, short, value_name = "OUT.dmp")]
     pub(crate) output: Option<PathBuf>,
     /// Which dump
@@ -92,7 +92,7 @@ pub(crate) struct ConvertArgs {
     /// Keep the user memory of this process in a kernel dump: its number or its name; may be given several times
     #[arg(long, value_name = "PID|NAME", value_parser = values::keep)]
     pub(crate) keep_user: Vec<Keep>,
-    /// What to write; anything but a dump works for every guest, and changes nothing in its memory
+    /// What to write; every format except a dump works for any guest and leaves its memory unchanged
     #[arg(
         long,
         value_enum,
@@ -110,47 +110,47 @@ pub(crate) struct ConvertArgs {
     /// Leave zero pages out of the file, as holes
     #[arg(long)]
     pub(crate) sparse: bool,
-    /// Write parts of this size at most, OUT.dmp.001 and on, which `cat` puts together: bytes, or with K, M, G, T
+    /// Write parts of at most this size (bytes, or with K, M, G, T): OUT.dmp.001 and so on, which `cat` joins again
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) split: Option<u64>,
-    /// Write OUT.dmp.sha256 and OUT.dmp.b3 as well: what `sha256sum -c` and `b3sum -c` read
+    /// Also write OUT.dmp.sha256 and OUT.dmp.b3, which `sha256sum -c` and `b3sum -c` read
     #[arg(long)]
     pub(crate) hash: bool,
-    /// Make the dump of the core itself, where there is no room for both; a journal beside it can undo that (ext4, xfs)
+    /// Turn the core itself into the dump, if there is no room for both; a journal beside it can undo that (ext4, xfs)
     #[arg(long, conflicts_with_all = ["no_sync", "sparse", "split", "hash", "verify", "clean"])]
     pub(crate) in_place: bool,
-    /// Do so without asking
+    /// Convert in place without asking
     #[arg(long, requires = "in_place")]
     pub(crate) yes: bool,
-    /// Make the core SOURCE again after --in-place, finished or broken off; OUT.dmp is where the dump is, if it was moved
+    /// Restore the core SOURCE after --in-place, finished or interrupted; OUT.dmp is where the dump is, if it was moved
     #[arg(long, conflicts_with_all = ["in_place", "dry_run", "force", "no_sync", "sparse", "split", "hash", "verify", "clean"])]
     pub(crate) undo: bool,
     /// Read the dump again before it gets its name, and compare every page with the source
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Remove what a killed run left that was to write the same dump
+    /// Remove what an earlier, killed run for the same dump left
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) clean: bool,
-    /// Stop before writing, and say what would be written
+    /// Stop before writing, and report what would be written
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Refuse if frames that Windows counts are missing, instead of writing them as zeros
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Read a core that was cut short, numbering the frames by rule; the dump says so
+    /// Read a truncated core, numbering the frames by rule; the dump is marked
     #[arg(long)]
     pub(crate) salvage: bool,
-    /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
-    /// given several times; `none`: the file is read as it stands [default: what the memory tells]
+    /// Physical addresses that a raw memory file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be given
+    /// several times; `none` reads the file by address [default: derived from the memory]
     #[arg(long, value_name = "START-END", value_parser = hole::parse)]
     pub(crate) hole: Vec<Frames>,
-    /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
+    /// Which Windows to use if the memory holds several: its kernel's base, or its page tables' root
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     pub(crate) kernel: Option<u64>,
-    /// The file's format, whatever it looks like
+    /// Treat the file as this format, whatever it looks like
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(core2dmp::container::format_names()))]
     pub(crate) format: Option<String>,
-    /// Whose registers each processor gets
+    /// Which registers each processor gets
     #[arg(
         long,
         value_enum,
@@ -159,41 +159,41 @@ pub(crate) struct ConvertArgs {
         ignore_case = true
     )]
     pub(crate) context: Context,
-    /// Weigh the header of this dump, or a bare header, as one more source; may be given several times
+    /// Use the header of this dump, or a bare header, as one more source; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) header: Vec<PathBuf>,
     /// Report as JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
-    /// Say more: every fact with its source, and on an error everything that was tried
+    /// Report more: every fact with its source, and on an error everything that was tried
     #[arg(long, short)]
     pub(crate) verbose: bool,
-    /// Print errors and warnings alone
+    /// Print only errors and warnings
     #[arg(long, short, conflicts_with_all = ["verbose", "json"])]
     pub(crate) quiet: bool,
 }
 
-/// Say what is in a file, every fact with its source
+/// Show what is in a file, every fact with its source
 #[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
     /// The guest's memory, as the hypervisor wrote it, or a dump, or the header of one; several files of one guest; or
     /// a folder with one guest
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Read a core that was cut short, numbering the frames by rule
+    /// Read a truncated core, numbering the frames by rule
     #[arg(long)]
     pub(crate) salvage: bool,
-    /// Of raw memory: physical addresses that the file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be
-    /// given several times; `none`: the file is read as it stands [default: what the memory tells]
+    /// Physical addresses that a raw memory file leaves out, such as 3G-4G or 0xc0000000-0x100000000; may be given
+    /// several times; `none` reads the file by address [default: derived from the memory]
     #[arg(long, value_name = "START-END", value_parser = hole::parse)]
     pub(crate) hole: Vec<Frames>,
-    /// The Windows that is meant where the memory holds several: its kernel's base, or its page tables' root
+    /// Which Windows to use if the memory holds several: its kernel's base, or its page tables' root
     #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     pub(crate) kernel: Option<u64>,
-    /// The file's format, whatever it looks like
+    /// Treat the file as this format, whatever it looks like
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(core2dmp::container::format_names()))]
     pub(crate) format: Option<String>,
-    /// Whose registers each processor would get
+    /// Which registers each processor would get
     #[arg(
         long,
         value_enum,
@@ -202,10 +202,11 @@ pub(crate) struct InfoArgs {
         ignore_case = true
     )]
     pub(crate) context: Context,
-    /// Weigh the header of this dump, or a bare header, as one more source; may be given several times
+    /// Use the header of this dump, or a bare header, as one more source; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) header: Vec<PathBuf>,
-    /// List every field of the dump's header: its value, its source, and what other sources say; searches all memory for headers
+    /// List every field of the dump's header: its value, its source, and what other sources say; searches all memory
+    /// for headers
     #[arg(long)]
     pub(crate) facts: bool,
     /// List all modules
@@ -217,14 +218,14 @@ pub(crate) struct InfoArgs {
     /// Print JSON (docs/json.md), which has everything
     #[arg(long)]
     pub(crate) json: bool,
-    /// Say more: all registers, all ranges, and on an error everything that was tried
+    /// Report more: all registers, all ranges, and on an error everything that was tried
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
 
-/// Say whether WinDbg would open a dump, and whether it would show the truth
+/// Report whether WinDbg would open a dump, and whether it would show the truth
 ///
-/// The header is judged against the body and the memory behind it. Each finding says what should stand there, what stands there, and what the debugger prints. Exit code: 0 clean, 1 findings, 2 not a dump.
+/// `check` compares the header with the body and the memory behind it. Each finding gives the expected value, the value found, and what the debugger prints. Exit code: 0 clean, 1 findings, 2 not a dump.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -238,25 +239,25 @@ pub(crate) struct CheckArgs {
     /// Compare every page with the core that the dump was made of
     #[arg(long, requires = "with")]
     pub(crate) deep: bool,
-    /// That core
+    /// The core for --deep
     #[arg(long, value_name = "CORE", requires = "deep")]
     pub(crate) with: Option<PathBuf>,
     /// Print JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
-    /// Say more: what was tried to find Windows in the memory
+    /// Report more: what was tried to find Windows in the memory
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
 
 /// Compare two dumps, headers or cores, field by field, with what each difference means
 ///
-/// Of a core the header is compared that `convert` would write. Exit code: 0 alike, 1 differences, 2 error.
+/// For a core, `diff` uses the header that `convert` would write. Exit code: 0 alike, 1 differences, 2 error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   core2dmp diff good.dmp converted.dmp
-  core2dmp diff converted.dmp guest.core     the header that convert would write
+  core2dmp diff converted.dmp guest.core     uses the header that convert would write
   core2dmp diff --bytes good.dmp new.dmp > listing.txt
   core2dmp diff --listing listing.txt --with good.dmp")]
 pub(crate) struct DiffArgs {
@@ -269,7 +270,7 @@ pub(crate) struct DiffArgs {
     /// Print the bytes that differ, `offset: old new`, instead of the fields
     #[arg(long, conflicts_with_all = ["listing", "memory"])]
     pub(crate) bytes: bool,
-    /// Read such a listing, and lay it over the fields of a header
+    /// Read a listing as printed by --bytes, and apply it to the fields of a header
     #[arg(long, value_name = "FILE", requires = "with", conflicts_with_all = ["old", "new", "memory", "no_memory"])]
     pub(crate) listing: Option<PathBuf>,
     /// One of the two dumps or headers that the listing compares
@@ -288,14 +289,14 @@ pub(crate) struct DiffArgs {
 
 /// Make a dump's header agree with the memory behind it
 ///
-/// Writes a new file, which shares its pages with the old one where the file system can. What the memory or the body does not prove is left, and said. Exit code: 0 repaired or nothing to do, 1 something is left that WinDbg would stumble over, 2 error.
+/// Writes a new file, which shares its pages with the old one where the file system can. Anything that the memory or the body cannot prove is left unchanged and reported. Exit code: 0 repaired or nothing to do, 1 something is left that WinDbg would stumble over, 2 error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   core2dmp repair new.dmp                    writes new.repaired.dmp beside it
-  core2dmp repair --dry-run new.dmp          says what would be changed
+  core2dmp repair --dry-run new.dmp          reports what would be changed
   core2dmp repair --in-place new.dmp         keeps the old bytes in new.dmp.core2dmp-undo
-  core2dmp repair --undo new.dmp             puts them back
+  core2dmp repair --undo new.dmp             restores them
   core2dmp repair --from guest.core new.dmp  writes the header anew, from the core")]
 pub(crate) struct RepairArgs {
     /// The dump
@@ -304,16 +305,16 @@ pub(crate) struct RepairArgs {
     /// The repaired dump, or the folder for it [default: FILE.repaired.dmp beside it]
     #[arg(value_name = "OUT.dmp", conflicts_with_all = ["in_place", "undo"])]
     pub(crate) output: Option<PathBuf>,
-    /// Change the dump itself, after its old bytes are saved beside it
+    /// Change the dump itself, after saving its old bytes beside it
     #[arg(long)]
     pub(crate) in_place: bool,
-    /// Put back what stood in the dump before --in-place
+    /// Restore the bytes that --in-place changed
     #[arg(long, conflicts_with_all = ["in_place", "from", "dry_run", "force"])]
     pub(crate) undo: bool,
-    /// The core that the dump was made of: its header is written anew from there
+    /// Write the header anew from the core that the dump was made from
     #[arg(long, value_name = "CORE")]
     pub(crate) from: Option<PathBuf>,
-    /// Stop before writing, and say what would be changed
+    /// Stop before writing, and report what would be changed
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Replace an existing file
@@ -325,7 +326,7 @@ pub(crate) struct RepairArgs {
     /// Report as JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
-    /// Say more: on an error everything that was tried
+    /// Report more: on an error everything that was tried
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }

@@ -7,14 +7,14 @@ use core2dmp::windows::ContextPolicy;
 /// Which dump.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// Full, or a bitmap where a full dump cannot be or would invent what its source left out
+    /// Full; or a bitmap where a full dump is impossible or would invent what its source left out
     #[default]
     Auto,
     /// Type 1: all memory; frames that the source lacks are zeros
     Full,
     /// Type 5: any number of runs; frames that the source lacks are absent
     Bitmap,
-    /// Type 5, less free and zeroed pages
+    /// Type 5, without free and zeroed pages
     Active,
     /// Type 6: what the kernel's half of the page tables reaches; no user memory
     Kernel,
@@ -32,13 +32,13 @@ impl From<Kind> for DumpKind {
     }
 }
 
-/// Whose registers each processor gets.
+/// Which registers each processor gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Context {
-    /// Windows' own after a crash, where they are sound; else the vCPU's
+    /// Windows' own after a crash, if they are sound; otherwise the vCPU's
     #[default]
     Auto,
-    /// The vCPU's, where a processor has one
+    /// The vCPU's, if a processor has one
     Vcpu,
     /// What Windows last saved in memory
     Memory,
