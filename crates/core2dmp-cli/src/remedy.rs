@@ -27,12 +27,12 @@ fn plain(remedy: Remedy<'_>) -> &'static str {
             "free some space or write to another file system; nothing was left behind"
         }
         Remedy::RunAsOwner => {
-            "a core holds all the guest's secrets and is readable by its owner: run as that user"
+            "a core holds all the guest's secrets, so only its owner can read it: run as that user"
         }
         Remedy::CheckName => "check the name",
         Remedy::TakeAgain => "the file is damaged; take the core again if you can",
         Remedy::TakeAgainIfDamaged => {
-            "the file is damaged or of a kind that core2dmp has not met; take the core again if you can"
+            "the file is damaged or of a kind that core2dmp does not know; take the core again if you can"
         }
         Remedy::TakeKnownFormat => {
             "take the memory with `xl dump-core DOMAIN FILE`, or see README for what can be read"
@@ -46,7 +46,7 @@ fn plain(remedy: Remedy<'_>) -> &'static str {
         }
         Remedy::GiveBothFiles => "name both files, or keep them in one folder under one name",
         Remedy::TakeAllMemory => {
-            "the file is cut short or holds the low part of the memory alone: take all of it; raw memory may leave a hole out, --hole START-END"
+            "the file is cut short or holds only the low part of the memory: take all of it; if raw memory leaves a hole out, give --hole START-END"
         }
         Remedy::IsItWindows => {
             "is the guest Windows, and was it up? --verbose lists what was tried"
@@ -54,7 +54,7 @@ fn plain(remedy: Remedy<'_>) -> &'static str {
         Remedy::SeeAttempts => "--verbose lists what was tried",
         Remedy::MakeBitmap => "--type bitmap writes a dump that names any number of runs",
         Remedy::LeaveOutMissing => {
-            "--type bitmap leaves out what the container lacks; the container is cut, or the guest lies"
+            "--type bitmap leaves out what the container lacks; the container is cut short, or the guest's count is wrong"
         }
         Remedy::ListProcesses => "`core2dmp info --processes` lists them",
         Remedy::AcceptMissing => "without --strict they are written as zeros and reported",
@@ -66,11 +66,11 @@ fn plain(remedy: Remedy<'_>) -> &'static str {
             "nothing was changed; without --in-place the dump is written beside the core"
         }
         Remedy::UndoAgain => {
-            "keep the file and its journal, mend what is wrong, and run `core2dmp convert --undo CORE` again"
+            "keep the file and its journal, fix the cause, and run `core2dmp convert --undo CORE` again"
         }
         Remedy::OtherNameOrReplace => "give another name, or --force to replace it",
         Remedy::CheckHost => {
-            "a fault of this host's disk or memory, or the source changed meanwhile; nothing was left behind"
+            "this host's disk or memory failed, or the source changed meanwhile; nothing was left behind"
         }
         other => of_files(other),
     }

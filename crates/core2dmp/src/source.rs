@@ -1,7 +1,7 @@
 //! Positioned reads of a file, a buffer, or anything that behaves like one.
 //!
 //! There is no cursor, so one source serves every stage and every thread. Nothing is mapped: a file that
-//! shrinks under a mapping kills the process, a short read is an error that can be told.
+//! shrinks under a mapping kills the process, but a short read is an error that can be reported.
 
 use std::fmt::Debug;
 use std::fs::File;

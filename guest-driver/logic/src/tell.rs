@@ -1,4 +1,4 @@
-//! Whether the host is told of the bug check, how, and when. It is not unless the service's parameters ask for it.
+//! Whether, how and when the host is notified of the bug check: only if the service's parameters ask for it.
 //!
 //! ```text
 //! first callback   pvpanic: "crash loaded"  (a dump is about to be written)
@@ -22,7 +22,7 @@ const NO_DEVICE: u8 = 0xff;
 pub struct Settings {
     /// pvpanic's port, 0x505 in QEMU; 0 for none.
     pub pvpanic_port: u16,
-    /// Whether Xen is told.
+    /// Whether Xen is notified.
     pub xen: bool,
 }
 

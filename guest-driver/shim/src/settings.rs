@@ -1,7 +1,7 @@
 //! The service's parameters: three numbers under its `Parameters` key, none of which has to be there.
 //!
 //! ```text
-//! PvpanicPort   0        a port in QEMU: 0x505         0: nobody is told
+//! PvpanicPort   0        a port in QEMU: 0x505         0: no notification
 //! XenShutdown   0        1: SCHEDOP_shutdown(crash)
 //! PollSeconds   60       how often the memory is looked at; 0: never
 //! ```

@@ -1,4 +1,5 @@
-//! Other programs that write a Windows dump or raw memory, on the same guest. What cannot run is said, loudly.
+//! Other programs that write a Windows dump or raw memory, on the same guest. A program that cannot run is reported
+//! loudly.
 //!
 //! ```text
 //! elf2dmp        --qemu-core FILE: a real guest's, since it loads symbols from Microsoft's server by the kernel's id

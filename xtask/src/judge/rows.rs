@@ -168,7 +168,7 @@ fn judge(
     let refused = ours
         .as_ref()
         .is_some_and(|finding| severity(finding) == Severity::Refused);
-    // Of a type that the engine does not know it says nothing else.
+    // For a type that it does not know, the engine prints nothing else.
     let is_unknown = of_2015.is_some();
     let said = is_unknown || said(&text, expected(ours.as_ref()));
     let wrong = match engine {

@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Result<Frames, String> {
     let (start, end) = (address(start)?, address(end)?);
     if start >= end {
         return Err(format!(
-            "the end {end:#x} is not behind the start {start:#x}"
+            "the end {end:#x} is not after the start {start:#x}"
         ));
     }
     if !(start % PAGE_SIZE == 0 && end % PAGE_SIZE == 0) {
@@ -48,7 +48,7 @@ fn address(text: &str) -> Result<u64, String> {
     value
         .ok()
         .and_then(|value| value.checked_mul(1 << shift))
-        .ok_or_else(|| format!("{text:?} is no address: hex, or a number with K, M or G"))
+        .ok_or_else(|| format!("{text:?} is not an address: hex, or a number with K, M or G"))
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub(crate) fn undo(request: &Undo, interrupt: &Interrupt) -> Result<PathBuf, Fai
                 escape::path(&request.core),
                 escape::path(&request.journal)
             ),
-            "the journal stands beside the core, under its name; was it moved or deleted?",
+            "the journal belongs beside the core, under its name; was it moved or deleted?",
         );
     }
     match reshape::undo(&request.core, request.dump.as_deref()) {

@@ -54,7 +54,7 @@ fn plan(guest: &Guest, windows: &mut Windows, crash: CrashState) -> Option<Plan>
         Err(error) => {
             windows
                 .warnings
-                .push(format!("there is no header for a dump of it: {error}"));
+                .push(format!("no header for a dump can be planned: {error}"));
             None
         }
     }

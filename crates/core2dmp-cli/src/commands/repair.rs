@@ -73,7 +73,7 @@ fn undo(request: &Repair, interrupt: &Interrupt) -> Result<usize, Failure> {
                 escape::path(&request.dump),
                 escape::path(&undo)
             ),
-            hint: "the old bytes stand beside the dump, under its name; were they moved?",
+            hint: "the old bytes belong beside the dump, under its name; were they moved?",
         });
     }
     Ok(in_place::undo(&request.dump)?)

@@ -86,7 +86,7 @@ pub(crate) fn undo(
     Ok(Verdict::Done)
 }
 
-/// Of `info`. Where no Windows is found in a core the container is shown all the same, and the error follows.
+/// Reports what `info` found. If a core has no Windows, the container is still shown, and the error follows.
 pub(crate) fn info(
     request: &Info,
     outcome: Result<Described, Failure>,

@@ -214,7 +214,7 @@ fn earlier_in_place(core: &Path, output: Option<&Path>, in_place: bool) -> Resul
         if !found.is_done && (found.is_here || is_gone) {
             return refused(
                 format!(
-                    "{source} is neither core nor dump: its conversion in place was broken off"
+                    "{source} is neither core nor dump: its conversion in place was interrupted"
                 ),
                 "`core2dmp convert --undo CORE` makes it the core again; then convert it once more",
             );
@@ -235,7 +235,7 @@ fn earlier_in_place(core: &Path, output: Option<&Path>, in_place: bool) -> Resul
             let journal = escape::path(&found.journal);
             return refused(
                 format!("{journal} exists: it can make {dump} a core again"),
-                "delete it if nobody will want that",
+                "delete it if nobody needs that",
             );
         }
     }

@@ -242,7 +242,7 @@ fn a_vmem_alone_has_vmwares_hole() {
     let (dump, said) = converted(&[], &[&path]);
     assert!(dump == wanted(&guest));
     assert!(
-        said.contains("taken to be VMware's, 0xc0000000-0xffffffff"),
+        said.contains("VMware's hole, 0xc0000000-0xffffffff, is assumed"),
         "{said}"
     );
     // By another name it is raw memory like any, and measures itself.
@@ -264,5 +264,5 @@ fn a_hole_is_for_raw_memory() {
     let outcome = run(&["info", "--hole", "3G-4G"], &[&core]).expect_code(2);
     assert!(outcome.stderr.contains("holes are for raw memory"));
     let outcome = run(&["info", "--hole", "4G-3G"], &[&core]).expect_code(2);
-    assert!(outcome.stderr.contains("is not behind the start"));
+    assert!(outcome.stderr.contains("is not after the start"));
 }

@@ -216,7 +216,7 @@ fn twice_or_several_is_refused() {
     assert!(
         outcome
             .stderr
-            .contains("is compressed twice: xz, and in it gzip"),
+            .contains("is compressed twice: gzip inside xz"),
         "{}",
         outcome.stderr
     );

@@ -134,7 +134,7 @@ pub struct Row {
     pub verdict: Verdict,
     /// The field or structure that it has to name; empty if silent.
     pub field: &'static str,
-    /// Words of the engine, a part of them; empty where the engine says nothing.
+    /// Part of what the engine prints; empty if it prints nothing.
     pub words: &'static str,
     /// What a repair has to come to.
     pub mended: Mended,

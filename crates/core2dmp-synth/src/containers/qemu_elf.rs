@@ -79,7 +79,7 @@ impl<'a> QemuElf<'a> {
         self
     }
 
-    /// Leaves the vCPUs' notes out, but for CORE.
+    /// Leaves out the vCPUs' notes, except CORE.
     #[must_use]
     pub fn without_cpu_notes(mut self) -> Self {
         self.cpu_notes = false;

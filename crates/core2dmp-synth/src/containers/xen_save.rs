@@ -1,7 +1,8 @@
 //! The guest as `xl save`, `virsh save` on Xen, libxl or libxc write it.
 //!
 //! ```text
-//! xl: 48 bytes, configuration | LibxlFmt: 16 bytes, record 1 | ff x 8, XENF: 24 + 16 bytes | records | records of libxl
+//! xl: 48 bytes, configuration | LibxlFmt: 16 bytes, record 1 | ff x 8, XENF: 24 + 16 bytes | records | records of
+//! libxl
 //! ```
 //!
 //! References: Xen, docs/specs/libxc-migration-stream.pandoc, libxl-migration-stream.pandoc, tools/xl/xl.h,
@@ -215,7 +216,7 @@ impl<'a> XenSave<'a> {
         self.pages(file, &types, |_, _| {});
     }
 
-    /// A record of pages; those without data are told by their type.
+    /// A record of pages; their type shows which have no data.
     fn pages(&self, file: &mut Vec<u8>, frames: &[u64], fill: impl Fn(u64, &mut [u8])) {
         let mut body = Vec::new();
         body.extend((frames.len() as u64).to_le_bytes());

@@ -328,7 +328,7 @@ impl Function {
             version: self.version,
             ..Info::default()
         };
-        // Saves are told from where RSP has come to in the end, and from then on.
+        // Offsets of saves count from the final RSP, and apply from then on.
         let moves = |it: &Insn| matches!(it, Insn::Push(_) | Insn::Sub(_));
         let last_move = self.prolog.iter().rposition(moves).unwrap_or(0);
         let settled = Self::bytes_of(&self.prolog[..self.prolog.len().min(last_move + 1)]);

@@ -36,7 +36,7 @@ pub fn field_facts(windows: &Windows, plan: &Plan) -> Vec<FieldFact> {
             FieldFact {
                 field,
                 source: match value {
-                    FieldValue::NotSet => "nobody knows: as Windows fills it".to_owned(),
+                    FieldValue::NotSet => "unknown: left as Windows fills it".to_owned(),
                     _ => source,
                 },
                 value,

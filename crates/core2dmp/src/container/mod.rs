@@ -65,7 +65,7 @@ type OpenSet = fn(Vec<Arc<dyn ReadAt>>, &OpenOptions) -> Result<Guest>;
 
 /// How a format is opened.
 enum Open {
-    /// It is one file, always.
+    /// The format is always a single file.
     One(OpenOne),
     /// It may be several files.
     Set(OpenSet),

@@ -196,7 +196,7 @@ pub enum Error {
         why: String,
     },
     /// A core that cannot become its dump where it stands, or a dump that cannot become its core again.
-    #[error("not in place: {why}")]
+    #[error("cannot convert in place: {why}")]
     CannotConsume {
         /// Why not.
         why: String,
@@ -224,7 +224,7 @@ pub enum Error {
         offset: u64,
     },
     /// A folder among several names.
-    #[error("{folder} is a folder, and not the only source")]
+    #[error("{folder} is a folder, but not the only source")]
     FolderAmongFiles {
         /// The folder, escaped.
         folder: String,
@@ -277,7 +277,7 @@ pub enum Error {
         bytes: u64,
     },
     /// A compressed file in a compressed file.
-    #[error("{path} is compressed twice: {outer}, and in it {inner}")]
+    #[error("{path} is compressed twice: {inner} inside {outer}")]
     CompressedTwice {
         /// The file, escaped.
         path: String,
@@ -296,7 +296,7 @@ pub enum Error {
     },
     /// There is no room for the unpacked file.
     #[error(
-        "no room to unpack {path}: it wants {}, in {folder} there is room for {}",
+        "no room to unpack {path}: it needs {}, and {folder} has room for {}",
         wanted.map_or_else(|| "more".to_owned(), size),
         size(*room)
     )]

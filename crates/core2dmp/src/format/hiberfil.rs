@@ -6,10 +6,11 @@
 //! ```
 //!
 //! A table is a page that lists ranges of frames; the blocks behind it hold their pages, 16 of them each. A run of
-//! Windows 8 names its frames itself. Structures grew with every version: they are tables of offsets here, and which of
-//! them a file has is told by what stands there, not by a version.
+//! Windows 8 names its frames itself. Structures grew with every version: they are tables of offsets here, and which
+//! one a file has is known from its contents, not from a version.
 //!
-//! Sources: `PO_MEMORY_IMAGE`, `PO_MEMORY_RANGE_ARRAY` and `KPROCESSOR_STATE` in the public symbols, as listed in volatility's
+//! Sources: `PO_MEMORY_IMAGE`, `PO_MEMORY_RANGE_ARRAY` and `KPROCESSOR_STATE` in the public symbols, as listed in
+//! volatility's
 //! `overlays/windows/*_vtypes.py`; volatility, `addrspaces/hibernate.py` and `hibernate_vtypes.py`; libhibr, format
 //! description; `Hibr2Bin`, `Hiber.h` and `MemoryBlocks.cpp`; `LeechCore`, `device_hibr.c`; Sylve, Marziale, Richard,
 //! "Modern Windows hibernation file analysis" (2017).

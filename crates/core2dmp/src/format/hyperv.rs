@@ -139,7 +139,7 @@ pub(crate) mod key_type {
     pub(crate) const STRING: u8 = 6;
     /// A length of 4 bytes, and bytes.
     pub(crate) const ARRAY: u8 = 7;
-    /// A parent of others; 12 bytes.
+    /// A node that is the parent of other entries; 12 bytes.
     pub(crate) const NODE: u8 = 9;
 }
 

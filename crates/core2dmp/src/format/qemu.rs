@@ -32,7 +32,7 @@ pub(crate) struct Segment {
     pub(crate) base: U64,
 }
 
-/// The note's contents, but for what later versions of QEMU added at the end.
+/// The note's contents, without what later versions of QEMU added at the end.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct CpuNote {

@@ -1,4 +1,4 @@
-//! QEMU's migration stream, and the header that libvirt puts in front of it. Numbers are big-endian but for libvirt's.
+//! QEMU's migration stream, and the header that libvirt puts in front of it. Numbers are big-endian, except libvirt's.
 //!
 //! ```text
 //! "QEVM" 3 | 7: machine, capabilities | sections .. | 0 | 6: length, JSON that describes the devices
@@ -68,7 +68,7 @@ pub(crate) mod flag {
 
 /// Capability: the pages of a block stand in their order, behind a bitmap.
 pub(crate) const MAPPED_RAM: &[u8] = b"mapped-ram";
-/// Capability: shared blocks are left out, and each block's address is told.
+/// Capability: shared blocks are left out, and each block's address is recorded.
 pub(crate) const IGNORE_SHARED: &[u8] = b"x-ignore-shared";
 /// `MappedRamHeader`: u32 version (1), u64 page size, u64 offset of the bitmap, u64 offset of the pages.
 pub(crate) const MAPPED_HEADER: usize = 28;

@@ -37,9 +37,10 @@ pub(super) fn hole(guest: &Guest, windows: &Windows) -> Option<Frames> {
     raw::hole(guest, counted).or_else(|| of_zeros(guest, windows))
 }
 
-/// The hole where all that would be behind it is zeros: a memory that nobody used yet, if it fits what Windows counts to
+/// The hole where all that would be behind it is zeros: a memory that nobody used yet, if it fits what Windows counts
+/// to
 /// the frame, and Windows maps none of it. A file that only ends inside the hole, where memory behind it was in use,
-/// looks alike but for that.
+/// looks the same otherwise.
 fn of_zeros(guest: &Guest, windows: &Windows) -> Option<Frames> {
     if !is_flat(guest) {
         return None;

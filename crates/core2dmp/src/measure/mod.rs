@@ -4,8 +4,7 @@
 //! page tables that map themselves (marks)  -->  shift of each stretch of the file (layout)  -->  Windows?
 //! MmPhysicalMemoryBlock, what Windows counts  -->  where the holes are, what is missing      -->  Windows again
 //! ```
-//!
-//! A raw file says nothing of its layout. Most are flat: page n is frame n; if Windows is found so, and nothing speaks
+//! A raw file does not record its layout. Most are flat: page n is frame n; if Windows is found so, and nothing speaks
 //! against it, that is believed at the cost of a look at its processes. Everything else is measured. What cannot be
 //! placed is left out: a page in a wrong place is worse than none.
 

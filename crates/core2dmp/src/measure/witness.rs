@@ -12,7 +12,7 @@ use crate::windows::Windows;
 const MOST_TABLES: usize = 16;
 
 /// Whether something speaks against a file's pages being where they were read: a process' page tables do not map
-/// themselves, a list breaks off, or the file ends where no memory does.
+/// themselves, a list ends early, or the file ends where no memory does.
 pub(super) fn contradicts(guest: &Guest, windows: &Windows) -> bool {
     let roots = windows.processes.iter().map(|process| process.dtb);
     let mut roots = roots.filter_map(|dtb| own_table(&guest.memory, windows.mode, dtb));
@@ -28,7 +28,8 @@ pub(super) fn contradicts(guest: &Guest, windows: &Windows) -> bool {
         })
 }
 
-/// Whether a file ends where no memory does, and what Windows counts does not explain it: neither does Windows count up to
+/// Whether a file ends where no memory does, and what Windows counts does not explain it: neither does Windows count up
+/// to
 /// that frame, nor with a hole.
 fn ends_oddly(guest: &Guest, windows: &Windows) -> bool {
     let pages = super::flat::pages(guest);

@@ -180,7 +180,7 @@ fn pages_are_made_whole_in_part_and_many_at_once() {
             assert_eq!(u64::from_le_bytes(*word), n);
         }
     }
-    // Page 77 is frame 0x148; the first that cannot be had is the one that is told.
+    // Page 77 is frame 0x148; the first one that cannot be read is reported.
     let mut buf = vec![0; 1000 << 12];
     for (first, bytes) in [(0x100_u64, 1000 << 12), (0x148, 8), (0x120, 100 << 12)] {
         let error = memory.read(Gpa::new(first << 12), &mut buf[..bytes]);

@@ -7,8 +7,8 @@
 //! folder/         the one guest in it
 //! ```
 //!
-//! Several names are taken as they are: who names them knows them. A companion is found by its name and taken
-//! for what its first bytes say; one that no format knows is left alone, and that is said.
+//! If several names are given, no others are searched for. A companion is found by its name and identified by its first
+//! bytes; one that no format recognises is ignored, with a note.
 
 use std::path::{Path, PathBuf};
 
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(companions(&path("win.vmem")), [path("win.VMSS")]);
         assert_eq!(companions(&path("win.VMSS")), [path("win.vmem")]);
         assert!(companions(&path("alone.vmem")).is_empty());
-        // Nobody knows what the state is: it is left out, and said.
+        // The state has an unknown format: it is ignored, with a note.
         let files = Files::find(&[path("win.vmem")]).unwrap();
         assert_eq!(files.paths, [path("win.vmem")]);
         assert!(files.warnings[0].contains("of no known format"));

@@ -84,7 +84,7 @@ impl Set {
             && let Some(hole) = self.vmware_hole()
         {
             warning = Some(format!(
-                "a .vmem alone does not say where memory has holes: taken to be VMware's, {hole}; with the .vmss or .vmsn beside it that is known"
+                "a .vmem alone does not record where memory has holes: VMware's hole, {hole}, is assumed; with the .vmss or .vmsn beside it the holes are known"
             ));
             options.holes.push(hole);
         }

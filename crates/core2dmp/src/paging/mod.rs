@@ -9,7 +9,7 @@
 //!
 //! Windows on ARM64 uses one table of 512 entries for both halves of the address space, as on x64.
 //! An entry that is not valid may still say where the page is: Windows keeps transition and prototype
-//! entries there. They are told apart, and are "not present" all the same.
+//! entries there. The walk tells them apart, and reports both as "not present".
 //!
 //! Sources: Intel SDM volume 3, chapter 4; Arm ARM, D8.3; the software entries as !pte prints them
 //! (prototype bit 10, transition bit 11 on every architecture).

@@ -102,7 +102,7 @@ fn from_variable(
     let high = code >> 32;
     if code == 0 || (high != 0 && high != 0xffff_ffff) {
         let warning = (code != 0)
-            .then(|| format!("KiBugcheckData at {gva} holds {code:#x}, which is no stop code"));
+            .then(|| format!("KiBugcheckData at {gva} holds {code:#x}, which is not a stop code"));
         return live(warning);
     }
     let bugcheck = Bugcheck {

@@ -342,7 +342,7 @@ fn contradictions(
         let own = AddressSpace::new(space.memory(), mode, Gpa::new(dtb));
         own.translate(base).ok().map(|mapping| mapping.gpa) == here
     };
-    // Of a system with five levels it names the PML4, since no debugger walks five; or the PML5 all the same.
+    // On a system with five levels it names the PML4, since no debugger walks five; or, in spite of that, the PML5.
     let is_either = match mode {
         PagingMode::X64 | PagingMode::X64La57 => maps(PagingMode::X64) || maps(PagingMode::X64La57),
         mode => maps(mode),

@@ -61,7 +61,7 @@ pub struct Windows {
     pub idle: Option<Process>,
     /// Dump headers that were made inside the guest.
     pub headers: Vec<GuestHeader>,
-    /// What a driver left for the host: of this boot and of others, the newest start first.
+    /// Guest records that a driver left for the host, in this boot or others, the newest start first.
     pub records: Vec<GuestRecord>,
     /// Other kernels in the same memory, such as an earlier boot's.
     pub rivals: Vec<Rival>,
@@ -79,7 +79,8 @@ impl Windows {
         AddressSpace::new(memory, self.mode, self.dtb.value)
     }
 
-    /// Of a system with five levels of page tables the PML4 of the kernel's addresses, which is what a dump's header has
+    /// Of a system with five levels of page tables the PML4 of the kernel's addresses, which is what a dump's header
+    /// has
     /// to name: dbgeng walks four levels from there, whatever CR4 says. `None` for every other system, and where the
     /// entry is not present.
     #[must_use]

@@ -1,7 +1,8 @@
 //! Stops before the file system is full: others write there, too, and a host without room for its logs is worse off
 //! than one without a dump.
 //!
-//! A container can name the same bytes many times, so its size says nothing about that of its dump. The free space is looked at
+//! A container can name the same bytes many times, so its size does not limit that of its dump. The free space is
+//! looked at
 //! while the file grows; a file system that shares extents loses none.
 
 use std::cell::Cell;

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A file appears whole or not at all: it is written under a temporary name in the same folder, readable by
-//! its owner alone, locked, flushed, and renamed. Whatever ends the program before that leaves no file of the final
-//! name; an error or an interruption leaves none at all. What a killed run left is told by its lock, which is gone.
+//! its owner alone, locked, flushed, and renamed. If the program ends before that, no file has the final name; after an
+//! error or an interruption no file is left at all. A killed run's file is recognised because nobody holds its lock.
 
 mod copy;
 mod decoded;

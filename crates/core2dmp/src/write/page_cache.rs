@@ -13,7 +13,7 @@ use crate::source::ReadAt;
 #[cfg(target_os = "linux")]
 const LAG: u64 = 64 << 20;
 
-/// Bytes that the disk is told of at once.
+/// Bytes of one write-back request.
 #[cfg(target_os = "linux")]
 const WRITE_BACK: u64 = 16 << 20;
 
@@ -21,7 +21,7 @@ const WRITE_BACK: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct WriteBack {
     is_wanted: bool,
-    /// Up to here the disk was told.
+    /// Write-back was requested up to here.
     told: u64,
 }
 
@@ -38,7 +38,8 @@ impl WriteBack {
         if !self.is_wanted || bytes < WRITE_BACK {
             return;
         }
-        // Linux starts writing what is dirty, and keeps it until that is done (mm/fadvise.c, 6.18): it stays in the cache.
+        // Linux starts writing what is dirty, and keeps it until that is done (mm/fadvise.c, 6.18): it stays in the
+        // cache.
         let length = std::num::NonZeroU64::new(bytes);
         let _ = rustix::fs::fadvise(file, self.told, length, rustix::fs::Advice::DontNeed);
         self.told = end;

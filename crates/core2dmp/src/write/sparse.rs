@@ -1,4 +1,4 @@
-//! Copying what is not zero: one thread reads, the other writes the pages but for those of zeros.
+//! Copies what is not zero: one thread reads, the other writes all pages except those of zeros.
 //!
 //! ```text
 //! free --> reader: fills a buffer --> full --> writer: stretches of pages that are not zero
@@ -6,8 +6,8 @@
 //!  +------------------ the buffer comes back <-----+         file system more of a processor than writing them did
 //! ```
 //!
-//! Not more writers: a file system lets one at a time write to a file, and the others only wait for it. In order, for
-//! then the file's extents grow at their end.
+//! Not more writers: a file system lets one at a time write to a file, and the others only wait for it. Writes are in
+//! order, so that the file's extents grow at their end.
 
 use std::fs::File;
 use std::sync::mpsc::{Receiver, Sender, channel};

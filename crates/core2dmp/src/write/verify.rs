@@ -5,7 +5,7 @@
 //! compared by  positioned reads | decoder            | zeros, read  <--
 //! ```
 //!
-//! Both sides are read in another way than the file was written in: the kernel copies nothing here, and a hole has to
+//! Both sides are read in another way than the file was written in: the kernel copies nothing here, and a hole must
 //! read as zeros.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Windows' part in the driver's life: its functions, what they are told to answer, and every call written down.
+//! Windows' part in the driver's life: its functions, the answers they are set to give, and a record of every call.
 //!
 //! ```text
 //! World::boot(Setup) -> DriverEntry -> the driver runs; tick(), callback(..), unload()

@@ -249,7 +249,7 @@ fn memory_that_was_added() {
         assert_eq!((renewed.generation, renewed.state), (2, 1));
         assert_eq!(renewed.boot, Some(header(machine, 0, 0x9000)));
         assert_eq!(windows::events().pop().unwrap().0, 0x6000_0002);
-        // A look that fails is told once, and changes nothing.
+        // A failed check is reported once, and changes nothing.
         windows::change(|setup| setup.status = -7);
         let events = windows::events().len();
         world.tick();

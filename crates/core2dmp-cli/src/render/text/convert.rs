@@ -211,9 +211,9 @@ fn changes(out: &mut String, written: Written<'_>, plan: &Plan) {
         );
     }
     let heading = if written.is_dry_run {
-        "Would change, in the dump alone"
+        "Would change, only in the dump"
     } else {
-        "Changed, in the dump alone"
+        "Changed, only in the dump"
     };
     table.write(out, heading);
 }

@@ -28,7 +28,7 @@ pub(super) fn in_place(out: &mut String, source: &Path, in_place: &InPlace) {
     if in_place.done.is_some() {
         let undo = format!("core2dmp convert --undo {}", escape::path(source));
         table.row("", format!("makes it the core again: {undo}"));
-        table.row("", "may be deleted if nobody will want that");
+        table.row("", "may be deleted if nobody needs that");
     }
     table.write(out, heading);
 }

@@ -29,7 +29,7 @@ fn container_alone(request: &Info, guest: &Guest) -> String {
     end(out)
 }
 
-/// A dump whose memory says nothing, or that has none.
+/// Reports a dump in whose memory no Windows was found, or that has no memory.
 fn dump_alone(request: &Info, dump: &DumpFile, notes: &[String]) -> String {
     let mut out = String::new();
     dump_file::dump_file(

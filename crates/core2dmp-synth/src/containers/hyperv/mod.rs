@@ -204,7 +204,7 @@ impl<'a> Hyperv<'a> {
         file
     }
 
-    /// Writes long values, and lists keys: the parent's node, and the entry but for place and checksum.
+    /// Writes long values, and lists keys: the parent's node, and the entry without place and checksum.
     fn collect(
         &self,
         file: &mut Vec<u8>,

@@ -6,8 +6,10 @@
 //!                        --memory----->  every field against it
 //! ```
 //!
-//! Verdict and words are those of today's WinDbg, dbgeng 10.0.29507, when one thing of a good dump was broken at a time;
-//! where dbgeng 10.0.10240 of 2015 differs, a finding says that too. Which row of docs/formats/dmp.md a finding belongs to
+//! Verdict and words are those of today's WinDbg, dbgeng 10.0.29507, when one thing of a good dump was broken at a
+//! time;
+//! where dbgeng 10.0.10240 of 2015 differs, a finding says that too. Which row of docs/formats/dmp.md a finding belongs
+//! to
 //! is its field.
 
 mod block;
@@ -82,7 +84,7 @@ pub struct Finding {
     pub expected: String,
     /// What stands there.
     pub found: String,
-    /// What the debugger prints, `None` where it says nothing.
+    /// What the debugger prints; `None` if it prints nothing.
     pub debugger: Option<Said>,
     /// Whether `repair` can mend it.
     pub mend: Mend,

@@ -67,7 +67,7 @@ impl Checker<'_> {
             } else {
                 "what the type promises".to_owned()
             },
-            found: "nothing: the file is a header alone".to_owned(),
+            found: "nothing: the file is only a header".to_owned(),
             debugger: Some(debugger),
             mend: Mend::No("the memory; convert the original core"),
         })

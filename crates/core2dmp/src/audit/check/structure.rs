@@ -167,7 +167,7 @@ impl Checker<'_> {
         matches!(&self.dump.body, Body::Triage(body) if !body.finished)
     }
 
-    /// Whether the body is what the type says but for its tag.
+    /// Whether the body matches the type, except for its tag.
     fn is_own_type(&self) -> bool {
         let guess = self.dump.guess_body().dump_type().map(u64::from);
         let kind = self.dump.dump_type();
@@ -238,7 +238,7 @@ impl Checker<'_> {
                 Mend::No("the pages that were cut off; convert the original core"),
             ),
             ProblemKind::SetBits => (Severity::Broken, Some(words::SET_BITS), Mend::Yes),
-            // Where the runs are wrong their sum says nothing.
+            // If the runs are wrong, their sum is no evidence.
             ProblemKind::PageCount if !self.sum_matters() => return None,
             ProblemKind::PageCount => (Severity::Cosmetic, None, Mend::Yes),
             ProblemKind::FirstPage

@@ -4,8 +4,8 @@
 //! check -> findings that can be mended -> bytes to change -> check again, with them laid over the file
 //! ```
 //!
-//! A repair is a list of changes, each with its reason; nothing is written here. What is not proven by the
-//! memory or by the body is left, and said. The pages of the body are not moved: runs describe it as it is.
+//! A repair is a list of changes, each with its reason; nothing is written here. Anything that the memory or the body
+//! cannot prove is left unchanged and reported. The pages of the body are not moved; the runs describe it as it is.
 
 mod from_core;
 

@@ -80,7 +80,7 @@ fn memory(dump: &DumpFile, warnings: &mut Vec<String>) -> PhysicalMemory {
     } && !dump.body_agrees();
     if misled && let Some(memory) = dump.memory_as(guess) {
         warnings.push(format!(
-            "behind the header stand {}, not what DumpType says; they are read as such",
+            "the header is followed by {}, not by what DumpType says; they are read as such",
             guess.name()
         ));
         return memory;

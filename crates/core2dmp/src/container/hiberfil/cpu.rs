@@ -5,7 +5,7 @@
 //! 32 bit   CONTEXT | KSPECIAL_REGISTERS
 //! ```
 //!
-//! The page is 1, 2 or 4, by version (volatility, `HibrProcPage`); it is told by what stands there.
+//! The page is 1, 2 or 4, by version (volatility, `HibrProcPage`); its contents show which.
 
 use zerocopy::FromBytes;
 
@@ -127,7 +127,7 @@ fn x86(page: &[u8]) -> Option<X86Registers> {
         es: selector(context.seg_es),
         fs: selector(context.seg_fs),
         gs: selector(context.seg_gs),
-        // The base of FS, the control region, is in no structure: the processor is told by its GDT.
+        // The base of FS, the control region, is in no structure: the processor is recognised by its GDT.
         fs_base: 0,
         gs_base_kernel: 0,
         gs_base_user: 0,

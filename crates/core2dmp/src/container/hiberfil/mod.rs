@@ -225,7 +225,7 @@ impl Reading<'_> {
         if index.pages == 0 {
             return Err(Error::NoMemory {
                 what: "this hibernation file",
-                found: format!("zeros stand where its pages should ({})", state.name()),
+                found: format!("its pages are zeros ({})", state.name()),
                 remedy: Remedy::TakeWhileHibernated,
             });
         }

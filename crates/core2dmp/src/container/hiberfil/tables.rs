@@ -4,8 +4,7 @@
 //! page n     table: next table, count, { first frame, end } ..
 //! page n+1   block | block | ..        16 pages each, the last of a table what is left
 //! ```
-//!
-//! Which layout a table has is told by its blocks: their pages are as many as its ranges'.
+//! The blocks show which layout a table has: they have as many pages as its ranges.
 
 use super::blocks::{Index, Kind};
 use crate::address::{PAGE_BYTES, PAGE_SIZE, Pfn};
@@ -32,7 +31,7 @@ pub(super) struct First {
     pub(super) page: u64,
 }
 
-/// Finds the first table, where the header says or, if it says nothing, where a block stands behind it.
+/// Finds the first table: where the header says or, if it has no place, in front of a block.
 pub(super) fn find(source: &dyn ReadAt, header: &[u8]) -> Option<First> {
     let length = u32_at(header, LENGTH_SELF)?;
     let named = OLD_HEADERS

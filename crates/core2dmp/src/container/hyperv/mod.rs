@@ -119,7 +119,7 @@ fn blocks(memory: &Memory) -> String {
     )
 }
 
-/// The hypervisor's state; without it there is memory all the same.
+/// The hypervisor's state; memory can be read without it.
 fn read_state(
     source: &dyn ReadAt,
     state: Option<Bytes>,

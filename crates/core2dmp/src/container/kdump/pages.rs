@@ -77,7 +77,7 @@ impl Part {
         let block = self
             .block(last)
             .map_err(|e| Error::io("cannot read page descriptors", e))?;
-        // Data stands in the order of the pages, but for zero pages, which share the first one's.
+        // Data is in the order of the pages, except for zero pages, which share the data of the first.
         let end = block.iter().fold(0_u64, |end, page| {
             let data = page.offset.get().saturating_add(page.size.get().into());
             end.max(data)

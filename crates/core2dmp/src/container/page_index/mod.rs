@@ -189,7 +189,8 @@ impl PageIndex {
         places: &[(u64, Frames)],
     ) -> Result<PhysicalMemory> {
         self.close()?;
-        // Long runs of zeros are told; short ones are made like any page, lest the memory has too many runs.
+        // Long runs of zeros become runs; short ones are stored like any page, so that the memory does not get too many
+        // runs.
         let mut least = 16;
         while self.zero_runs(least) > MAX_ZERO_RUNS {
             least = least.saturating_mul(2);

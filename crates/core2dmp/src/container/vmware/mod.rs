@@ -88,7 +88,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
 fn read_map(tags: &State<'_>, size: u64, warnings: &mut Vec<String>) -> Result<MemoryTags> {
     let mut map = MemoryTags::default();
     if let Err(error) = map.read(tags) {
-        // Behind a block that is cut there are no tags, and that is told where memory is placed.
+        // There are no tags after a block that is cut; the code that places memory reports that.
         let end = map.block.map_or(0, |block| block.end());
         if end <= size {
             return Err(error);

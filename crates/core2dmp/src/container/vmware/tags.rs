@@ -20,7 +20,7 @@ const MAX_TAGS: u32 = 1 << 22;
 const WINDOW: usize = 1 << 16;
 /// Bytes of a block that are read to look at them.
 const MAX_LOOK: u64 = 4096;
-/// Bytes of a tag but for its value and a block's padding: the longest name, three indices, and two sizes.
+/// Bytes of a tag without its value and a block's padding: the longest name, three indices, and two sizes.
 const MAX_HEAD: usize = 2 + 255 + 3 * 4 + 2 * 8 + 2;
 
 /// A file of groups.

@@ -1,4 +1,4 @@
-//! The pages of a body: the guest's, but for those that have to differ.
+//! The pages of a body: the guest's, except those that have to differ.
 
 use std::collections::BTreeMap;
 

@@ -8,8 +8,8 @@
 //!     +-- x86     chain of EBP, else words that are return addresses           x86.rs
 //! ```
 //!
-//! Every [`Frame`] says [`How`] it was got, and a [`Stack`] why it [`Ended`]. Nothing is guessed in silence: an
-//! absent page ends the walk, and is named.
+//! Every [`Frame`] says [`How`] it was got, and a [`Stack`] why it [`Ended`]. Nothing is guessed silently: an absent
+//! page ends the walk, and is named.
 //!
 //! Guest memory is hostile: a walk has at most [`MAX_FRAMES`] frames, the stack pointer has to grow except where a
 //! machine frame switches stacks, and tables and chains are bounded where they are read.

@@ -202,7 +202,7 @@ fn a_wrong_type_does_not_keep_the_memory_away() {
         opened.container.warnings,
         [
             "body at file offset 0x2000: expected \"SDMP\", found \"\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\"",
-            "behind the header stand the pages of the runs, not what DumpType says; they are read as such"
+            "the header is followed by the pages of the runs, not by what DumpType says; they are read as such"
         ]
     );
     for (_, _, mut written) in dumps(&guest) {

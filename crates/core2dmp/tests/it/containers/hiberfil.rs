@@ -215,7 +215,7 @@ fn an_empty_file_says_what_that_means() {
     let error = open(file.bytes).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "this hibernation file holds no memory: zeros stand where its pages should (resumed since)"
+        "this hibernation file holds no memory: its pages are zeros (resumed since)"
     );
 }
 

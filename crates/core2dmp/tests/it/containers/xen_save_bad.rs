@@ -153,7 +153,7 @@ fn headers_of_other_images_are_named() {
         (
             24,
             &[1],
-            "header of libxc at file offset 0x18: expected an HVM guest, found a PV guest, which is no Windows",
+            "header of libxc at file offset 0x18: expected an HVM guest, found a PV guest, which is not Windows",
         ),
         (
             24,

@@ -40,7 +40,7 @@ impl Thing {
         }
     }
 
-    /// A page of zeros says nothing about it.
+    /// Treats a page of zeros as no evidence.
     pub(super) const fn may_be_zero(mut self) -> Self {
         self.zero = true;
         self

@@ -196,7 +196,7 @@ impl<'u, 'a, 'm> Undo<'u, 'a, 'm> {
         Self { unwinder, base }
     }
 
-    /// Whether there was a machine frame, with which all is said.
+    /// Whether there was a machine frame, which ends the unwinding of this function.
     fn all(
         &mut self,
         info: &Info,

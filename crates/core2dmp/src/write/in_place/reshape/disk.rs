@@ -1,4 +1,4 @@
-//! What is done to a file in place; tests put a file of their own behind it, which breaks off wherever they want.
+//! The operations on a file in place, as a trait; tests use a file of their own that fails wherever they want.
 
 use std::io;
 

@@ -152,7 +152,7 @@ fn own(path: &Path) -> Result<File> {
 fn is_source(image: &Image, memory: &PhysicalMemory, meta: &fs::Metadata) -> Result<()> {
     let source = memory.source();
     let Some((first, 0)) = source.file_at(0) else {
-        return refused("its memory is not read from the file as it stands there");
+        return refused("its memory is not stored in the file as plain bytes");
     };
     let read = first
         .metadata()

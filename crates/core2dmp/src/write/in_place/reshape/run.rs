@@ -2,11 +2,10 @@
 //!
 //! ```text
 //! there   cut the tail;  each shift: announce, do, flush;  announce, write the pieces, flush;  done
-//! back    finish the shift that was broken off;  each shift, the last first: announce, undo, flush;
+//! back    finish the interrupted shift;  each shift, the last first: announce, undo, flush;
 //!         announce, put back the saved bytes and the size, flush
 //! ```
-//!
-//! Everything can break off anywhere, going back as well: going back again finds where it stands.
+//! Every step can be interrupted anywhere, also while going back: the next attempt finds how far it came.
 
 use std::io;
 
@@ -123,7 +122,7 @@ fn shift<D: Disk>(
     core.sync()
 }
 
-/// Finishes a shift that was broken off; whether the file has the range.
+/// Finishes an interrupted shift; returns whether the file has the range.
 fn settle<D: Disk>(core: &mut D, shift: &Shift, narrow: DataMap) -> io::Result<bool> {
     let moving = Moving {
         range: shift.span,

@@ -1,4 +1,4 @@
-//! Stretches of a file, which of them hold data, and how far a shift has come that was broken off.
+//! Stretches of a file, which of them hold data, and how far an interrupted shift has come.
 //!
 //! ```text
 //! wide     | before | range | A  B  C  D |      a collapse goes down, an insert up

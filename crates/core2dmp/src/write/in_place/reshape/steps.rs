@@ -73,7 +73,7 @@ impl Steps {
             gaps.keep(kept, dump_at, old_size, block)?;
         }
         if gaps.kept_in_core == 0 {
-            return Err("no page of it stands there as it does in the dump".to_owned());
+            return Err("none of its pages can stay where it is".to_owned());
         }
         if pieces > MAX_PIECES || gaps.saved.len() > MAX_PIECES || gaps.shifts.len() > MAX_SHIFTS {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! The steps against a model that moves bytes, and every way in which doing them can break off.
+//! Compares the steps with a model that moves bytes, and interrupts them in every possible way.
 
 mod sim;
 
@@ -173,7 +173,8 @@ fn assert_core(case: &Case, left: &Left, what: &str) {
     assert!(left.core.bytes == case.core.bytes, "{what}");
 }
 
-/// Breaks off at every call, goes back, breaks off there at every call, and goes back again; the number of ends tried.
+/// Interrupts at every call, goes back, interrupts that at every call, and goes back again; returns how many ends it
+/// tried.
 fn break_off_everywhere(case: &Case, seeds: u64) -> usize {
     let whole = there(case, MANY, End::After);
     assert!(whole.done);

@@ -1,4 +1,4 @@
-//! A file in memory that breaks off where a test wants: killed between two calls, or without power inside one.
+//! A file in memory that fails where a test wants: killed between two calls, or without power inside one.
 
 use std::cell::{Cell, RefCell};
 use std::io;
