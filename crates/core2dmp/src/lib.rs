@@ -83,9 +83,8 @@
 //! # What holds everywhere
 //!
 //! - **A guest is hostile.** Every loop over its memory has a bound, every size is checked before it allocates, and
-//!   nothing
-//!   here panics on what a guest has written. Its strings are as it wrote them: escape them before a terminal sees
-//!   them.
+//!   nothing here panics on what a guest has written. Its strings are as it wrote them: escape them before a terminal
+//!   sees them.
 //! - **Nothing is zero-filled silently.** Absent, zero, unreadable and corrupt are four different outcomes; see
 //!   [`memory`].
 //! - **Facts have sources.** A [`windows::Fact`] is a value, where it was read, and the values that lost.
@@ -95,8 +94,7 @@
 //!
 //! Modules import only those before them in this order, and a test keeps it:
 //! `address text error progress format header source codec memory image | container paging windows measure open dump
-//! export
-//! audit write`.
+//! export audit write`.
 
 #![cfg_attr(
     test,

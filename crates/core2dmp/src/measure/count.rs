@@ -38,8 +38,7 @@ pub(super) fn hole(guest: &Guest, windows: &Windows) -> Option<Frames> {
 }
 
 /// The hole where all that would be behind it is zeros: a memory that nobody used yet, if it fits what Windows counts
-/// to
-/// the frame, and Windows maps none of it. A file that only ends inside the hole, where memory behind it was in use,
+/// to the frame, and Windows maps none of it. A file that only ends inside the hole, where memory behind it was in use,
 /// looks the same otherwise.
 fn of_zeros(guest: &Guest, windows: &Windows) -> Option<Frames> {
     if !is_flat(guest) {

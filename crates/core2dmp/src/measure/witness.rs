@@ -29,8 +29,7 @@ pub(super) fn contradicts(guest: &Guest, windows: &Windows) -> bool {
 }
 
 /// Whether a file ends where no memory does, and what Windows counts does not explain it: neither does Windows count up
-/// to
-/// that frame, nor with a hole.
+/// to that frame, nor with a hole.
 fn ends_oddly(guest: &Guest, windows: &Windows) -> bool {
     let pages = super::flat::pages(guest);
     let counted = windows.runs.value.last().map(|run| run.end().get());

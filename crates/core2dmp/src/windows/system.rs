@@ -80,9 +80,8 @@ impl Windows {
     }
 
     /// Of a system with five levels of page tables the PML4 of the kernel's addresses, which is what a dump's header
-    /// has
-    /// to name: dbgeng walks four levels from there, whatever CR4 says. `None` for every other system, and where the
-    /// entry is not present.
+    /// has to name: dbgeng walks four levels from there, whatever CR4 says. `None` for every other system, and where
+    /// the entry is not present.
     #[must_use]
     pub fn four_levels(&self, memory: &PhysicalMemory) -> Option<Gpa> {
         if self.mode != PagingMode::X64La57 {

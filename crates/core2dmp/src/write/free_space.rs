@@ -2,8 +2,7 @@
 //! than one without a dump.
 //!
 //! A container can name the same bytes many times, so its size does not limit that of its dump. The free space is
-//! looked at
-//! while the file grows; a file system that shares extents loses none.
+//! looked at while the file grows; a file system that shares extents loses none.
 
 use std::cell::Cell;
 use std::io;

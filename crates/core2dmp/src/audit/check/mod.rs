@@ -7,10 +7,8 @@
 //! ```
 //!
 //! Verdict and words are those of today's WinDbg, dbgeng 10.0.29507, when one thing of a good dump was broken at a
-//! time;
-//! where dbgeng 10.0.10240 of 2015 differs, a finding says that too. Which row of docs/formats/dmp.md a finding belongs
-//! to
-//! is its field.
+//! time; where dbgeng 10.0.10240 of 2015 differs, a finding says that too. Which row of docs/formats/dmp.md a finding
+//! belongs to is its field.
 
 mod block;
 mod kdbg;

@@ -156,7 +156,12 @@ fn domain(source: &dyn ReadAt, at: u64) -> Result<(u32, DomainHeader)> {
     let wrong = |expected: &str, found: String| Err(Error::malformed(WHAT, place, expected, found));
     match header.kind.get() {
         TYPE_HVM => {}
-        TYPE_PV => return wrong("an HVM guest", "a PV guest, which is not Windows".to_owned()),
+        TYPE_PV => {
+            return wrong(
+                "an HVM guest",
+                "a PV guest, which is not Windows".to_owned(),
+            );
+        }
         other => return wrong("an HVM guest", format!("type {other:#x}")),
     }
     let shift = header.page_shift.get() & 0xffff;
