@@ -101,7 +101,7 @@ pub(crate) fn check(data: &[u8]) -> bool {
     true
 }
 
-/// Changes lie in the file, say what stands there, and come to what the repair says.
+/// Changes lie in the file, say what is there, and come to what the repair says.
 pub(crate) fn repair(data: &[u8]) -> bool {
     let Some((file, dump)) = open(&DUMPS, data) else {
         return false;

@@ -1,7 +1,7 @@
 //! What an input says: which seed, and which of its words become what.
 //!
 //! ```text
-//! byte 0            >= 0x80: the rest is a file as it stands; else the seed, modulo their number
+//! byte 0            >= 0x80: the rest is a file as it is; else the seed, modulo their number
 //! records of 12     word u24 | how u8 | value u64, little-endian
 //!
 //! word              which word of the seed, of those that are not zero; modulo their number
@@ -146,7 +146,7 @@ impl ReadAt for Patched {
     }
 }
 
-/// The file that an input describes: as it stands, or a patched seed.
+/// The file that an input describes: as it is, or a patched seed.
 #[must_use]
 pub fn file(seeds: &[Seed], data: &[u8]) -> Option<Arc<dyn ReadAt>> {
     let (first, rest) = data.split_first()?;
@@ -157,7 +157,7 @@ pub fn file(seeds: &[Seed], data: &[u8]) -> Option<Arc<dyn ReadAt>> {
     Some(Arc::new(Patched::new(seed, data)))
 }
 
-/// Inputs that are the seeds: by number, and the small ones as they stand.
+/// Inputs that are the seeds: by number, and the small ones as they are.
 #[must_use]
 pub fn inputs(seeds: &[Seed]) -> Vec<Vec<u8>> {
     const SMALL: usize = 48 << 10;

@@ -5,8 +5,8 @@
 //! const MAX_..: its doc, its value  -->  docs/security.md  <!-- limits ROOM ROOM --> .. <!-- end -->
 //! ```
 //!
-//! With `--check` nothing is written, and a page that would change is an error. What a limit does when it is reached, and
-//! which test reaches it, is not in the source: those two columns are kept by hand, and kept by this task.
+//! With `--check` nothing is written, and a page that would change is an error. What a limit does when it is reached,
+//! and which test reaches it, is not in the source: those two columns are kept by hand, and kept by this task.
 
 mod limits;
 mod modules;
@@ -22,7 +22,7 @@ const END: &str = "<!-- end -->";
 /// Writes the parts of a page between its markers: `inside` makes the new text of the marker's words and the old text.
 type Inside = fn(&[&str], &str) -> Outcome<String>;
 
-/// Pages, the first word of their markers, and what stands between them.
+/// Pages, the first word of their markers, and what is between them.
 const PAGES: [(&str, &str, Inside); 2] = [
     ("ARCHITECTURE.md", "modules", modules::table),
     ("docs/security.md", "limits", limits::table),

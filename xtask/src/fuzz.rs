@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz [--seconds N] [TARGET ...]`: the targets of `fuzz/` under libFuzzer, without a tool of its own.
+//! `cargo xtask fuzz [--seconds N] [TARGET ...]`: the targets of `fuzz/` under libFuzzer, without another tool.
 //!
 //! ```text
 //! rustc's coverage passes (stable) --> core2dmp-fuzz --one process per target--> corpus under target/fuzz

@@ -1,4 +1,4 @@
-//! `cargo xtask judge`: our dumps before programs that no one here wrote.
+//! `cargo xtask judge`: opens our dumps with programs that are not ours.
 //!
 //! ```text
 //! (no word) corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table

@@ -1,4 +1,5 @@
-//! What the program is made of: `cargo xtask supply` holds it to deny.toml and to README; `dist` lists it in the SBOM.
+//! What the program is made of: `cargo xtask supply` checks it against deny.toml and README; `dist` lists it in the
+//! SBOM.
 //!
 //! ```text
 //! cargo metadata (this machine's target, the lock file)  -->  packages that the program links

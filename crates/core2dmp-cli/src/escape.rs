@@ -1,8 +1,8 @@
-//! What a guest or a file name says never reaches a terminal or a document raw.
+//! Escapes guest strings and file names before they reach a terminal or a document.
 
 pub(crate) use core2dmp::text::{path, printable};
 
-/// JSON in ASCII: all that is not stands inside of strings, where it can be escaped.
+/// JSON in ASCII: everything else is inside strings, where it can be escaped.
 pub(crate) fn ascii_json(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {

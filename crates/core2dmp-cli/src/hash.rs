@@ -1,11 +1,11 @@
-//! Checksums of what was written: SHA-256 for everybody, BLAKE3 for those in a hurry.
+//! Checksums of what was written: SHA-256 and, for speed, BLAKE3.
 //!
 //! ```text
 //! guest.dmp  --read back, two threads-->  guest.dmp.sha256   what `sha256sum -c` reads
 //!                                         guest.dmp.b3       what `b3sum -c` reads
 //! ```
 //!
-//! A file is read back as it stands on the disk, or in the page cache; a stream is hashed while it passes.
+//! A file is read back as it is on the disk, or in the page cache; a stream is hashed while it passes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

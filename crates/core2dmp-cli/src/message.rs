@@ -1,4 +1,4 @@
-//! What goes wrong, on stderr: one line what, one line what to do; and the exit code.
+//! Errors on stderr (one line for what happened, one for what to do), and the exit code.
 //!
 //! ```text
 //! error: guest.dmp exists
@@ -53,7 +53,7 @@ impl Failure {
         }
     }
 
-    /// Whether whoever read our output has had enough.
+    /// Whether the reader of our output has closed it.
     fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Library(Error::Io { source, .. })
             if source.kind() == io::ErrorKind::BrokenPipe)
@@ -98,7 +98,7 @@ pub(crate) fn warnings<'a>(warnings: impl IntoIterator<Item = &'a String>) {
     }
 }
 
-/// Writes to stderr; there is nobody to tell if that fails.
+/// Writes to stderr; a failure of that cannot be reported.
 pub(crate) fn to_stderr(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! A bar with rate and remaining time, where somebody looks; and the place where an interruption is noticed.
+//! A progress bar with rate and remaining time on a terminal, and the place where an interruption is noticed.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;

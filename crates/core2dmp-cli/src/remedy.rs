@@ -1,4 +1,5 @@
-//! The second line of an error: the library names the remedy, the program says how it is taken on its command line.
+//! The second line of an error: the library names the remedy, and the program puts it into the words of its command
+//! line.
 
 use core2dmp::error::Remedy;
 

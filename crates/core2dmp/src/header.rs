@@ -1,8 +1,8 @@
-//! The header of a Windows dump, field by field, and the names of what stands in it.
+//! The header of a Windows dump, field by field, and the names of what is in it.
 //!
 //! Both headers, of 32 and of 64 bits, are tables: [`HeaderWidth::of`] tells which one some bytes are, and
-//! [`HeaderWidth::fields`] lists its fields by offset. A [`Field`] reads itself with [`Field::value`]; what Windows never
-//! set is [`FieldValue::NotSet`], not a number.
+//! [`HeaderWidth::fields`] lists its fields by offset. A [`Field`] reads itself with [`Field::value`]; what Windows
+//! never set is [`FieldValue::NotSet`], not a number.
 //!
 //! ```
 //! use core2dmp::header::{FieldId, FieldValue, HeaderWidth, dump_type_name, stop_codes};

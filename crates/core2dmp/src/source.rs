@@ -24,7 +24,7 @@ pub trait ReadAt: Debug + Send + Sync {
     /// What the operating system says.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// The file that holds the bytes from `offset` on, and where in it they stand: the writer then lets the
+    /// The file that holds the bytes from `offset` on, and where in it they are: the writer then lets the
     /// kernel copy them.
     fn file_at(&self, _offset: u64) -> Option<(&File, u64)> {
         None
@@ -119,7 +119,7 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-/// Several files as one: the parts of a split dump, or memory and state that stand in two files.
+/// Several files as one: the parts of a split dump, or memory and state that are in two files.
 ///
 /// ```text
 /// offset  0 .. size of part 0   |   2^56 .. + size of part 1   |   2 x 2^56 ..
@@ -192,7 +192,7 @@ impl ReadAt for JoinedSource {
     }
 }
 
-/// Bytes of hole in the source from `offset` on; 0 if data stands there, or nobody knows.
+/// Bytes of hole in the source from `offset` on; 0 if data is there, or if that is unknown.
 pub(crate) fn hole_at(source: &dyn ReadAt, offset: u64) -> u64 {
     let Some((file, at)) = source.file_at(offset) else {
         return 0;
@@ -203,7 +203,7 @@ pub(crate) fn hole_at(source: &dyn ReadAt, offset: u64) -> u64 {
     }
 }
 
-/// Bytes of data in the source from `offset` on; all of them if nobody knows.
+/// Bytes of data in the source from `offset` on; all of them if that is unknown.
 pub(crate) fn data_at(source: &dyn ReadAt, offset: u64) -> u64 {
     source
         .file_at(offset)

@@ -1,4 +1,4 @@
-//! Text for people: what a guest or a file name says without its instructions to a terminal, and sizes in words.
+//! Text for people: guest strings and file names without terminal control characters, and sizes in words.
 //!
 //! A module of the guest may be called `\x1b]0;owned\x07`, or turn the rest of the line around. Letters of every
 //! script stay; what a terminal acts on, or what hides, becomes an escape.

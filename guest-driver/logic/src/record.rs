@@ -194,7 +194,7 @@ impl Slot {
     }
 
     /// Hands each word to `store`, with its offset in the slot: first a zero where the magic belongs, then all words
-    /// behind it, and last the magic. `fence` stands between, so that a slot with a magic is a whole one.
+    /// behind it, and last the magic. `fence` is between, so that a slot with a magic is a whole one.
     pub(crate) fn write(&self, mut store: impl FnMut(u32, u64), fence: impl Fn()) {
         store(0, 0);
         fence();

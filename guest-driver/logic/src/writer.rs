@@ -221,7 +221,7 @@ impl Writer {
     /// Makes a header and looks at it; the status is kept for the next slot.
     fn make(&self, machine: &impl Machine, at: u32) -> Result<HeaderFacts, i32> {
         let bytes = self.width.header_bytes();
-        // What stands there is no header any more, should Windows write half of one or none.
+        // What is there is no header any more, should Windows write half of one or none.
         machine.store(at, 0);
         machine.store(at.wrapping_add(self.width.up_time()), 0);
         machine.fence();

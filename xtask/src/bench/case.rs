@@ -178,7 +178,7 @@ pub fn rounds(cases: &[Case<'_>], runs: usize) -> Outcome<Vec<Vec<Sample>>> {
     for round in 0..runs {
         let mut order: Vec<usize> = (0..cases.len()).collect();
         if round % 2 == 1 {
-            // What stands before a case should not favour it.
+            // What is before a case should not favour it.
             order.reverse();
         }
         for index in order {

@@ -95,7 +95,7 @@ pub fn task(arguments: &[String]) -> Outcome {
     let cores = thread::available_parallelism()?.get();
     let (mut ours, mut one, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..runs {
-        // What stands first should not be favoured.
+        // What is first should not be favoured.
         for turn in 0..3 {
             match (round + turn) % 3 {
                 0 => ours.push(decode(&mut io::sink())?),

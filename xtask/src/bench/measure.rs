@@ -1,7 +1,7 @@
 //! What a program took: seconds, processor time, and the most memory that it held.
 //!
-//! The kernel tells the last two of children that have ended, as a sum or the most of all, and counts what the parent
-//! held when it started the child. So a small process of its own (`xtask measure`) starts the program and asks.
+//! The kernel reports the last two for children that have ended, as a sum or the most of all, and counts what the
+//! parent held when it started the child. So a small process of its own (`xtask measure`) starts the program and asks.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -24,7 +24,7 @@ where it does not is marked WRONG. \"Repaired\" are the engines again, on what `
 |---|---|---|---|---|---|---|---|---|---|
 ";
 
-/// What stands above the second table.
+/// What is above the second table.
 const GOOD: &str = "
 ## Dumps that `convert` writes
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use super::rows::Opinion;
 use crate::run::{Outcome, root};
 
-/// The kind of dump that `convert` wrote, of which nothing is broken; what stands in its place names the guest.
+/// The kind of dump that `convert` wrote, of which nothing is broken; what is in its place names the guest.
 pub(super) const CONVERTED: &str = "converted";
 
 /// An engine whose opinions are recorded.

@@ -1,7 +1,7 @@
 //! `cargo xtask judge stacks [FILE.dmp ...]`: our stacks of every processor against the debugger's `k`.
 //!
 //! ```text
-//! x64 guests that stand deep in drivers --core2dmp-synth--> dump --judge-dbgeng--> k, ~1s; k  --\
+//! x64 guests that are deep in drivers --core2dmp-synth--> dump --judge-dbgeng--> k, ~1s; k  --\
 //!                                                             \--windows::unwind--> our frames --= ?
 //! ```
 //!
@@ -51,7 +51,7 @@ pub fn task(judges: &Path, files: &[String]) -> Outcome {
     Err(format!("{different} stacks differ").into())
 }
 
-/// Dumps of guests of which every processor stands deep in drivers.
+/// Dumps of guests of which every processor is deep in drivers.
 fn planted() -> Outcome<Vec<PathBuf>> {
     let folder = target_dir().join("judge").join("stacks");
     std::fs::create_dir_all(&folder)?;

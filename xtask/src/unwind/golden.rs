@@ -3,7 +3,8 @@
 //! ```text
 //! dll NAME SHA-256
 //! RVA RETURN [REGISTER@OFFSET ..] [REGISTER=OFFSET ..]     hexadecimal, offsets from RSP
-//!            @ points there, and matters     = the caller's value lies there; registers that are not named are as they were
+//!            @ points there, and matters     = the caller's value lies there; registers that are not named are as they
+//!            were
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use crate::run::Outcome;
 /// Instructions of a DLL that are kept, and of those that look alike.
 const MOST: usize = 300;
 const ALIKE: usize = 2;
-/// What stands in the stack at an offset, and in a register, while it is asked where things come from.
+/// What is in the stack at an offset, and in a register, while it is asked where things come from.
 const STACK_MARK: u64 = 0x5151_0000_0000_0000;
 const REGISTER_MARK: u64 = 0x6161_0000_0000_0000;
 

@@ -1,4 +1,4 @@
-//! `core2dmp check`: would the debugger open this dump, and would it show the truth?
+//! `core2dmp check`: whether the debugger would open a dump, and whether it would show the truth.
 
 use core2dmp::audit::{against_core, check};
 use core2dmp::open;

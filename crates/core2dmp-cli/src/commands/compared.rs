@@ -22,7 +22,7 @@ pub(super) struct Compared {
     pub(super) name: String,
     /// What was compared, in words.
     pub(super) what: &'static str,
-    /// What stands behind the header, if anything does that is known.
+    /// What follows the header, if that is known.
     pub(super) body: Option<String>,
     /// The body that the header names, if it is of that type.
     pub(super) behind: Option<Behind>,

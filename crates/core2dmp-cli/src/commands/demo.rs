@@ -1,4 +1,4 @@
-//! `core2dmp demo`: the whole way with a guest of our own, without a hypervisor.
+//! `core2dmp demo`: every step with a guest of our own, without a hypervisor.
 //!
 //! ```text
 //! core2dmp-synth -> a guest that has crashed -> demo.core, as `xl dump-core` writes it -> convert -> demo.dmp -> check
@@ -26,9 +26,9 @@ use crate::message::{Failure, to_stdout};
 use crate::render::{report, text};
 use crate::request::{Check, Convert, Repair};
 
-/// Of the guest, in MiB.
+/// The guest's memory in MiB.
 const MEMORY: u64 = 64;
-/// Of a hundred frames, how many are zero.
+/// How many of a hundred frames are zero.
 const ZEROS: u8 = 70;
 
 /// Page tables of another boot: there are none at this address.

@@ -1,4 +1,4 @@
-//! What killed runs left that were to write the same file.
+//! Files that killed runs for the same output left behind.
 
 use std::time::{Duration, SystemTime};
 

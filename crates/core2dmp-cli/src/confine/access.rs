@@ -11,7 +11,7 @@ use crate::request::{Compare, Convert, Output, Repair, Request, Source, Target};
 pub(crate) struct Access {
     /// Read: files, or folders with all below them.
     pub(crate) read: Vec<PathBuf>,
-    /// Changed where they stand.
+    /// Changed in place.
     pub(crate) change: Vec<PathBuf>,
     /// Folders in which files come and go.
     pub(crate) write: Vec<PathBuf>,
@@ -20,7 +20,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Of a request; nothing for one that could not be resolved.
+    /// The files that a request needs; none if it could not be resolved.
     pub(crate) fn of(request: &Request) -> Self {
         let mut access = Self::default();
         match request {

@@ -1,4 +1,4 @@
-//! Limits of the process itself: no core dumps, no tracer, an end to its memory.
+//! Limits of the process itself: no core dumps, no tracer, a limit on its memory.
 
 use std::thread;
 
@@ -13,9 +13,9 @@ const THREAD: u64 = 192 << 20;
 /// Threads at most: the writer's workers, two that hash, and their like.
 const MAX_THREADS: u64 = 80;
 
-/// Sets them.
+/// Sets the limits.
 pub(super) fn set() -> Result<()> {
-    // Whatever ends the process, what it read of the guest does not land in a core file.
+    // However the process ends, the guest's memory must not end up in a core file.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     lower(Resource::Core, 0)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);

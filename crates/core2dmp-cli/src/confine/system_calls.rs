@@ -119,7 +119,7 @@ const OLDER: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
-/// Of a terminal: what it is, and how wide. Of a file: sharing of extents.
+/// Requests on a terminal (its kind and width) and on a file (sharing of extents).
 const REQUESTS: &[u64] = &[
     0x5401,      // TCGETS
     0x802c_542a, // TCGETS2, which newer C libraries ask

@@ -1,4 +1,4 @@
-//! What came of a command, finished: text and JSON are made of it, and it is never changed while it is shown.
+//! The finished result of a command: text and JSON are rendered from it, and rendering never changes it.
 
 use std::path::PathBuf;
 
@@ -17,16 +17,16 @@ use core2dmp::write::in_place::reshape::{Consumed, Cost};
 
 use crate::message::Failure;
 
-/// How a command ended that did not fail.
+/// How a successful command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing to complain of.
+    /// Nothing was found.
     Done,
     /// A dump has findings, two dumps differ, or something is left after a repair.
     Findings,
 }
 
-/// Of `convert`: as far as it came.
+/// The outcome of `convert`, as far as it came.
 #[derive(Debug, Default)]
 pub(crate) struct Converted {
     pub(crate) guest: Option<Guest>,
@@ -36,7 +36,7 @@ pub(crate) struct Converted {
     pub(crate) in_place: Option<InPlace>,
     /// What earlier runs left; it was reported when it was found.
     pub(crate) leftovers: Vec<String>,
-    /// Why it went no further.
+    /// Why it stopped early.
     pub(crate) failure: Option<Failure>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct InPlace {
     pub(crate) done: Option<Consumed>,
 }
 
-/// Of `info`.
+/// The outcome of `info`.
 #[derive(Debug)]
 pub(crate) struct Described {
     pub(crate) guest: Guest,
@@ -102,7 +102,7 @@ pub(crate) struct Found {
     pub(crate) plan: Option<Plan>,
 }
 
-/// Of `check`.
+/// The outcome of `check`.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) dump: DumpFile,
@@ -120,7 +120,7 @@ pub(crate) struct Deep {
 }
 
 impl Checked {
-    /// Whether there is nothing to complain of.
+    /// Whether nothing was found.
     pub(crate) fn is_clean(&self) -> bool {
         let deep = self.deep.as_ref();
         self.report.findings.is_empty() && deep.is_none_or(|deep| deep.pages.is_clean())
@@ -131,24 +131,24 @@ impl Checked {
     }
 }
 
-/// Of `diff`.
+/// The outcome of `diff`.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     /// The first file, as it was given.
     pub(crate) old: String,
-    /// What of it.
+    /// Which part of it was compared.
     pub(crate) old_what: &'static str,
-    /// What stands behind its header.
+    /// What follows its header.
     pub(crate) old_body: Option<String>,
     /// The second file.
     pub(crate) new: String,
-    /// What of it.
+    /// Which part of it was compared.
     pub(crate) new_what: &'static str,
-    /// What stands behind its header.
+    /// What follows its header.
     pub(crate) new_body: Option<String>,
-    /// The fields.
+    /// The header fields that differ.
     pub(crate) fields: HeaderDiff,
-    /// The bytes.
+    /// The bytes that differ.
     pub(crate) bytes: Vec<ByteDifference>,
     /// The memories, if they were compared.
     pub(crate) memory: Option<MemoryDiff>,
@@ -173,7 +173,7 @@ impl Comparison {
     }
 }
 
-/// Of `repair`: as far as it came.
+/// The outcome of `repair`, as far as it came.
 #[derive(Debug, Default)]
 pub(crate) struct Repaired {
     /// The dump as it was, and what was planned for it.
@@ -181,7 +181,7 @@ pub(crate) struct Repaired {
     pub(crate) change: Change,
     /// Places that were put back.
     pub(crate) undone: Option<usize>,
-    /// Why it went no further.
+    /// Why it stopped early.
     pub(crate) failure: Option<Failure>,
 }
 

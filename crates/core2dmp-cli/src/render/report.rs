@@ -6,7 +6,7 @@ use crate::message::{self, Failure, to_stderr, to_stdout};
 use crate::outcome::{Checked, Comparison, Converted, Described, Made, Repaired, Verdict};
 use crate::request::{Check, Convert, Diff, Info, Output, Repair, Undo};
 
-/// Of a command line that could not be resolved.
+/// Reports a command line that could not be resolved.
 pub(crate) fn unresolved(command: &Command, failure: Failure) -> Result<Verdict, Failure> {
     let error = Some((&failure).into());
     let document = match command {
@@ -42,7 +42,7 @@ pub(crate) fn unresolved(command: &Command, failure: Failure) -> Result<Verdict,
     Err(failure)
 }
 
-/// Of `convert`.
+/// Reports what `convert` did.
 pub(crate) fn convert(request: &Convert, outcome: Converted) -> Result<Verdict, Failure> {
     let is_stream = request.output == Output::Stream;
     let print = |text: &str| {
@@ -67,7 +67,7 @@ pub(crate) fn convert(request: &Convert, outcome: Converted) -> Result<Verdict, 
     Ok(Verdict::Done)
 }
 
-/// Of `convert --undo`.
+/// Reports what `convert --undo` did.
 pub(crate) fn undo(
     request: &Undo,
     made_of: Result<std::path::PathBuf, Failure>,
@@ -106,7 +106,7 @@ pub(crate) fn info(
     }
 }
 
-/// Of `check`.
+/// Reports what `check` found.
 pub(crate) fn check(
     request: &Check,
     outcome: Result<Checked, Failure>,
@@ -125,7 +125,7 @@ pub(crate) fn check(
     Ok(checked.verdict())
 }
 
-/// Of `diff`.
+/// Reports what `diff` found.
 pub(crate) fn diff(
     request: &Diff,
     outcome: Result<Comparison, Failure>,
@@ -148,7 +148,7 @@ pub(crate) fn diff(
     Ok(comparison.verdict())
 }
 
-/// Of `repair`.
+/// Reports what `repair` did.
 pub(crate) fn repair(request: &Repair, outcome: Repaired) -> Result<Verdict, Failure> {
     if request.report.json {
         to_stdout(&json::render(&json::Repair::of(request, &outcome)))?;

@@ -95,7 +95,7 @@ impl Convert {
         let (names, output) = args.sources_and_output();
         let product = product(args)?;
         if matches!(product, Product::Dump(_)) {
-            // Of a core that was consumed nothing is left to be found.
+            // After a core was consumed, there is no core to find.
             earlier_in_place(args.core(), output, args.in_place)?;
         }
         let asks = args.in_place && !args.dry_run && !args.yes;
@@ -205,7 +205,7 @@ fn earlier_in_place(core: &Path, output: Option<&Path>, in_place: bool) -> Resul
     let found = match reshape::find(core) {
         Ok(found) => found,
         Err(e) if in_place => return Err(e.into()),
-        // Of another conversion than this one.
+        // The journal belongs to another conversion.
         Err(_) => None,
     };
     if let Some(found) = found {

@@ -146,7 +146,7 @@ impl Info {
 }
 
 impl Check {
-    /// Of a dump alone.
+    /// A check of a single dump, without a core.
     pub(crate) fn of(dump: &Path) -> Self {
         Self {
             dump: dump.to_path_buf(),
@@ -204,7 +204,7 @@ impl Diff {
 }
 
 impl Repair {
-    /// Of a dump into a new file beside it, which is replaced.
+    /// A repair into a new file beside the dump; an existing one is replaced.
     pub(crate) fn of(dump: &Path) -> Self {
         Self {
             dump: dump.to_path_buf(),

@@ -1,4 +1,4 @@
-//! How a guest's files are read, and how what came of it is reported: what several commands ask alike.
+//! How a guest's files are read and how the result is reported: the options that several commands share.
 
 use std::path::PathBuf;
 

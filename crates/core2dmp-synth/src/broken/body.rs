@@ -1,4 +1,4 @@
-//! What stands behind the header: cut off, or with a bitmap that lies.
+//! What follows the header: cut off, or with a bitmap that lies.
 
 use super::row::{Row, table};
 

@@ -219,7 +219,7 @@ impl<'a> Kdump<'a> {
         self.excluded.iter().any(|range| range.contains(&pfn))
     }
 
-    /// The frames whose pages stand in the file, or in a part of it.
+    /// The frames whose pages are in the file, or in a part of it.
     fn pfns(&self, part: Option<&Range<u64>>) -> Vec<u64> {
         self.guest
             .present
@@ -265,7 +265,7 @@ impl<'a> Kdump<'a> {
         file
     }
 
-    /// Adds a page's data; where it stands, its bytes, its flags.
+    /// Adds a page's data; where it is, its bytes, its flags.
     fn store(&self, page: &[u8], data_at: usize, data: &mut Vec<u8>) -> (u64, u32, u32) {
         let offset = (data_at + data.len()) as u64;
         let packed = self.compression.compress(page);

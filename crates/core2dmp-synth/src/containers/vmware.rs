@@ -252,7 +252,7 @@ impl<'a> Vmware<'a> {
         }
     }
 
-    /// What lies at 4 GiB and above stands right behind what lies below.
+    /// What lies at 4 GiB and above is right behind what lies below.
     fn memory(&self, file: &mut Vec<u8>, memory: Option<&[u8]>) {
         let end = |high: bool| {
             let runs = self.guest.present.iter();

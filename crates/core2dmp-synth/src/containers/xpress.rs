@@ -192,7 +192,7 @@ fn codes(lengths: &[u8; 512]) -> [u32; 512] {
     codes
 }
 
-/// Bits in words of 16. Two words are always ahead of the bytes that stand between them.
+/// Bits in words of 16. Two words are always ahead of the bytes that are between them.
 struct Bits<'o> {
     out: &'o mut Vec<u8>,
     places: [usize; 2],

@@ -1,4 +1,4 @@
-//! A guest whose processor stands deep in drivers: functions with unwind data of every kind, and their stack.
+//! A guest whose processor is deep in drivers: functions with unwind data of every kind, and their stack.
 //!
 //! ```text
 //! disk.sys thread -> tcpip.sys pushes -> xenpci.sys frame register -> tcpip.sys in a chained part
@@ -89,7 +89,7 @@ fn prolog_bytes(function: &Function) -> u64 {
         .sum()
 }
 
-/// Lets a processor of a crashed guest stand there; its saved registers and its stack change.
+/// Moves a processor of a crashed guest there, by changing its saved registers and its stack.
 pub fn plant(guest: &mut Guest, processor: usize) -> Planted {
     let [mut disk, mut tcpip, mut xenpci] =
         ["disk.sys", "tcpip.sys", "xenpci.sys"].map(|name| Driver::new(guest, name));

@@ -1,4 +1,4 @@
-//! Every page of a dump against the core that it was made of.
+//! Compares every page of a dump with the core that it was made from.
 //!
 //! ```text
 //! dump --its header and body--> memory --+-- page by page, by frame number

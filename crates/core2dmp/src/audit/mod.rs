@@ -1,4 +1,4 @@
-//! A dump's header against the memory behind it.
+//! Compares a dump's header with the memory behind it.
 //!
 //! ```text
 //! check        would the debugger open it, and what would it say

@@ -16,11 +16,11 @@ pub struct Change {
     pub what: String,
     /// File offset.
     pub offset: u64,
-    /// What stands there.
+    /// What is there.
     pub old: Vec<u8>,
-    /// What will stand there.
+    /// What will be there.
     pub new: Vec<u8>,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -51,7 +51,7 @@ impl Overlay {
         }))
     }
 
-    /// The changes with what stands there now; those that change nothing are dropped.
+    /// The changes with what is there now; those that change nothing are dropped.
     pub(in crate::audit) fn against(self, dump: &DumpFile) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
         for change in self.pieces.into_values() {
@@ -86,7 +86,7 @@ impl ReadAt for Patched {
     }
 }
 
-/// Lays changes over the bytes that stand at `offset`.
+/// Lays changes over the bytes that are at `offset`.
 pub(in crate::audit) fn lay_over<'c>(
     changes: impl Iterator<Item = &'c Change>,
     offset: u64,

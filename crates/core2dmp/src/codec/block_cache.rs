@@ -1,4 +1,4 @@
-//! Decoded blocks that are kept for a while, so that the next page of one does not decode it again.
+//! A cache of decoded blocks, so that reading the next page of a block does not decode it again.
 //!
 //! ```text
 //! number of a block, modulo the slots  -->  slot: the last block that was kept there

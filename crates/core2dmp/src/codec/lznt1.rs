@@ -4,7 +4,7 @@
 //! chunk of 4 KiB: header (16): bytes less one, tag 3, compressed? | flags (8) | literal or pair, 8 times | ..
 //! ```
 //!
-//! How many bits of a pair are the distance follows from how far into the chunk it stands.
+//! How many bits of a pair are the distance follows from how far into the chunk it is.
 //!
 //! Source: [MS-XCA], Xpress Compression Algorithm, section 2.5, with its example (3.3) as a test.
 

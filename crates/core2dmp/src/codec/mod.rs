@@ -1,4 +1,4 @@
-//! Compression of Microsoft's that no crate decodes: Xpress (MS-XCA) and LZNT1; and the cache of decoded blocks.
+//! Microsoft's compression formats that no suitable crate decodes (Xpress and LZNT1), and the cache of decoded blocks.
 
 pub(crate) mod block_cache;
 pub(crate) mod lznt1;

@@ -1,4 +1,4 @@
-//! Ranges of physical bytes that stand in the file, turned into frames: for formats that list memory by
+//! Ranges of physical bytes that are in the file, turned into frames: for formats that list memory by
 //! address and length, neither of them a multiple of a frame.
 //!
 //! ```text
@@ -7,7 +7,7 @@
 //! frames     |whole|whole|stitched|whole|whole|part
 //! ```
 //!
-//! A frame whose bytes stand in one piece is a place in the file. One that is made of pieces, or of which the
+//! A frame whose bytes are in one piece is a place in the file. One that is made of pieces, or of which the
 //! file has a part only, is put together when it is read; bytes that nobody has are zeros, and counted.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub(super) struct Extent {
     pub(super) gpa: u64,
     /// How many.
     pub(super) bytes: u64,
-    /// Where they stand in the file.
+    /// Where they are in the file.
     pub(super) offset: u64,
 }
 

@@ -23,16 +23,16 @@ pub struct Hints {
     pub not_ram: Vec<Frames>,
     /// Dump headers that notes of the container hold.
     pub headers: Vec<HeaderHint>,
-    /// What whoever wrote the container left out on purpose.
+    /// Memory that the writer of the container left out on purpose.
     pub left_out: Option<LeftOut>,
 }
 
 /// Memory that was left out on purpose, rather than missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftOut {
-    /// That of processes: a kernel dump.
+    /// User memory: a kernel dump.
     User,
-    /// Whatever was of no interest, such as free pages.
+    /// Uninteresting pages, such as free ones.
     Some,
 }
 

@@ -48,7 +48,7 @@ const PROBE_BYTES: usize = 0x1000;
 
 /// A row of the table of formats.
 struct Format {
-    /// What the user asks for it by.
+    /// The name by which the user selects the format.
     name: &'static str,
     /// As the user knows it.
     title: &'static str,

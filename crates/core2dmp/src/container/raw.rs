@@ -1,4 +1,4 @@
-//! Memory and nothing else: `dd`, `.mem`, QEMU's `pmemsave`, VMware's `.vmem` alone.
+//! Raw memory without any header: `dd`, `.mem`, QEMU's `pmemsave`, VMware's `.vmem` alone.
 //!
 //! ```text
 //! by address   byte n of the file is physical address n

@@ -1,4 +1,4 @@
-//! Files that end too soon: an error, unless the user wants what is there.
+//! Truncated files: an error, unless the user asks to read what is there.
 //!
 //! ```text
 //! file ends  --options.salvage-->  no:  Error::CutShort, which names what is missing

@@ -149,7 +149,7 @@ struct Blocks {
     /// Bytes of the dump, as the header says.
     dump_size: u64,
     count: u64,
-    /// Where every 16th block stands.
+    /// Where every 16th block is.
     notes: Vec<u64>,
     /// Where the last whole block ends.
     end: u64,

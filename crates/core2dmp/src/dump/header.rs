@@ -1,6 +1,6 @@
-//! The header of a dump, field by field from facts.
+//! Builds the header of a dump, field by field, from facts.
 //!
-//! Windows fills a header with "PAGE" first; fields that nobody knows stay so, as in its own dumps. So do runs that
+//! Windows fills a header with "PAGE" first; unknown fields keep that filling, as in its own dumps. So do runs that
 //! do not fit: the bitmap behind such a header names the pages.
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};

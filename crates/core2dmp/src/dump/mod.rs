@@ -1,4 +1,4 @@
-//! The dump as data: what its file will hold, before a byte moves.
+//! The dump as data: what its file will hold, before it is written.
 //!
 //! ```text
 //! Guest + Windows  --plan-->  Plan { header | segment | segment | ... }

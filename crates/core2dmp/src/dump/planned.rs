@@ -120,7 +120,7 @@ pub struct Plan {
     pub left_out: u64,
     /// Where the dump differs from the guest's memory.
     pub patches: Vec<Patch>,
-    /// Where each processor stood, which of them crashed, and by which exception.
+    /// Where each processor was, which of them crashed, and by which exception.
     pub crash: CrashState,
     /// The page tables that the header names.
     pub root: HeaderRoot,

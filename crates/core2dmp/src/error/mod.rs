@@ -36,11 +36,11 @@ pub enum Error {
     Malformed {
         /// The structure or field.
         what: &'static str,
-        /// Where it stands.
+        /// Where it is.
         place: Place,
         /// What the format demands.
         expected: String,
-        /// What stands there.
+        /// What is there.
         found: String,
     },
     /// The file ends inside a structure.
@@ -58,7 +58,7 @@ pub enum Error {
     /// More of something than this program accepts.
     #[error("{what}: found {found}, the limit is {limit}")]
     TooMany {
-        /// Of what.
+        /// What there is too much of.
         what: &'static str,
         /// How many there are, at least.
         found: u64,
@@ -78,7 +78,7 @@ pub enum Error {
     NoMemory {
         /// What it is.
         what: &'static str,
-        /// What stands there instead.
+        /// What is there instead.
         found: String,
         /// What the user can do.
         remedy: Remedy<'static>,
@@ -95,7 +95,7 @@ pub enum Error {
         /// What is not there, in words.
         missing: String,
     },
-    /// A guest stands in several files, and one that is needed was not given.
+    /// A guest is stored in several files, and one that is needed was not given.
     #[error("{found}: {missing} is needed too")]
     MissingFile {
         /// What was given.
@@ -192,13 +192,13 @@ pub enum Error {
     /// A dump that cannot be repaired.
     #[error("the dump cannot be repaired: {why}")]
     CannotRepair {
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// A core that cannot become its dump where it stands, or a dump that cannot become its core again.
+    /// A core that cannot become its dump in place, or a dump that cannot become its core again.
     #[error("cannot convert in place: {why}")]
     CannotConsume {
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// A conversion in place that could be neither finished nor undone.

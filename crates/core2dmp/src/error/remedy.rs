@@ -1,4 +1,4 @@
-//! What can be done about an error, as a value: whoever shows the error puts it into words.
+//! What the user can do about an error, as a value: the program that shows the error puts it into words.
 
 use crate::address::Gva;
 
@@ -17,16 +17,17 @@ pub enum Remedy<'a> {
     CheckName,
     /// The file is damaged: take the core again.
     TakeAgain,
-    /// The file is damaged, or of a kind that nobody has met yet: take the core again.
+    /// The file is damaged, or of an unknown kind: take the core again.
     TakeAgainIfDamaged,
     /// Take the guest's memory in one of the known formats.
     TakeKnownFormat,
-    /// Take the hibernation file while the machine hibernates, or [`salvage`](crate::container::OpenOptions::salvage) what
-    /// a wiped header left behind.
+    /// Take the hibernation file while the machine hibernates, or [`salvage`](crate::container::OpenOptions::salvage)
+    /// what a wiped header left behind.
     TakeWhileHibernated,
     /// Give the file that this link names.
     GiveLinkTarget,
-    /// The disk was full when the core was written: take it again, or [`salvage`](crate::container::OpenOptions::salvage) it.
+    /// The disk was full when the core was written: take it again, or
+    /// [`salvage`](crate::container::OpenOptions::salvage) it.
     SalvageOrTakeAgain,
     /// Give both files of the guest.
     GiveBothFiles,

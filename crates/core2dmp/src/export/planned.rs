@@ -15,7 +15,7 @@ pub enum ExportFormat {
 }
 
 impl ExportFormat {
-    /// In words.
+    /// The name in words.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! `CONTEXT` of amd64 and x86, and `KSPECIAL_REGISTERS`: how Windows writes down a processor.
 //!
-//! A `CONTEXT` of amd64 is 0x4d0 bytes, of x86 0x2cc, of ARM64 0x390; in a dump they stand in each
+//! A `CONTEXT` of amd64 is 0x4d0 bytes, of x86 0x2cc, of ARM64 0x390; in a dump they are in each
 //! processor's PRCB, and once more in the header, where newer debuggers ignore them.
 //!
 //! Sources: winnt.h and ntddk.h of the SDK and WDK (10.0.22621); Intel SDM volume 1, 10.5.1 (FXSAVE).
@@ -126,7 +126,7 @@ pub struct ContextArm64 {
     wvr: [U64; 2],
 }
 
-/// `KDESCRIPTOR` of amd64: the base stands at a multiple of 8.
+/// `KDESCRIPTOR` of amd64: the base is at a multiple of 8.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Descriptor64 {

@@ -136,7 +136,7 @@ impl Field {
         }
     }
 
-    /// Whether anything but Windows' filling, "PAGE", stands there.
+    /// Whether anything but Windows' filling, "PAGE", is there.
     #[must_use]
     pub fn is_set(&self, header: &[u8]) -> bool {
         let tag = matches!(self.id, FieldId::Signature);

@@ -84,7 +84,7 @@ pub(crate) struct TableLayout {
     pub(crate) count: usize,
     /// Bytes of a range.
     pub(crate) range: usize,
-    /// In a range: the first page. The end stands behind it.
+    /// In a range: the first page. The end follows it.
     pub(crate) start: usize,
 }
 
@@ -164,7 +164,7 @@ impl BlockHeader {
     }
 }
 
-/// The next block stands at a multiple of this.
+/// The next block is at a multiple of this.
 pub(crate) const BLOCK_ALIGN: u64 = 8;
 /// Pages that a block or a run holds at most.
 pub(crate) const MAX_PAGES: u64 = 16;
@@ -178,7 +178,7 @@ pub(crate) struct NewHeader {
     pub(crate) name: &'static str,
     /// Whether page numbers have 8 bytes.
     pub(crate) wide: bool,
-    /// `FirstBootRestorePage`; `FirstKernelRestorePage` stands behind it.
+    /// `FirstBootRestorePage`; `FirstKernelRestorePage` follows it.
     pub(crate) first_boot: usize,
     /// `NumPagesForLoader`, u64: pages of the boot set.
     pub(crate) boot_pages: usize,

@@ -17,9 +17,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(crate) const SIGNATURE: u32 = 0x0128_2014;
 /// `Header::version` that is described: 4.0.
 pub(crate) const VERSION: u32 = 0x0400;
-/// Where the two headers stand.
+/// Where the two headers are.
 pub(crate) const HEADERS_AT: [u64; 2] = [0, 0x1000];
-/// Where the first object table stands.
+/// Where the first object table is.
 pub(crate) const OBJECTS_AT: u64 = 0x2000;
 /// `ObjectTable::signature`.
 pub(crate) const OBJECTS_SIGNATURE: u32 = 0x0111_0001;
@@ -36,14 +36,14 @@ pub(crate) struct Header {
     pub(crate) signature: U32,
     /// CRC-32 of the header, this field being zero.
     pub(crate) checksum: U32,
-    /// Goes up.
+    /// Increases with each change.
     pub(crate) sequence: U16,
     /// [`VERSION`]: major version in the second byte, minor in the first.
     pub(crate) version: U32,
     data_version: U32,
     flags: U32,
     alignment: U32,
-    /// Where the replay log stands.
+    /// Where the replay log is.
     pub(crate) log_offset: U64,
     log_size: U64,
     log_header: U32,
@@ -56,7 +56,7 @@ pub(crate) struct ReplayLog {
     /// [`LOG_SIGNATURE`].
     pub(crate) signature: U32,
     checksum: U32,
-    /// Changes.
+    /// The number of changes.
     pub(crate) entries: U32,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Object {
     /// [`OBJECT_TABLE`], [`KEY_TABLE`], or one that does not matter here.
     pub(crate) kind: u8,
     checksum: U32,
-    /// Where it stands in the file.
+    /// Where it is in the file.
     pub(crate) offset: U64,
     /// Its bytes.
     pub(crate) size: U32,
@@ -97,7 +97,7 @@ pub(crate) struct KeyTable {
     pub(crate) signature: U16,
     /// Its number, by which entries name their parents; from 1 on.
     pub(crate) index: U16,
-    /// Of tables with one number the highest counts.
+    /// Sequence: among tables with the same number, the highest is used.
     pub(crate) sequence: U16,
     /// CRC-32 of this header, this field being zero.
     pub(crate) checksum: U32,
@@ -115,7 +115,7 @@ pub(crate) struct Key {
     pub(crate) size: U32,
     /// Table of the parent; 0 for none.
     pub(crate) parent_table: U16,
-    /// Where the parent stands in it.
+    /// Where the parent is in it.
     pub(crate) parent_offset: U32,
     /// CRC-32 of this structure, the name and the value, this field being zero.
     pub(crate) checksum: U32,
@@ -143,7 +143,7 @@ pub(crate) mod key_type {
     pub(crate) const NODE: u8 = 9;
 }
 
-/// Where a long value stands.
+/// Where a long value is.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Pointer {

@@ -112,7 +112,7 @@ pub(crate) const SUB_HEADER_32_VERSION_4: usize = 44;
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct PageDescriptor {
-    /// Where it stands; pages may share it, zero pages do.
+    /// Where it is; pages may share it, zero pages do.
     pub(crate) offset: U64,
     /// Bytes of it.
     pub(crate) size: U32,
@@ -137,7 +137,7 @@ pub(crate) const FLAT_RECORDS: u64 = 4096;
 /// A record's offset that ends the file.
 pub(crate) const FLAT_END: u64 = u64::MAX;
 
-/// What stands before a record's data.
+/// What is before a record's data.
 #[derive(Debug, Clone, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct FlatRecord {

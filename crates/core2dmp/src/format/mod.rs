@@ -18,7 +18,7 @@
 //! | [`qemu_stream`] | QEMU's migration stream, libvirt's header |
 //! | [`dump64`], [`dump32`] | the two headers of a Windows dump |
 //! | [`dump_values`] | dump types, attributes, stop codes that a converter writes |
-//! | [`bitmap`], [`rdmp`], [`triage`] | what stands between header and pages of dumps that are not full |
+//! | [`bitmap`], [`rdmp`], [`triage`] | what is between header and pages of dumps that are not full |
 //! | [`guest_record`] | what a driver in the guest leaves for the host |
 //! | [`header_fields`] | the fields of both headers by name |
 //! | [`kdbg`] | the debugger data block and the version block |

@@ -34,7 +34,7 @@ pub(crate) mod kuser {
 
 /// `PROCESSOR_START_BLOCK`, in a page below 1 MiB, which Windows on x64 starts processors through.
 pub(crate) mod low_stub {
-    /// First and one past the last address where it stands.
+    /// First and one past the last address where it is.
     pub(crate) const RANGE: (u64, u64) = (0x1000, 0xa_0000);
     /// The first qword: `jmp` and a completion flag; bits 8 to 15 vary.
     pub(crate) const SIGNATURE: u64 = 0x0000_0001_0006_00e9;
@@ -152,7 +152,7 @@ pub(crate) const LAYOUT32: Layout = Layout {
     prcb_current_thread: 4,
 };
 
-/// What stands in front of a dump header that a driver keeps in memory.
+/// What precedes a dump header that a driver keeps in memory.
 pub(crate) mod ram_header {
     /// GPLPV's buffer begins and ends with this, and a u16: its offset in the page.
     pub(crate) const GPLPV_PREFIX: &[u8] = b"XENXEN";
@@ -160,6 +160,6 @@ pub(crate) mod ram_header {
     pub(crate) const GPLPV_PREFIX_BYTES: usize = 8;
     /// The name of the note that virtio-win's fwcfg driver wraps its header in.
     pub(crate) const NOTE_NAME: &[u8] = b"VMCOREINFO\0";
-    /// Where the name stands in the 24 bytes before the header.
+    /// Where the name is in the 24 bytes before the header.
     pub(crate) const NOTE_NAME_OFFSET: usize = 12;
 }

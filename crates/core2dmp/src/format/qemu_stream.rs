@@ -17,7 +17,7 @@ pub(crate) const MAGIC: [u8; 4] = *b"QEVM";
 /// The version behind [`MAGIC`]; 2 was the last before it, in 2009.
 pub(crate) const VERSION: u32 = 3;
 
-/// What stands next in the stream.
+/// What is next in the stream.
 pub(crate) mod mark {
     /// The end of the sections.
     pub(crate) const EOF: u8 = 0;
@@ -66,7 +66,7 @@ pub(crate) mod flag {
     pub(crate) const MULTIFD_FLUSH: u64 = 0x200;
 }
 
-/// Capability: the pages of a block stand in their order, behind a bitmap.
+/// Capability: the pages of a block are in their order, behind a bitmap.
 pub(crate) const MAPPED_RAM: &[u8] = b"mapped-ram";
 /// Capability: shared blocks are left out, and each block's address is recorded.
 pub(crate) const IGNORE_SHARED: &[u8] = b"x-ignore-shared";

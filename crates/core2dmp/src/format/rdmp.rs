@@ -51,7 +51,7 @@ pub(crate) struct RangesHeader {
     pub(crate) pages: U64,
 }
 
-/// Consecutive frames; their pages stand in the order of the table.
+/// Consecutive frames; their pages are in the order of the table.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Range {

@@ -23,7 +23,7 @@ pub(crate) struct TriageHeader {
     pub(crate) service_pack_build: U32,
     /// Bytes without secondary data.
     pub(crate) size_of_dump: U32,
-    /// Where [`VALID`] stands.
+    /// Where [`VALID`] is.
     pub(crate) valid_offset: U32,
     pub(crate) context_offset: U32,
     pub(crate) exception_offset: U32,

@@ -19,7 +19,7 @@ pub(crate) const PLAIN: u16 = 0;
 pub(crate) const COMPRESSED: u16 = 1;
 /// [`Header::compression`]: LZNT1, the only one that is written.
 pub(crate) const LZNT1: u16 = 2;
-/// Where the first block stands.
+/// Where the first block is.
 pub(crate) const FIRST_BLOCK: u64 = 0x1000;
 /// [`BlockHeader::signature`].
 pub(crate) const BLOCK_SIGNATURE: &[u8; 4] = b"ZBLK";
@@ -50,7 +50,7 @@ pub(crate) struct BlockHeader {
     pub(crate) signature: [u8; 4],
     /// Bytes of data; as many as a block holds if it is not compressed.
     pub(crate) size: U32,
-    /// CRC-32 (of zlib) of the data as it stands there.
+    /// CRC-32 (of zlib) of the data as stored.
     pub(crate) crc: U32,
 }
 

@@ -1,4 +1,4 @@
-//! A file before a byte moves: segments, in order, and what reads them as one file.
+//! A planned file before it is written: its segments, in order, and a reader that presents them as one file.
 //!
 //! ```text
 //! image    | Bytes | Source { offset } | Bytes | Encoded { index } | Zeros |      start, bytes of each; size
@@ -50,7 +50,7 @@ pub enum SegmentData {
     },
 }
 
-/// Without the bytes themselves: pages of numbers tell nobody anything.
+/// Omits the bytes themselves, which would fill pages with numbers.
 impl fmt::Debug for SegmentData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -131,7 +131,7 @@ impl Image {
         self.size
     }
 
-    /// Whether pages that cannot be decoded are zeros in the file, instead of an error of whoever reads or writes it.
+    /// Whether pages that cannot be decoded are zeros in the file, instead of an error for the reader or writer.
     #[must_use]
     pub const fn salvage(&self) -> bool {
         self.salvage

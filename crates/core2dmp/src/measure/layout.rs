@@ -5,8 +5,8 @@
 //! memory   |           |   hole   |                 |  pages missing from the file: its border is not known
 //! ```
 //!
-//! A border lies between two pages whose place is proven. A hole there is where Windows counts no memory; if there is no
-//! room for one, memory is missing from the file, and the pages in between cannot be placed.
+//! A border lies between two pages whose place is proven. A hole there is where Windows counts no memory; if there is
+//! no room for one, memory is missing from the file, and the pages in between cannot be placed.
 
 use std::collections::BTreeMap;
 
@@ -291,7 +291,7 @@ impl Border {
 
 impl Placement {
     fn region(&mut self, start: u64, end: u64, shift: i64) {
-        // What stands in front of the memory has no frame.
+        // What precedes the memory has no frame.
         let start = start.max(shift.min(0).unsigned_abs());
         let Some(first) = start.checked_add_signed(shift) else {
             return;

@@ -1,4 +1,4 @@
-//! Pages that tell their own frame: top-level page tables map themselves.
+//! Pages that reveal their own frame: top-level page tables map themselves.
 //!
 //! ```text
 //! x64   entry i of the upper half holds the table's own frame; i is the same in all tables of a system
@@ -7,7 +7,7 @@
 //! a processor's control region holds its own address, which the tables lead to a frame
 //! ```
 //!
-//! Where such a page stands in the file against the frame that it holds is the shift of the file there. One page proves
+//! Where such a page is in the file against the frame that it holds is the shift of the file there. One page proves
 //! nothing: any entry may hold any frame. What proves it is that all processes' tables agree about entry and shift.
 //!
 //! Sources: Volatility 3 (`DtbSelfRef`), `MemProcFS`; the self-map of PAE, Windows Internals, 4th edition, chapter 7.
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 /// A page that may be a top-level table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark {
-    /// Where it stands, by the place in the file.
+    /// Where it is, by the place in the file.
     pub(super) at: Pfn,
     /// The frame that it says it is.
     pub(super) own: Pfn,
@@ -134,8 +134,8 @@ fn region(page: &[u8]) -> Option<Gva> {
     wide.or_else(narrow).map(Gva::new)
 }
 
-/// The entries of the upper half, if it may be the kernel's of a top-level table: few, of the supervisor alone, and none
-/// of them global or a large page, as entries of the lowest level are.
+/// The entries of the upper half, if it may be the kernel's of a top-level table: few, of the supervisor alone, and
+/// none of them global or a large page, as entries of the lowest level are.
 fn x64(page: &[u8]) -> Option<impl Iterator<Item = (u16, u64)> + '_> {
     const NEVER: u64 = 0x7fff_0000_0000_0184;
     let (words, _) = page.as_chunks::<8>();

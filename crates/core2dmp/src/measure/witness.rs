@@ -1,4 +1,4 @@
-//! What Windows says of the places of its own pages.
+//! What Windows records about the places of its own pages.
 
 use super::layout::{Line, Stretch};
 use super::marks::{Kind, Mark, Marks};

@@ -36,10 +36,10 @@ pub enum DecodeError {
         #[source]
         source: io::Error,
     },
-    /// What stands there makes no page.
+    /// What is there makes no page.
     #[error("file offset {offset:#x}: {what}")]
     Corrupt {
-        /// Where it stands.
+        /// Where it is.
         offset: u64,
         /// What is wrong with it.
         what: String,
@@ -47,7 +47,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The file ends before the bytes that should stand at `offset`.
+    /// The file ends before the bytes that should be at `offset`.
     #[must_use]
     pub fn ended(offset: u64) -> Self {
         Self::Unreadable {
@@ -56,7 +56,7 @@ impl DecodeError {
         }
     }
 
-    /// What stands at `offset` makes no page.
+    /// What is at `offset` makes no page.
     pub fn corrupt(offset: u64, what: impl Into<String>) -> Self {
         Self::Corrupt {
             offset,
@@ -64,7 +64,7 @@ impl DecodeError {
         }
     }
 
-    /// The same for whoever reads `gpa`.
+    /// The same as an error for a reader of `gpa`.
     pub(super) fn at(self, gpa: Gpa) -> MemoryError {
         match self {
             Self::Unreadable { offset, source } => MemoryError::Unreadable {

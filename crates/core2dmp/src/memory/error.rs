@@ -1,4 +1,4 @@
-//! Why bytes of guest-physical memory cannot be had: absent, unreadable and corrupt are three errors.
+//! Why bytes of guest-physical memory cannot be read: absent, unreadable and corrupt are three errors.
 
 use std::io;
 use std::sync::Arc;

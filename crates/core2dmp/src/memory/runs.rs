@@ -8,14 +8,15 @@ use crate::error::Error;
 /// Where a run's bytes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backing {
-    /// They stand in the container's file, from this byte on, in order.
+    /// They are in the container's file, from this byte on, in order.
     File {
         /// Offset of the first frame's first byte.
         offset: u64,
     },
     /// The container says that they are zero, without storing them.
     Zero,
-    /// They are compressed, or otherwise not as the guest has them: the memory's [`PageDecoder`](super::PageDecoder) makes them.
+    /// They are compressed, or otherwise not as the guest has them: the memory's [`PageDecoder`](super::PageDecoder)
+    /// makes them.
     Encoded {
         /// The decoder's number of the first frame; the next frame has the next number.
         index: u64,

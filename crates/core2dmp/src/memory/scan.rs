@@ -18,7 +18,7 @@ const READ_BLOCK: u64 = DECODED_BLOCK / 4;
 pub struct ScanGap {
     /// The frames that were skipped.
     pub frames: Frames,
-    /// Why.
+    /// The reason.
     pub error: MemoryError,
 }
 
@@ -79,7 +79,7 @@ impl PhysicalMemory {
         gaps
     }
 
-    /// Whole frames of hole in the container's file, which are zeros that nobody has to read.
+    /// Whole frames of hole in the container's file, which are zeros and need not be read.
     fn hole(&self, backing: Option<Backing>) -> u64 {
         match backing {
             Some(Backing::File { offset }) => hole_at(&**self.source(), offset) / PAGE_SIZE,

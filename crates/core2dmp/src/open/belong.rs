@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::source::FileSource;
 use crate::text;
 
-/// Memory, and the extensions of the state that may stand beside it.
+/// Memory, and the extensions of the state that may be beside it.
 const PAIRS: [(&str, &[&str]); 2] = [("vmem", &["vmss", "vmsn"]), ("bin", &["vsv"])];
 
 /// A file, and what belongs to it.

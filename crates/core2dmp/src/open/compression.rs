@@ -63,7 +63,7 @@ impl Compression {
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         let (_, wrapper) = MAGICS.iter().find(|(magic, _)| head.starts_with(magic))?;
         let level = head.get(3).copied().unwrap_or(0);
-        // Of bzip2's first bytes a level follows, and the magic of a block or of the end.
+        // In bzip2 a level follows the first bytes, then the magic of a block or of the end.
         let is_bzip2 = matches!(level, b'1'..=b'9') && matches!(head.get(4), Some(0x31 | 0x17));
         (*wrapper != Self::Bzip2 || is_bzip2).then_some(*wrapper)
     }

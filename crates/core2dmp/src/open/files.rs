@@ -1,4 +1,4 @@
-//! `Files`: the files of one guest by name; what a name says, and what stands in a folder.
+//! `Files`: the files of one guest by name; what a name reveals, and what a folder holds.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(super) fn in_folder(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = folder.read_dir() else {
         return Vec::new();
     };
-    // `./` would stand in front of every name.
+    // `./` would be in front of every name.
     let place = |path: PathBuf| match path.strip_prefix(".") {
         Ok(short) => short.to_path_buf(),
         Err(_) => path,

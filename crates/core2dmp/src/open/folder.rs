@@ -1,4 +1,4 @@
-//! The one guest in a folder: libvirt's, Proxmox', VMware's, or one that somebody made.
+//! The one guest in a folder: libvirt's, Proxmox', VMware's, or one made by hand.
 //!
 //! ```text
 //! every file --first bytes--> a known format | memory by its extension | nothing

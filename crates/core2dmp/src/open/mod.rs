@@ -1,4 +1,4 @@
-//! Opens whatever a person has: the files that belong together, unpacked, with the hole that raw memory leaves out.
+//! Opens whatever the user has: finds the files that belong together, unpacks them, and finds the holes of raw memory.
 //!
 //! ```text
 //! names --Files::find--> files: parts, companions by name, what a folder holds

@@ -1,4 +1,4 @@
-//! A compressed source becomes a file without a name: sparse, and gone when the program ends, however it ends.
+//! Unpacks a compressed source into a sparse file without a name, which disappears however the program ends.
 //!
 //! ```text
 //! guest.core.gz --decoder--> 1 MiB --not zero?--> temporary file, beside the output or in TMPDIR
@@ -63,7 +63,7 @@ pub(super) fn file(
 ) -> Result<Option<(File, Unpacked)>> {
     let name = text::path(path);
     let failed = |e| Error::io(format!("cannot read {name}"), e);
-    // Whoever opens it next says what is wrong.
+    // The next open reports what is wrong.
     let Some(mut input) = regular(path) else {
         return Ok(None);
     };

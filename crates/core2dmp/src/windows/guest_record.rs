@@ -5,9 +5,8 @@
 //!                                  -> areas by their addresses: sums   -> headers, debugger block
 //! weigh against memory             -> of this boot, or what contradicts it
 //! ```
-//!
-//! A torn slot or area is not believed, and neither is a page that lies elsewhere than it says: that is a copy in a
-//! cache. A whole record of another boot is one more stale source: its page is not mapped where it says, or its block
+//! A torn slot or area is rejected, and so is a page at another address than it names: that is a copy in a cache. A
+//! whole record of another boot is one more stale source: its page is not mapped where it says, or its block
 //! is of another kernel. A sum is no signature; a hostile guest can write any record, as it can write any header.
 //!
 //! Source: docs/formats/guest-record.md.

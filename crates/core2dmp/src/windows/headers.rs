@@ -284,7 +284,7 @@ fn may_begin(gpa: Gpa, before: &[u8]) -> bool {
         || follows(NOTE_NAME_BYTES, ram_header::NOTE_NAME)
 }
 
-/// The header at `gpa`, if one stands there whole. What costs least is looked at first: a hostile guest may hold
+/// The header at `gpa`, if a whole one is there. What costs least is looked at first: a hostile guest may hold
 /// millions of tags.
 fn in_memory(memory: &PhysicalMemory, gpa: Gpa) -> Option<GuestHeader> {
     let kind = kind_of(memory, gpa);
@@ -300,7 +300,7 @@ fn in_memory(memory: &PhysicalMemory, gpa: Gpa) -> Option<GuestHeader> {
     header(HeaderOrigin::Memory { gpa, kind }, &bytes)
 }
 
-/// Whose header it is, by what stands in front of it.
+/// Whose header it is, by what precedes it.
 fn kind_of(memory: &PhysicalMemory, gpa: Gpa) -> HeaderKind {
     // Each reads no more than it needs: the frame before may not be there.
     if follows::<{ ram_header::GPLPV_PREFIX_BYTES }>(memory, gpa, ram_header::GPLPV_PREFIX) {

@@ -115,13 +115,13 @@ pub(super) fn is_kernels_pdb(pdb: &PdbId) -> bool {
         .any(|known| file.strip_suffix(".pdb") == Some(known))
 }
 
-/// Whether a `KLDR_DATA_TABLE_ENTRY` of the kernel itself stands here: its base and its size.
+/// Whether a `KLDR_DATA_TABLE_ENTRY` of the kernel itself is here: its base and its size.
 pub(super) fn is_kernels_entry(space: &AddressSpace<'_>, kernel: &KernelImage, entry: Gva) -> bool {
     let layout = nt::Layout::of(space.mode().is_64bit());
     let base = entry.saturating_add(layout.module_base as u64);
     let size = entry.saturating_add(layout.module_size as u64);
     let has_size = |size: u32| {
-        // The size stands in the header, which may be missing: then it has some size.
+        // The size is in the header, which may be missing: then it has some size.
         size == kernel.image.size
             || (kernel.image.is_without_header() && (1..=kernel.image.size).contains(&size))
     };

@@ -59,7 +59,7 @@ impl Kuser {
         u32_at(&self.bytes, offset).unwrap_or(0)
     }
 
-    /// Such as (10, 0); (0, 0) if it is not known.
+    /// Major and minor version, such as (10, 0); (0, 0) if they are unknown.
     pub(super) fn version(&self) -> (u32, u32) {
         (
             self.u32(kuser::NT_MAJOR_VERSION),
@@ -67,7 +67,7 @@ impl Kuser {
         )
     }
 
-    /// Of Windows 10 and later; the high bits are flags.
+    /// Build number, in Windows 10 and later; the high bits are flags.
     pub(super) fn build(&self) -> Option<u32> {
         let build = self.u32(kuser::NT_BUILD_NUMBER) & 0xffff;
         (self.version().0 >= 10 && build != 0).then_some(build)

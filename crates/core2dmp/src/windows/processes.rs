@@ -129,7 +129,7 @@ impl Shape {
     }
 }
 
-/// The process id stands in front of the links.
+/// The process id is in front of the links.
 fn pid_of(space: &AddressSpace<'_>, links: Gva) -> Option<u64> {
     let layout = Layout::of(space.mode().is_64bit());
     space.word(links.checked_sub(layout.pointer as u64)?).ok()
@@ -180,7 +180,7 @@ fn shape(space: &AddressSpace<'_>, layout: &Layout, kernel: &PeImage, links: Gva
     })
 }
 
-/// Whether a process object stands here: its type, and page tables that map this very kernel.
+/// Whether a process object is here: its type, and page tables that map this very kernel.
 fn is_process(space: &AddressSpace<'_>, layout: &Layout, kernel: &PeImage, gva: Gva) -> bool {
     let mut kind = [0];
     if space.read(gva, &mut kind).is_err() || kind != [PROCESS_OBJECT] {

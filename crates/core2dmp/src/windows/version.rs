@@ -1,4 +1,4 @@
-//! Which Windows: build, flavour, and the block that debuggers ask for it.
+//! Which Windows: build, flavour, and the version block that debuggers read.
 
 use std::ops::ControlFlow;
 
@@ -26,13 +26,13 @@ const FREE_BUILD: u16 = 0xf;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Version {
-    /// Such as 19041.
+    /// The build number, such as 19041.
     pub build: Option<Fact<u32>>,
     /// 0xF free build, 0xC checked build.
     pub flavour: Fact<u16>,
-    /// Such as (10, 0).
+    /// Major and minor version, such as (10, 0).
     pub nt: (u32, u32),
-    /// Of the debugger protocol; 0 where there is no version block.
+    /// Version of the debugger protocol; 0 if there is no version block.
     pub kd_secondary: u8,
     /// Where the version block is.
     pub block: Option<Gva>,

@@ -1,4 +1,4 @@
-//! One range from the container into the dump, by the fastest way that the system has.
+//! Copies one range from the container into the dump, in the fastest way that the system offers.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};

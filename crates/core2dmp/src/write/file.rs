@@ -1,4 +1,4 @@
-//! Segments into a file, each by the fastest way that there is.
+//! Writes segments into a file, each in the fastest way available.
 
 use std::fs::File;
 

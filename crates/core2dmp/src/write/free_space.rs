@@ -17,7 +17,7 @@ use crate::progress::Progress;
 const RESERVE: u64 = 64 << 20;
 /// A file that shares its extents takes next to nothing: up to so many bytes it is not stopped, however full the disk.
 const SHARED: u64 = 8 << 20;
-/// Of a small file system: one part in so many.
+/// On a small file system, this fraction stays free: one part in so many.
 const SHARE: u64 = 8;
 
 /// A file system's bytes: free for everybody, and in all.

@@ -1,4 +1,4 @@
-//! What a killed run left behind, told from what a living one is writing by its lock.
+//! Files that a killed run left behind, distinguished by their lock from those that a running one is writing.
 //!
 //! ```text
 //! writer    creates, locks, looks whether the file still has its name ............ writes, renames, ends
@@ -64,7 +64,7 @@ pub fn leftovers(path: &Path) -> Vec<Leftover> {
     found
 }
 
-/// Whether it was written in this minute, or nobody knows when.
+/// Whether it was written within the last minute, or at an unknown time.
 fn is_new(meta: &fs::Metadata) -> bool {
     let age = meta.modified().ok().and_then(|then| then.elapsed().ok());
     age.is_none_or(|age| age.as_secs() < 60)
@@ -101,7 +101,7 @@ fn is_ours(name: &[u8], prefix: &[u8]) -> bool {
     random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric)
 }
 
-/// The file, locked, if it is a regular one of this user and nobody writes it.
+/// The file, locked, if it is a regular file of this user that no run is writing.
 #[cfg(target_os = "linux")]
 fn abandoned(path: &Path) -> Option<File> {
     use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, open};
@@ -115,7 +115,7 @@ fn abandoned(path: &Path) -> Option<File> {
     is_ours.then(|| File::from(file))
 }
 
-/// Without locks nobody knows.
+/// Without locks that is unknown.
 #[cfg(not(target_os = "linux"))]
 fn abandoned(_: &Path) -> Option<File> {
     None

@@ -1,4 +1,4 @@
-//! The only place that knows how bytes move.
+//! Writes images: the only place that moves bytes.
 //!
 //! ```text
 //! image's segments --Bytes-->  write

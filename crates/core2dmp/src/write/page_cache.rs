@@ -1,7 +1,7 @@
-//! The page cache: read ahead, and not flooded with what nobody reads again.
+//! The page cache: reads ahead, and does not fill the cache with data that is not read again.
 //!
-//! A dump that fits into memory stays in the cache, for the debugger comes next. One that takes more than half of
-//! the machine's memory would only push out what the host itself needs: its pages are given back behind the copy.
+//! A dump that fits into memory stays in the cache, because the debugger reads it next. One that takes more than half
+//! of the machine's memory would only push out what the host itself needs: its pages are given back behind the copy.
 //!
 //! A dump that is flushed at its end goes to the disk while it is written, or the disk would only begin then.
 
@@ -66,7 +66,7 @@ impl CacheUse {
     /// For `bytes` that are about to be copied from `source`.
     pub(super) fn begin(source: &dyn ReadAt, bytes: u64) -> Self {
         if let Some((file, _)) = source.file_at(0) {
-            // Advice: whoever does not take it is slower, not wrong.
+            // This is only advice: a system that ignores it is slower, not wrong.
             let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
         }
         let machine = rustix::system::sysinfo();

@@ -1,4 +1,4 @@
-//! A dump in parts, for transports with a limit: `cat` puts them together again.
+//! A dump in parts, for transports with a limit: `cat` joins them again.
 //!
 //! ```text
 //! segments  |-header-|------ a ------|---- b ----|--- c ---|

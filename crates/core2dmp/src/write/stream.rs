@@ -1,4 +1,4 @@
-//! Into a stream: every byte, in order.
+//! Writes an image into a stream: every byte, in order.
 
 use std::io::Write;
 
@@ -11,7 +11,8 @@ use crate::image::{Image, Segment, SegmentData};
 use crate::memory::PhysicalMemory;
 use crate::progress::Progress;
 
-/// Writes an image into a stream, from its first byte to its last; `memory` is the guest's that the image was planned for.
+/// Writes an image into a stream, from its first byte to its last; `memory` is the guest's that the image was planned
+/// for.
 ///
 /// # Errors
 /// [`Error::Io`], a closed pipe among them, [`Error::CorruptPage`] unless the image [salvages](Image::salvage), and

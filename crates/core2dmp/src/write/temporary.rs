@@ -189,7 +189,7 @@ pub(super) fn create(path: &Path, folder: &Path) -> io::Result<NamedTempFile> {
 pub(super) fn lock(file: &File) -> bool {
     use rustix::fs::{FlockOperation, flock, fstat};
     let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
-    // A file system that cannot lock has nobody who would ask, either.
+    // On a file system without locks no other run can check the lock either.
     locked != Err(rustix::io::Errno::WOULDBLOCK) && fstat(file).is_ok_and(|stat| stat.st_nlink > 0)
 }
 

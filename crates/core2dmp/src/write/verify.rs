@@ -50,7 +50,7 @@ fn forget(file: &File) {
 #[cfg(not(target_os = "linux"))]
 fn forget(_: &File) {}
 
-/// Compares what stands at the place of each segment with what the segment says.
+/// Compares what is at the place of each segment with what the segment says.
 pub(super) fn compare(
     file: &dyn ReadAt,
     image: &Image,

@@ -1,4 +1,4 @@
-//! What a debugger would stumble over.
+//! The findings of a check.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! A dump as a file: every field of its header, and what stands behind it.
+//! A dump as a file: every field of its header, and what follows it.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ struct Held {
     meaning: Option<String>,
 }
 
-/// What stands behind the header.
+/// What follows the header.
 #[derive(Debug, Serialize)]
 struct Behind {
     kind: &'static str,

@@ -1,4 +1,4 @@
-//! What a debugger would stumble over.
+//! The findings of a check.
 
 use core2dmp::audit::check::{Finding, Mend, Older, Severity};
 use core2dmp::container::dmp::{Body, DumpFile};

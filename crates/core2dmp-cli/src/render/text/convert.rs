@@ -33,7 +33,7 @@ pub(super) struct Written<'a> {
     pub(super) verbose: bool,
     /// How many parts the dump was written in.
     pub(super) parts: Option<usize>,
-    /// Checksums, or where they stand.
+    /// Checksums, or where they are.
     pub(super) sums: &'a [(&'static str, String)],
     /// Whether it was read again.
     pub(super) is_verified: bool,

@@ -1,4 +1,4 @@
-//! A dump as a file: every field of its header, and what stands behind it.
+//! A dump as a file: every field of its header, and what follows it.
 
 use core2dmp::address::PAGE_SIZE;
 use core2dmp::container::dmp::{BitmapFacts, Body, DumpFile, RangesBody, SummaryBody, TriageBody};
@@ -76,7 +76,7 @@ fn machine(dump: &DumpFile) -> String {
     format!("{} ({machine:#x})", name.unwrap_or("unknown"))
 }
 
-/// What stands behind the header.
+/// What follows the header.
 fn body(table: &mut Table, dump: &DumpFile) {
     match &dump.body {
         Body::Full => {

@@ -62,7 +62,7 @@ fn notes(request: &Info, guest: &Guest, failure: &Failure) -> Vec<String> {
         .collect()
 }
 
-/// Everything.
+/// Prints everything.
 fn info(request: &Info, guest: &Guest, dump: Option<&DumpFile>, found: &Found) -> String {
     let name = &request.source.given;
     let Found {

@@ -5,8 +5,7 @@
 //!   page tables  0x1ad000   process System at 0xffffe0..
 //!                not 0x1cf7000   vCPU 1 CR3: page tables of process 1234, as good to read with
 //! ```
-//!
-//! Everything that enters a table is escaped here, whoever said it.
+//! Everything that enters a table is escaped here, whatever its source.
 
 mod check;
 mod container;

@@ -5,8 +5,8 @@
 //! 8 and later  0 header | 1 processor         | 7 boot set | page border | kernel set
 //! ```
 //!
-//! References: PO_MEMORY_IMAGE and PO_MEMORY_RANGE_ARRAY in public symbols; libhibr's format description; Hibr2Bin, Hiber.h.
-//! The processor's page of Windows 8 and later is an assumption.
+//! References: PO_MEMORY_IMAGE and PO_MEMORY_RANGE_ARRAY in public symbols; libhibr's format description; Hibr2Bin,
+//! Hiber.h. The processor's page of Windows 8 and later is an assumption.
 
 mod version;
 
@@ -236,7 +236,7 @@ impl<'g> Hiberfil<'g> {
                 self.put_block(file, frames);
             }
         }
-        // What stands in the last link of a table that is not full means nothing.
+        // What is in the last link of a table that is not full means nothing.
         let last = *file.tables.last().unwrap();
         put(&mut file.bytes, last + next, 3);
     }

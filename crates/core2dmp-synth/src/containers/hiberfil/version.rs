@@ -54,7 +54,7 @@ impl HiberVersion {
         )
     }
 
-    /// Whether its memory stands in runs, as since Windows 8.
+    /// Whether its memory is in runs, as since Windows 8.
     #[must_use]
     pub const fn has_runs(self) -> bool {
         self.table().is_none()

@@ -13,7 +13,7 @@ use crate::windows::guest::{Guest, Vcpu};
 /// What differs from state to state.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StateShape {
-    /// A secure kernel at trust level 1, whose registers stand behind those of level 0.
+    /// A secure kernel at trust level 1, whose registers follow those of level 0.
     pub(crate) secure_kernel: bool,
     /// The processor's maker.
     pub(crate) vendor: u32,

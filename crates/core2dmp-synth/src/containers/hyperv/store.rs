@@ -77,7 +77,7 @@ pub(super) fn counted(value: &[u8]) -> Vec<u8> {
     [&(value.len() as u32).to_le_bytes(), value].concat()
 }
 
-/// A key with bytes, which stand in the file if they are many.
+/// A key with bytes, which are in the file if they are many.
 pub(super) fn array(
     file: &mut Vec<u8>,
     objects: &mut Vec<Object>,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Two of tag, size, base and lists have to be right: then the others are damaged. The header, the kernel's image and
-//! the lists themselves, found by what they hold, know what stood there. What nothing knows (the size) is mended by
+//! the lists themselves, found by what they hold, know what was there. What nothing knows (the size) is mended by
 //! another block in this one's place, rebuilt from what memory proves.
 
 use super::{Finding, Mend, Said, Severity, words};

@@ -6,7 +6,7 @@ use crate::address::Gva;
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::kdbg::KI_PROCESSOR_BLOCK;
 
-/// Something about the block that stands in memory.
+/// Something about the block that is in memory.
 fn in_memory(
     field: &'static str,
     found: &str,
@@ -88,7 +88,7 @@ impl Judge<'_> {
         findings
     }
 
-    /// Whether a plain copy of the block stands at this address, as fwcfg drivers keep one.
+    /// Whether a plain copy of the block is at this address, as fwcfg drivers keep one.
     fn is_copy(&self, gva: Gva) -> bool {
         let block = &self.windows.kdbg.value;
         let space = self.windows.space(&self.guest.memory);

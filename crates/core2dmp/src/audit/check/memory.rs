@@ -1,4 +1,4 @@
-//! The header against the memory behind it.
+//! Checks the header against the memory behind it.
 
 use super::structure::{field_finding, other_machine, show};
 use super::walk::root_is_lost;

@@ -1,4 +1,4 @@
-//! Would the debugger open this dump, and would it show the truth?
+//! Checks whether the debugger would open a dump, and whether it would show the truth.
 //!
 //! ```text
 //! header and body alone  --structure-->  what is refused, what is cut short
@@ -78,9 +78,9 @@ pub struct Finding {
     pub field: &'static str,
     /// File offset of the field.
     pub offset: Option<u64>,
-    /// What should stand there.
+    /// What should be there.
     pub expected: String,
-    /// What stands there.
+    /// What is there.
     pub found: String,
     /// What the debugger prints; `None` if it prints nothing.
     pub debugger: Option<Said>,
@@ -133,7 +133,7 @@ pub fn check(dump: &DumpFile) -> CheckReport {
         Err(_) if guest.memory.frame_count() == 0 => walk::Walked::default(),
         Err(_) => walk::from_header(dump, &guest),
     };
-    // Where both speak of a field, the memory knows what should stand there.
+    // Where both speak of a field, the memory knows what should be there.
     let mut findings = match &windows {
         Ok(windows) => memory::findings(dump, &guest, windows),
         // What is missing is no wrong value.
@@ -169,7 +169,7 @@ pub fn check(dump: &DumpFile) -> CheckReport {
     findings.sort_by_key(|finding| (finding.severity, finding.offset));
     let mut fields = HashSet::new();
     findings.retain(|finding| {
-        // Of a structure in memory there may be several, one for each processor.
+        // There may be several structures of a kind in memory, one for each processor.
         let found = finding.offset.is_none().then(|| finding.found.clone());
         fields.insert((finding.field, finding.offset, found))
     });

@@ -15,7 +15,7 @@ impl Judge<'_> {
         let count = &self.windows.processor_count;
         let truth = u64::from(count.value);
         if truth == 0 {
-            // Said by the debugger data block's own findings.
+            // The debugger data block's own findings report it.
             return None;
         }
         let found = self.dump.number(FieldId::NumberProcessors);

@@ -1,4 +1,4 @@
-//! Bodies that are Windows' memory if one number in front of them is another.
+//! Bodies that turn out to be Windows' memory when one number in front of them is corrected.
 //!
 //! ```text
 //! runs    one run as many frames longer as the file has pages without a run

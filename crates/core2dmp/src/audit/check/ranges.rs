@@ -4,7 +4,7 @@
 //! count of ranges   decides: what it does not count is absent      the table and the file's size prove another
 //! first page        decides                                        so
 //! pages             compared with the file's size                  the sum of the ranges
-//! marker, tags, metadata bytes                                     nobody looks
+//! marker, tags, metadata bytes                                     not checked
 //! ```
 
 use std::mem::offset_of;

@@ -73,7 +73,7 @@ impl Checker<'_> {
         })
     }
 
-    /// `NumberOfRuns` that counts slots which nobody filled, or does not count those that the body has pages of.
+    /// `NumberOfRuns` that counts unused slots, or does not count slots whose pages are in the body.
     fn run_count(&self) -> Option<Finding> {
         if !matches!(self.dump.body, Body::Full) {
             return None;
@@ -200,7 +200,7 @@ impl Checker<'_> {
         })
     }
 
-    /// `RequiredDumpSpace` of a full dump, at which nobody looks; some writers leave the header out.
+    /// `RequiredDumpSpace` of a full dump, which no debugger reads; some writers leave the header out.
     fn space(&self) -> Option<Finding> {
         let space = self.dump.number(FieldId::RequiredDumpSpace)?;
         let end = self.dump.body_end();

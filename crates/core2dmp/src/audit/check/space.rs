@@ -1,4 +1,4 @@
-//! `RequiredDumpSpace` of dumps with a bitmap, by which today's debugger reads.
+//! Checks `RequiredDumpSpace` of dumps with a bitmap, which decides how much today's debugger reads.
 //!
 //! ```text
 //! smaller than the file        nothing behind it is read

@@ -1,4 +1,4 @@
-//! What the header and the body say without any memory being understood.
+//! Checks header and body alone, without using the memory in the body.
 
 use super::{Finding, Mend, Said, Severity, words};
 use crate::container::dmp::{Body, BodyGuess, DumpFile, Problem, ProblemKind};
@@ -14,7 +14,7 @@ pub(super) fn findings(dump: &DumpFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(checker.dump_type());
     let problems = dump.problems().iter();
-    // Of a body that is read as another's, nothing else matters.
+    // If the body is read as another type's, nothing else matters.
     let misread = checker.is_misread() || checker.is_no_triage();
     let problems = problems.filter(|problem| !misread || is_of_the_header(problem.kind));
     findings.extend(problems.filter_map(|problem| checker.problem(problem)));
@@ -59,7 +59,7 @@ pub(super) struct Checker<'a> {
     pub(super) dump: &'a DumpFile,
 }
 
-/// Whether an oddity is the header's own, whatever stands behind it.
+/// Whether an oddity is the header's own, whatever follows it.
 const fn is_of_the_header(kind: ProblemKind) -> bool {
     matches!(
         kind,
@@ -120,7 +120,7 @@ impl Checker<'_> {
         field_finding(self.dump, id, severity, expected, debugger, mend)
     }
 
-    /// The type against what stands behind the header.
+    /// The type against what follows the header.
     fn dump_type(&self) -> Option<Finding> {
         let guess = self.dump.guess_body();
         let expected = match guess.dump_type() {
@@ -222,7 +222,7 @@ impl Checker<'_> {
     fn problem(&self, problem: &Problem) -> Option<Finding> {
         let is_ranges = matches!(self.dump.body, Body::Ranges(_));
         let (severity, debugger, mend) = match problem.kind {
-            // Said with what mends it, by the header of the ranges.
+            // The check of the ranges' header reports it, with what mends it.
             ProblemKind::FirstPage | ProblemKind::RangeTable if is_ranges => return None,
             ProblemKind::HeaderCutShort => (
                 Severity::Refused,
@@ -258,7 +258,7 @@ impl Checker<'_> {
             ProblemKind::Unreadable => {
                 (Severity::Broken, None, Mend::No("a disk that can be read"))
             }
-            // Said by `dump_type`, and by the runs' own checks, with what it should be.
+            // `dump_type` and the checks of the runs report it, with the right value.
             ProblemKind::DumpType
             | ProblemKind::RequiredSpace
             | ProblemKind::TriageUnfinished

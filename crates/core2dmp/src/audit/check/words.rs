@@ -1,7 +1,7 @@
-//! What debuggers print, as they print it: today's WinDbg (dbgeng 10.0.29507), and where the one of 2015 (10.0.10240)
-//! does something else, that.
+//! What debuggers print, word for word: today's WinDbg (dbgeng 10.0.29507), and the one of 2015 (10.0.10240) where it
+//! differs.
 //!
-//! A line that another one brings about is a follow-up of it: whoever searches for the follow-up should find its cause.
+//! A line that another line causes is its follow-up, so that a search for the follow-up finds the cause.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! What a difference of two headers is worth, knowing what is behind each: two dumps of one memory may well have
-//! different bodies, and then the fields that describe them have to differ.
+//! Rates a difference of two headers by their bodies: two dumps of one memory may have different bodies, and then the
+//! fields that describe them have to differ.
 //!
 //! ```text
 //! full    header: runs ----------------------> pages     what one type does not use is no difference;

@@ -46,7 +46,7 @@ pub enum ListingError {
         old: u8,
         /// The listing's second byte.
         new: u8,
-        /// What stands there.
+        /// What is there.
         found: String,
     },
 }

@@ -46,9 +46,9 @@ pub struct Difference {
     pub weight: Weight,
     /// What the difference means, in one sentence.
     pub meaning: String,
-    /// Of a context: the registers that differ, with both values.
+    /// The registers of a context that differ, with both values.
     pub registers: Vec<RegisterDifference>,
-    /// Of the table of runs: the runs that differ.
+    /// The runs of the table that differ.
     pub runs: Vec<RunDifference>,
 }
 

@@ -172,7 +172,7 @@ fn what_a_type_does_not_use_is_no_difference() {
     assert_eq!(diff.verdict(Some(&pages)), format!("both open{cosmetic}"));
 }
 
-/// Of bitmap dumps it is how much of them is read, and their files' sizes differ as well.
+/// In bitmap dumps the field decides how much is read, and the files' sizes differ as well.
 #[test]
 fn space_misleads_where_it_hides_a_page() {
     let mut bitmap = header();

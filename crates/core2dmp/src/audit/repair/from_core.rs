@@ -1,4 +1,4 @@
-//! A header written anew from the core that the dump was made of, once its pages prove to be that core's.
+//! A header written anew from the core that the dump was made from, once its pages prove to be that core's.
 
 use super::{Change, Overlay, Repair, refuse};
 use crate::address::{Gva, PAGE_BYTES, PAGE_SIZE, Pfn};

@@ -1,4 +1,4 @@
-//! Making a header agree with the memory behind it.
+//! Makes a header agree with the memory behind it.
 //!
 //! ```text
 //! check -> findings that can be mended -> bytes to change -> check again, with them laid over the file

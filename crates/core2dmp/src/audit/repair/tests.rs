@@ -1,4 +1,4 @@
-//! Whatever stands in a header, a repair is consistent with itself. What it mends is in `tests/it/audit/repair.rs`.
+//! Whatever is in a header, a repair is consistent with itself. What it mends is in `tests/it/audit/repair.rs`.
 
 use std::sync::Arc;
 

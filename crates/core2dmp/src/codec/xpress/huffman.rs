@@ -75,7 +75,7 @@ fn codes(input: &[u8]) -> Result<Vec<u16>, Invalid> {
     Ok(codes)
 }
 
-/// Bits, taken from words of 16 of them; bytes stand between the words.
+/// Bits, taken from words of 16 of them; bytes are between the words.
 struct Bits<'a> {
     input: Input<'a>,
     /// The next bits, the first on top.

@@ -64,7 +64,7 @@ fn length(input: &mut Input<'_>, short: u32, half: &mut Option<u8>) -> Result<u3
                     0 => input.u32().ok_or_else(|| input.ended())?,
                     wide => u32::from(wide),
                 };
-                // The whole length stands there: what was counted so far is taken off again.
+                // The whole length is there: what was counted so far is taken off again.
                 length = length
                     .checked_sub(nibble_more.saturating_add(short_more))
                     .ok_or_else(|| input.invalid("a match too short for its length field"))?;

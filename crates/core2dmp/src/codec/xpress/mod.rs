@@ -9,8 +9,8 @@
 //! error, and nothing is written outside `output`. The result is how many bytes were made; whether these are as
 //! many as they should be is for the caller to judge.
 //!
-//! Source: [MS-XCA], Xpress Compression Algorithm, sections 2.2 (Huffman) and 2.4 (plain), with its examples (3) as tests.
-//! There are crates for it; the one that is kept up has no Huffman variant, or a licence that does not fit.
+//! Source: [MS-XCA], Xpress Compression Algorithm, sections 2.2 (Huffman) and 2.4 (plain), with its examples (3) as
+//! tests. There are crates for it; the one that is kept up has no Huffman variant, or a licence that does not fit.
 
 pub(crate) mod huffman;
 pub(crate) mod lz77;
@@ -83,7 +83,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Repeats `length` bytes that stand `distance` before `at`, as far as there is room; the place behind them.
+/// Repeats `length` bytes that are `distance` before `at`, as far as there is room; the place behind them.
 /// `None` if they would start before the beginning.
 pub(crate) fn repeat(
     output: &mut [u8],

@@ -150,7 +150,7 @@ fn from_qemu(desc: &[u8]) -> Result<X86Registers, String> {
     })
 }
 
-/// The FXSAVE image that begins the XSAVE area, which is the end of the note whatever stands before it.
+/// The FXSAVE image that begins the XSAVE area, which is the end of the note whatever is before it.
 fn fxsave_of(desc: &[u8]) -> Option<[u8; 512]> {
     let start = desc.len().checked_sub(vbox::XSAVE_AREA_BYTES)?;
     (start >= size_of::<vbox::CpuNote>()).then(|| bytes_at(desc, start))?

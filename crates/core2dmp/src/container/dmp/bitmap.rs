@@ -24,7 +24,7 @@ const BLOCK: usize = 1 << 20;
 /// Bits that are looked at: 128 TiB of addresses, 4 GiB of bitmap. No Windows has more.
 const MAX_BITS: u64 = 1 << 35;
 
-/// What stands in front of the bitmap.
+/// What precedes the bitmap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BitmapBody {
     /// "FDMP" or "SDMP".
@@ -35,7 +35,7 @@ pub struct BitmapBody {
     pub bitmap: BitmapFacts,
 }
 
-/// What stands in front of the bitmap of a summary dump.
+/// What precedes the bitmap of a summary dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryBody {
     /// "SDMP".

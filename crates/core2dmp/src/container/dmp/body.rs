@@ -1,4 +1,4 @@
-//! What stands behind the header: as the type says it, and as the bytes themselves say it.
+//! What follows the header: as the type says it, and as the bytes themselves say it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::format::dump_values::{
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::source::ReadAt;
 
-/// What stands behind the header, read as the type says.
+/// What follows the header, read as the type says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// The runs' pages (type 1, and a type that was never set).
@@ -35,7 +35,7 @@ pub enum Body {
     Unknown,
 }
 
-/// What stands behind the header, by its bytes.
+/// What follows the header, by its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BodyGuess {
     /// The runs' pages: nothing else fits, and the runs name some.
@@ -87,7 +87,7 @@ impl BodyGuess {
     }
 }
 
-/// A header and the file that it stands in: what a body is read with.
+/// A header and the file that it is in: what a body is read with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a> {
     pub(super) width: HeaderWidth,

@@ -49,7 +49,7 @@ pub(super) const fn most_runs(width: HeaderWidth) -> usize {
 /// One slot of the table of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeclaredRun {
-    /// Where it stands in the file.
+    /// Where it is in the file.
     pub offset: u64,
     /// `BasePage`.
     pub first: u64,

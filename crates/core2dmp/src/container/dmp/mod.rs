@@ -53,7 +53,7 @@ pub struct DumpFile {
     pub header_complete: bool,
     /// Bytes of the file.
     pub size: u64,
-    /// What stands behind the header, read as the type says.
+    /// What follows the header, read as the type says.
     pub body: Body,
     /// The file.
     pub source: Arc<dyn ReadAt>,
@@ -169,7 +169,7 @@ impl DumpFile {
         header::most_runs(self.width)
     }
 
-    /// The slots that `NumberOfRuns` counts, at most those that fit, as they stand there.
+    /// The slots that `NumberOfRuns` counts, at most those that fit, as stored.
     #[must_use]
     pub fn declared_runs(&self) -> Vec<DeclaredRun> {
         declared_runs(self.width, &self.header)

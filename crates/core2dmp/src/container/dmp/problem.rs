@@ -16,7 +16,7 @@ pub enum ProblemKind {
     ValidDump,
     /// `DumpType` is none that a file can have.
     DumpType,
-    /// What stands behind the header does not begin as the type demands.
+    /// What follows the header does not begin as the type demands.
     BodyTag,
     /// `NumberOfRuns` is more than fit.
     RunCount,
@@ -55,11 +55,11 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// The field or structure.
     pub what: &'static str,
-    /// Where it stands.
+    /// Where it is.
     pub place: Place,
     /// What the format demands.
     pub expected: String,
-    /// What stands there.
+    /// What is there.
     pub found: String,
 }
 

@@ -27,7 +27,7 @@ pub struct TriageBody {
     pub offset: u64,
     /// Bytes of the dump without what was appended.
     pub size_of_dump: u64,
-    /// Whether the mark of a finished dump stands where it should.
+    /// Whether the mark of a finished dump is where it should.
     pub finished: bool,
     /// The service pack's build.
     pub service_pack_build: u32,

@@ -97,7 +97,7 @@ impl ElfHeader {
         Ok(header)
     }
 
-    /// The number that does not fit the ELF header stands in section 0.
+    /// The number that does not fit the ELF header is in section 0.
     fn extended_count(&self, source: &dyn ReadAt) -> Result<u64> {
         const WHAT: &str = "section header 0";
         let mut raw = [0; size_of::<SectionHeader64<LE>>()];

@@ -1,5 +1,5 @@
 //! ELF cores with program headers: QEMU's `dump-guest-memory`, libvirt's `virsh dump --memory-only`,
-//! VirtualBox' `debugvm dumpvmcore`, and whatever else tells memory by `PT_LOAD` and physical address.
+//! VirtualBox' `debugvm dumpvmcore`, and any other core that lists memory as `PT_LOAD` with physical addresses.
 //!
 //! ```text
 //! Elf header -> program headers -> PT_NOTE  -> vCPUs: QEMU, VBCPU; a dump header: VMCOREINFO

@@ -1,4 +1,4 @@
-//! Compressed blocks of pages: where they stand, and the pages in them.
+//! Compressed blocks of pages: where they are, and the pages in them.
 //!
 //! ```text
 //! page n --notes, every 16th block--> a block before it --headers--> its block --decode--> 16 pages, kept for a while
@@ -92,7 +92,7 @@ impl Kind {
     }
 }
 
-/// The block whose tag stands at `at` or a little behind.
+/// The block whose tag is at `at` or a little behind.
 fn tagged(source: &dyn ReadAt, at: u64) -> Result<Option<Block>> {
     const WHAT: &str = "block of compressed pages";
     let cannot = |e| Error::io(format!("cannot read {WHAT} at {}", Place::Offset(at)), e);
@@ -171,7 +171,7 @@ impl Index {
         self.kind
     }
 
-    /// The next block does not stand behind the last one.
+    /// The next block does not follow the last one.
     pub(super) const fn restart(&mut self) {
         self.since = 0;
     }

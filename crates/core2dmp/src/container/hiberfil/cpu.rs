@@ -1,4 +1,4 @@
-//! The processor that hibernated: its registers stand in a page of their own before the memory.
+//! The processor that hibernated: its registers are in a page of their own before the memory.
 //!
 //! ```text
 //! 64 bit   KSPECIAL_REGISTERS | CONTEXT      at 0xe0, since Windows 10 (15063) at 0xf0

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header --signature--> hibernated | resumed | link | wiped
-//!        --what stands there--> tables of ranges (to 7) | sets of runs (8 and later) --> runs of frames
+//!        --what is there--> tables of ranges (to 7) | sets of runs (8 and later) --> runs of frames
 //! page number --> block of 16 pages --Xpress--> pages        when somebody wants one
 //! ```
 //!
@@ -204,7 +204,7 @@ impl Reading<'_> {
                 "a fast startup's file: Windows was shut down, and only the kernel's session is in it".to_owned(),
             );
         }
-        // FirstSecureRestorePage stands before FirstBootRestorePage since Windows 10, 64 bit.
+        // FirstSecureRestorePage is before FirstBootRestorePage since Windows 10, 64 bit.
         if layout.first_boot == 0x68 && u64_at(self.header, 0x60).is_some_and(|page| page != 0) {
             self.warnings
                 .push("the pages of the secure kernel are encrypted: they are left out".to_owned());

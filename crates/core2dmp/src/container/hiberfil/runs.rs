@@ -33,7 +33,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The run at `at`; `None` where zeros stand, or the file ends.
+    /// The run at `at`; `None` where zeros are, or the file ends.
     pub(super) fn read(source: &dyn ReadAt, at: u64, wide: bool) -> Result<Option<Self>> {
         let mut head = [0; HEAD];
         let read = fill_at(source, at, &mut head)
@@ -133,7 +133,7 @@ impl Set {
         let boot = Self {
             name: "loader",
             offset: offset(layout.first_boot)?,
-            // Where the other number is not known, this one may stand elsewhere as well.
+            // Where the other number is not known, this one may be elsewhere as well.
             pages: layout
                 .kernel_pages
                 .and_then(|_| u64_at(header, layout.boot_pages)),
@@ -152,7 +152,7 @@ impl Set {
         (self.name, pages)
     }
 
-    /// Whether runs stand there.
+    /// Whether runs are there.
     pub(super) fn begins(&self, source: &dyn ReadAt, wide: bool) -> bool {
         self.offset > 0 && chain_end(source, self.offset, wide, 1).is_some()
     }
@@ -220,8 +220,8 @@ fn chain_end(source: &dyn ReadAt, at: u64, wide: bool, count: u32) -> Option<u64
     (at <= source.size()).then_some(at)
 }
 
-/// Whether the runs of a chain are what memory is written as: no frame twice, and one that is compressed can be decoded.
-/// A page of one word, over and over, makes a chain, too.
+/// Whether the runs of a chain are what memory is written as: no frame twice, and one that is compressed can be
+/// decoded. A page of one word, over and over, makes a chain, too.
 fn is_proven(source: &dyn ReadAt, at: u64, wide: bool) -> bool {
     let mut at = at;
     let mut frames: Vec<Frames> = Vec::new();

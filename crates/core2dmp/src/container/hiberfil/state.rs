@@ -1,4 +1,4 @@
-//! What the first page says of the file: hibernated, resumed since, a link to another file, or wiped.
+//! What the first page reveals about the file: hibernated, resumed since, a link to another file, or wiped.
 
 use crate::error::{Error, Remedy, Result};
 use crate::format::hiberfil::signature;

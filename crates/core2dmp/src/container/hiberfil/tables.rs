@@ -80,7 +80,7 @@ fn fits(source: &dyn ReadAt, layout: &TableLayout, page: u64) -> Result<bool> {
             break;
         }
         let Some(block) = Kind::Tagged.block(source, at)? else {
-            // Of a file that was cut short no more can be asked.
+            // A truncated file cannot have more.
             let header = size_of::<BlockHeader>() as u64;
             return Ok(at.saturating_add(header) > source.size());
         };

@@ -29,7 +29,7 @@ const MAX_BORDERS: usize = 1 << 16;
 /// Decoded blocks that are kept: 32 MiB.
 const KEPT: u64 = 32;
 
-/// Where a block stands.
+/// Where a block is.
 #[derive(Debug, Clone, Copy)]
 struct Block {
     number: u32,

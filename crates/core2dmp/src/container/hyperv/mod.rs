@@ -6,7 +6,7 @@
 //!               -> /savedstate/savedVM/partition_state     -> vCPUs
 //! ```
 //!
-//! Older states (`.vsv`, `.bin`, virtual machines up to version 5.0) have other keys that nobody describes; they
+//! Older states (`.vsv`, `.bin`, virtual machines up to version 5.0) have other keys, which no source describes; they
 //! are refused by name.
 //!
 //! See docs/formats/hyperv.md, and `format/hyperv.rs` for the sources.

@@ -49,7 +49,7 @@ pub(super) struct Entry<'e> {
     pub(super) value: Value,
 }
 
-/// A value, or where it stands.
+/// A value, or where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value {
     Number(u64),
@@ -231,7 +231,7 @@ fn text(name: &[u8]) -> &[u8] {
     name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// The value, and the bytes that tell it; `start` is where they stand in the file.
+/// The value, and the bytes that tell it; `start` is where they are in the file.
 fn read_value<'v>(key: &Key, value: &'v [u8], start: u64) -> (Value, Option<&'v [u8]>) {
     if key.flags & IN_OBJECT != 0 {
         let pointer = Pointer::ref_from_prefix(value).ok();

@@ -27,7 +27,7 @@ const MAX_TABLE: u32 = 16 << 20;
 /// Bytes of all of them.
 const MAX_TABLES: u64 = 1 << 30;
 
-/// Where a key table stands.
+/// Where a key table is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     sequence: u16,

@@ -1,4 +1,4 @@
-//! The flattened form: records that say where their bytes belong. They are read where they stand.
+//! The flattened form: records that say where their bytes belong. They are read in place.
 //!
 //! ```text
 //! header | { offset, size } data | { offset, size } data | ... | { -1, -1 }
@@ -26,7 +26,7 @@ struct Record {
     /// Where they belong.
     offset: u64,
     size: u64,
-    /// Where they stand.
+    /// Where they are.
     stored: u64,
 }
 
@@ -115,7 +115,7 @@ fn read_records(source: &dyn ReadAt, salvage: &mut Salvage) -> Result<Vec<Record
     }
 }
 
-/// The same bytes without overlap, where those that stand later in the file count.
+/// The same bytes without overlap, where those that are later in the file count.
 fn last_wins(mut records: Vec<Record>) -> Vec<Record> {
     records.sort_unstable_by_key(|record| record.stored);
     let mut placed: BTreeMap<u64, Record> = BTreeMap::new();

@@ -120,7 +120,7 @@ struct Block {
 pub(super) struct Pages {
     parts: Vec<Part>,
     blocks: BlockCache<Block>,
-    /// Where the data stands that all zero pages share, in the first part; 0 if that was not met yet.
+    /// Where the data is that all zero pages share, in the first part; 0 if that was not met yet.
     zeros: AtomicU64,
 }
 

@@ -32,7 +32,7 @@ const CHUNK_HEAD: usize = HEADER + 4 + 5;
 /// Chunks without data that are passed over in a row: they cost a reader time and hold nothing.
 const MAX_IDLE: u32 = 1 << 16;
 
-/// Memory from `gpa` on, whose first chunk stands at `offset`.
+/// Memory from `gpa` on, whose first chunk is at `offset`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
     gpa: u64,
@@ -49,7 +49,7 @@ impl Block {
 /// A chunk that holds memory.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
-    /// Where it stands, and how many bytes it takes behind its header.
+    /// Where it is, and how many bytes it takes behind its header.
     offset: u64,
     stored: u64,
     /// Bytes of memory.
@@ -120,7 +120,7 @@ pub(super) struct Walked {
     pub(super) is_whole: bool,
 }
 
-/// Notes the blocks of the stream that stands where `range` says.
+/// Notes the blocks of the stream that is where `range` says.
 pub(super) fn walk(source: &dyn ReadAt, range: Extent, blocks: &mut Vec<Block>) -> Result<Walked> {
     let (mut at, mut done) = (range.offset, 0_u64);
     let mut chunks = 0_u64;

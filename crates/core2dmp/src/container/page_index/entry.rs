@@ -59,7 +59,7 @@ impl Entry {
         }
     }
 
-    /// Where the record of page `pages` stands, in a list of records.
+    /// Where the record of page `pages` is, in a list of records.
     pub(super) fn record(self, pages: u64) -> u64 {
         let data = match self.kind {
             Kind::Mixed { data } => {

@@ -1,4 +1,4 @@
-//! Where a stream keeps each page: pages come in any order, one by one, several times, and the last one counts.
+//! Where a stream keeps each page: pages come in any order, one by one, several times, and the last one is used.
 //!
 //! ```text
 //! page   0      ..   0x9f   0xa0  0xa1  0xa2  ..        pages whose records follow each other are one entry:
@@ -36,14 +36,14 @@ struct Open {
     pages: u64,
     /// Of the first record, as if it had no name of a block in it.
     offset: u64,
-    /// Where the next record has to stand.
+    /// Where the next record has to be.
     end: u64,
     data: u64,
     /// The kind of the pages so far, while they are all of one.
     all: Option<bool>,
 }
 
-/// Where each page stands.
+/// Where each page is.
 #[derive(Debug, Default)]
 pub(super) struct PageIndex {
     entries: BTreeMap<u64, Entry>,

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::address::Gpa;
 
-/// A file whose bytes tell where they stand.
+/// A file whose bytes tell where they are.
 fn file(bytes: usize) -> Vec<u8> {
     let word = |n: usize| (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     (0..bytes.div_ceil(8)).flat_map(word).collect()

@@ -111,7 +111,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
     })
 }
 
-/// Pages of the blocks that nobody sent, in words.
+/// The pages of the blocks that were never sent, in words.
 fn missing(main: &[Block], pages: &mut PageIndex) -> Result<Option<String>> {
     let mut missing = 0_u64;
     for block in main {

@@ -1,4 +1,4 @@
-//! The sections of the RAM: which blocks there are, and where their pages stand.
+//! The sections of the RAM: which blocks there are, and where their pages are.
 //!
 //! ```text
 //! start  total + MEM_SIZE | name, bytes of each block [+ mapped: header | bitmap | pages] | EOS
@@ -46,7 +46,7 @@ pub(super) struct Ram {
     last: Option<usize>,
     /// The last section has been read.
     pub(super) is_done: bool,
-    /// Pages stand behind bitmaps.
+    /// Pages follow bitmaps.
     pub(super) is_mapped: bool,
     /// Pages in zlib's format.
     pub(super) packed: u64,
@@ -210,7 +210,7 @@ impl Ram {
         Ok(after)
     }
 
-    /// A block whose pages stand in their order; those without a bit are zeros.
+    /// A block whose pages are in their order; those without a bit are zeros.
     fn mapped(&mut self, stream: &mut Stream<'_>, bytes: u64, page: u64) -> Result<()> {
         const WHAT: &str = "header of a mapped block";
         let place = stream.place();

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Nothing in front of a device says how long it is. The description at the stream's end does; without one, a device
-//! ends where its footer stands and something follows that a stream may go on with.
+//! ends where its footer is and something follows that a stream may go on with.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub(super) struct Walk {
     /// Section ids, and whether they are the RAM's.
     ids: BTreeMap<u32, bool>,
     has_footers: bool,
-    /// `None` as long as nobody has looked for it.
+    /// `None` until it was searched for.
     description: Option<Option<Description>>,
     pub(super) warnings: Vec<String>,
 }

@@ -12,7 +12,7 @@ pub(super) struct Stream<'s> {
     source: &'s dyn ReadAt,
     pub(super) at: u64,
     block: Vec<u8>,
-    /// Where `block` stands in the file.
+    /// Where `block` is in the file.
     block_at: u64,
 }
 
@@ -118,7 +118,7 @@ impl<'s> Stream<'s> {
         }
     }
 
-    /// Goes to the next place from here on where `pattern` stands; whether there is one.
+    /// Goes to the next place from here on where `pattern` is; whether there is one.
     pub(super) fn find(&mut self, pattern: &[u8]) -> Result<bool> {
         let finder = memchr::memmem::Finder::new(pattern);
         loop {

@@ -1,4 +1,4 @@
-//! The JSON at the stream's end: how many bytes each device takes, and where in them the fields are that count here.
+//! The JSON at the stream's end: how many bytes each device takes, and where the needed fields are.
 //!
 //! ```text
 //! {"devices": [{"name": "cpu", "instance_id": 0, "fields": [{"name": "env.regs", "array_len": 16, "size": 8}, ..],

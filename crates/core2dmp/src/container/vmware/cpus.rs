@@ -5,9 +5,9 @@
 //! gpregs[n], CR64[n], IDTR[n]     newer versions: the same as a block
 //! ```
 //!
-//! Those names are crash's. By their likeness are read: `GDTR`, `DR64` and `DR`, `CR` and `S.base` of older versions,
-//! the 32-bit names of the general registers. No source names the MSR that holds the other GS base: a number
-//! whose name says "kernel GS" is taken for it. Without it the kernel's GS base is known in ring 0 alone.
+//! Those names are crash's. By analogy these are read too: `GDTR`, `DR64` and `DR`, `CR` and `S.base` of older
+//! versions, the 32-bit names of the general registers. No source names the MSR that holds the other GS base: a number
+//! whose name says "kernel GS" is taken for it. Without it the kernel's GS base is known only in ring 0.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ const GENERAL: [[&str; 2]; 16] = [
 ];
 const RSP: usize = 4;
 const RBP: usize = 5;
-/// The register at each place of `gpregs`, as crash has it: RBP stands before RSP there.
+/// The register at each place of `gpregs`, as crash has it: RBP is before RSP there.
 const IN_BLOCK: [usize; 16] = [0, 1, 2, 3, RBP, RSP, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// What is known of a vCPU.

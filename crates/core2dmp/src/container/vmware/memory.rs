@@ -1,8 +1,8 @@
-//! Where memory stands: the regions that the group `memory` lists.
+//! Where memory is: the regions that the group `memory` lists.
 //!
 //! ```text
 //! regionPPN[n]      first frame            regionSize[n]   frames
-//! regionPageNum[n]  where it stands, in frames from the beginning of the block `Memory`, or of the `.vmem`
+//! regionPageNum[n]  where it is, in frames from the beginning of the block `Memory`, or of the `.vmem`
 //! ```
 //!
 //! Without regions memory is one piece from address 0 on; VMware writes regions as soon as there is a hole.

@@ -1,6 +1,6 @@
 //! Walks the tags of a group.
 //!
-//! Tags stand one behind the other, and every tag is longer than nothing: a walk goes forward through the
+//! Tags follow each other, and every tag is longer than nothing: a walk goes forward through the
 //! file and ends with it at the latest.
 
 use zerocopy::FromBytes;
@@ -54,7 +54,7 @@ impl Block {
 /// A tag.
 #[derive(Debug)]
 pub(super) struct Tag {
-    /// Where it stands.
+    /// Where it is.
     pub(super) at: u64,
     pub(super) name: Vec<u8>,
     pub(super) indices: Vec<u32>,

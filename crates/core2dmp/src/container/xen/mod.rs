@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The page table of the file is turned into runs while it is read, so that a guest of 1 TiB (2 GiB of table)
-//! takes no more memory than one of 1 GiB. A core that was cut short has lost that table, which stands last:
+//! takes no more memory than one of 1 GiB. A core that was cut short has lost that table, which comes last:
 //! see [`salvage`].
 //!
 //! See docs/formats/xen.md, and `format/xen.rs` for the sources.

@@ -1,4 +1,4 @@
-//! Cores that were cut short: the disk was full, and the writer knows no temporary name.
+//! Cores that were cut short: the disk was full, and the writer does not use a temporary name.
 //!
 //! ```text
 //! .xen_pages ......... .xen_pfn ... .shstrtab

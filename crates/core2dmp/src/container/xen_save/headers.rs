@@ -1,4 +1,4 @@
-//! What stands in front of the image of libxc: the header of xl or of libvirt, and the stream of libxl.
+//! What precedes the image of libxc: the header of xl or of libvirt, and the stream of libxl.
 
 use zerocopy::FromBytes;
 
@@ -13,7 +13,7 @@ use crate::source::{ReadAt, fill_at, read_exact_at};
 /// Records of libxl in front of the image; there is none, as a rule.
 const MAX_RECORDS: u32 = 1024;
 
-/// Where the image of libxc stands, and who wrapped it.
+/// Where the image of libxc is, and who wrapped it.
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) at: u64,

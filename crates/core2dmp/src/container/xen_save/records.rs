@@ -1,4 +1,4 @@
-//! The records of libxc: pages, and where Xen's context stands.
+//! The records of libxc: pages, and where Xen's context is.
 //!
 //! ```text
 //! type, bytes | body, up to a multiple of 8         PAGE_DATA: count | frames with types | pages of those with data
@@ -20,7 +20,7 @@ const MAX_RECORDS: u64 = 1 << 24;
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) pages: PageIndex,
-    /// Where Xen's context stands, and its bytes.
+    /// Where Xen's context is, and its bytes.
     pub(super) context: Option<(u64, u64)>,
     /// One past the highest frame.
     pub(super) end: u64,
@@ -124,7 +124,7 @@ impl Records {
         Ok(())
     }
 
-    /// Notes a page whose data stand at `data`, if it has any; where the next page's stand.
+    /// Notes a page whose data are at `data`, if it has any; where the next page's are.
     fn page(&mut self, raw: u64, data: u64, size: u64, place: Place) -> Result<u64> {
         let (pfn, kind) = (raw & page::PFN, raw >> page::TYPE_SHIFT);
         if pfn >= Pfn::END.get() {
@@ -148,7 +148,7 @@ impl Records {
             }
             0..=4 | 9..=12 => {
                 let next = data.saturating_add(PAGE_SIZE);
-                // Of a file that ends here the page is not there: an older one would be wrong.
+                // If the file ends here, the page is missing: an older copy of it would be wrong.
                 if next > size {
                     return Err(Error::Truncated {
                         what: "a page",

@@ -1,4 +1,4 @@
-//! From facts to segments.
+//! Plans a dump: turns facts into segments.
 //!
 //! ```text
 //! type 1     header | run | run | ...               at most 42 runs (32 bit: 86); an absent frame is zeros
@@ -27,8 +27,9 @@ use crate::windows::{CrashState, Windows};
 pub(crate) use pages::PatchedPages;
 pub use root::HeaderRoot;
 
-/// Bytes that Windows may count whatever the container holds. A full dump writes zeros for frames that the container lacks;
-/// where Windows counts more, and more than [`PLAUSIBLE_TIMES`] times what the container holds, its count is not believed.
+/// Bytes that Windows may count whatever the container holds. A full dump writes zeros for frames that the container
+/// lacks; where Windows counts more, and more than [`PLAUSIBLE_TIMES`] times what the container holds, its count is not
+/// believed.
 const PLAUSIBLE_BYTES: u64 = 64 << 30;
 /// Times what the container holds that Windows may count, for a full dump.
 const PLAUSIBLE_TIMES: u64 = 16;
@@ -44,7 +45,7 @@ pub fn plan(guest: &Guest, windows: &Windows, options: &PlanOptions) -> Result<P
     plan_with(guest, windows, crash, options)
 }
 
-/// Plans a dump whose processors stood so, as [`Windows::crash_state`] found before; `options.contexts` has no say.
+/// Plans a dump with the processors' state that [`Windows::crash_state`] found before; ignores `options.contexts`.
 ///
 /// # Errors
 /// As of [`plan`].

@@ -1,7 +1,7 @@
 //! Names of stop codes and of the exceptions that lead to them, and what a stop code's parameters mean.
 //!
 //! A name or a meaning that is not certain is left out: what is missing here may still be documented.
-//! Where a code changed its name, the current one stands.
+//! If a code changed its name, the current name is used.
 //!
 //! Sources: "Bug check code reference" of the Windows driver documentation; names of bugcodes.h and
 //! ntstatus.h as windows-sys 0.61 has them.

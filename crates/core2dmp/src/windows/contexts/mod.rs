@@ -1,4 +1,4 @@
-//! Where each processor stood: its registers from the vCPU, or from what Windows saved.
+//! Where each processor was: its registers from the vCPU, or from what Windows saved.
 //!
 //! ```text
 //!              live guest                     crashed guest

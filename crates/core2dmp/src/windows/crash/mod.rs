@@ -6,7 +6,7 @@
 //!             0
 //! exception   the parameters of the stop codes that carry one, held against the records they point to;
 //!             the machine frame on the crashed processor's stack, where the parameters name no address;
-//!             else a breakpoint where it stood
+//!             else a breakpoint where it was
 //! ```
 //!
 //! Sources: "Bug check code reference" of Microsoft's documentation for the parameters. Dumps that Windows
@@ -29,7 +29,7 @@ use crate::paging::AddressSpace;
 
 pub use state::CrashState;
 
-/// Bytes of `KeBugCheckEx` in which the saved instruction pointer may stand.
+/// Bytes of `KeBugCheckEx` in which the saved instruction pointer may be.
 const BUGCHECK_FUNCTION: u64 = 0x200;
 /// The bit of the variants of stop codes that a debugger or a driver raises, such as 0x1000007E.
 const VARIANT: u32 = 0x1000_0000;

@@ -1,4 +1,4 @@
-//! What Windows and the processor write down of an exception: records in memory, and frames on the stack.
+//! What Windows and the processor record about an exception: records in memory, and frames on the stack.
 //!
 //! ```text
 //! machine frame   x64  RIP CS RFLAGS RSP SS      pushed by the processor, the stack aligned to 16 bytes first
@@ -31,7 +31,7 @@ const FLAGS: (u64, u64) = (0x2, 0xffff_ffff_ffc2_8028);
 /// An instruction pointer on a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
-    /// Where it stands.
+    /// Where it is.
     pub(super) at: Gva,
     /// The interrupted instruction.
     pub(super) instruction: Gva,

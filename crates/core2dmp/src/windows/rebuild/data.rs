@@ -99,7 +99,7 @@ pub(super) fn search(space: &AddressSpace<'_>, kernel: &KernelImage) -> Lists {
     lists
 }
 
-/// Whether the links at `entry` may be System's: its process id stands before them.
+/// Whether the links at `entry` may be System's: its process id is before them.
 fn may_be_system(space: &AddressSpace<'_>, entry: Gva) -> bool {
     let word = space.mode().pointer_bytes() as u64;
     let pid = entry.checked_sub(word).and_then(|gva| space.word(gva).ok());

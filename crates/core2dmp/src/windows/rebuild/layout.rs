@@ -18,11 +18,11 @@ use crate::format::{u32_at, u64_at};
 use crate::paging::AddressSpace;
 use crate::windows::lists;
 
-/// Bytes of a PRCB in which the saved registers stand.
+/// Bytes of a PRCB in which the saved registers are.
 const SEARCHED: usize = PAGE_BYTES;
-/// Bytes of a PRCB in which a pointer to them may stand: that of Windows 11 has 0xc000.
+/// Bytes of a PRCB in which a pointer to them may be: that of Windows 11 has 0xc000.
 const PRCB_BYTES: usize = 16 * PAGE_BYTES;
-/// Bytes of a KTHREAD in which the pointer to its process stands.
+/// Bytes of a KTHREAD in which the pointer to its process is.
 const THREAD_BYTES: u64 = 0x300;
 /// Processes that the pointer is compared with.
 const MAX_PROCESSES: usize = 4096;
@@ -79,7 +79,7 @@ fn region(space: &AddressSpace<'_>, pcr: Gva) -> Option<Region> {
     own.then_some(Region { pcr, prcb })
 }
 
-/// The control region around the control block at `prcb`, if one stands there.
+/// The control region around the control block at `prcb`, if one is there.
 pub(super) fn region_of(space: &AddressSpace<'_>, prcb: Gva) -> Option<Region> {
     region(
         space,
@@ -298,7 +298,7 @@ impl PrcbLayout {
         number(space, prcb, self.number)
     }
 
-    /// Whether the control block of processor `wanted` stands at `prcb`.
+    /// Whether the control block of processor `wanted` is at `prcb`.
     pub(super) fn is_processor(&self, space: &AddressSpace<'_>, prcb: Gva, wanted: u8) -> bool {
         let pcr = prcb.checked_sub(u64::from(self.pcr_prcb));
         pcr.is_some_and(|pcr| region(space, pcr).is_some())

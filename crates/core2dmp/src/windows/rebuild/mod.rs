@@ -309,7 +309,7 @@ fn regions(
     Ok((searched, layout))
 }
 
-/// The end of the kernel's header page, if nothing stands there; else of another page of its image that ends in zeros.
+/// The end of the kernel's header page, if nothing is there; else of another page of its image that ends in zeros.
 fn place(space: &AddressSpace<'_>, kernel: &KernelImage) -> Option<Gva> {
     let base = kernel.image.base;
     if let Some(place) = tail(space, base) {
@@ -327,7 +327,7 @@ fn place(space: &AddressSpace<'_>, kernel: &KernelImage) -> Option<Gva> {
     })
 }
 
-/// The place for a block at the end of a page, if nothing stands there.
+/// The place for a block at the end of a page, if nothing is there.
 fn tail(space: &AddressSpace<'_>, page: Gva) -> Option<Gva> {
     let place = page.checked_add(PAGE_SIZE.checked_sub(BLOCK_BYTES as u64)?)?;
     let bytes = space.bytes(place, BLOCK_BYTES).ok()?;

@@ -83,7 +83,7 @@ fn fnsave_of_every_kind_of_number_at_every_top() {
             assert_like_twin(&stack, used, top);
         }
     }
-    // TOP is 6: ST0 is register 6, whose tag stands in bits 12 and 13.
+    // TOP is 6: ST0 is register 6, whose tag is in bits 12 and 13.
     let only = fnsave(&fxsave(&[one; 8], 1 << 6, 6), 0);
     assert_eq!(word(&only, 2), 0xffff_cfff);
     let empty = fnsave(&fxsave(&[(0, 0); 8], 0, 0), 0);

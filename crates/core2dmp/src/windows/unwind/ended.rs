@@ -12,7 +12,7 @@ pub enum Ended {
     Bottom,
     /// The instruction pointer lies in no image.
     NoImage {
-        /// It.
+        /// The instruction pointer.
         ip: Gva,
     },
     /// The image has no unwind data at all.
@@ -29,23 +29,23 @@ pub enum Ended {
     Unreadable {
         /// What it holds.
         what: &'static str,
-        /// Where.
+        /// Its address.
         gva: Gva,
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// Unwind data that cannot be.
     Corrupt {
         /// What is wrong.
         what: &'static str,
-        /// Where it stands.
+        /// Where it is.
         gva: Gva,
     },
     /// Unwind data of a kind that is not known here.
     Unknown {
         /// What it is.
         what: &'static str,
-        /// Where it stands.
+        /// Where it is.
         gva: Gva,
     },
     /// The caller's stack pointer is not above the callee's.
@@ -57,7 +57,7 @@ pub enum Ended {
     },
     /// The return address is in the other half of memory: the kernel is entered and left by machine frames alone.
     OtherHalf {
-        /// It.
+        /// The instruction pointer.
         ip: Gva,
     },
     /// No word of the stack from here on follows a call.

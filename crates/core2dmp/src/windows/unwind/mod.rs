@@ -112,7 +112,7 @@ pub struct Stack {
     pub ended: Ended,
 }
 
-/// Walks the stack that `start` stands on. `space` decides whose user memory is seen; frames in user images need
+/// Walks the stack that `start` is on. `space` decides whose user memory is seen; frames in user images need
 /// [`Unwinder::with_user_modules`].
 #[must_use]
 pub fn walk(windows: &Windows, space: &AddressSpace<'_>, start: &Registers) -> Stack {
@@ -205,7 +205,7 @@ impl<'a, 'm> Unwinder<'a, 'm> {
             return Err(Ended::OtherHalf { ip: caller.ip() });
         }
         let (before, after) = (registers.sp(), caller.sp());
-        // ARM64 leaves return through a register: once, from where execution stood, the stack stays as it is.
+        // ARM64 leaves return through a register: once, from where execution was, the stack stays as it is.
         let may_stay = how.is_exact() && caller.ip() != registers.ip();
         let grows = after > before || (after == before && may_stay);
         if !grows && next != How::MachineFrame {

@@ -1,1 +1,1 @@
-//! Tests.
+//! Tests of walks and unwind data.

@@ -1,4 +1,4 @@
-//! Changing a file where it is, and undoing that.
+//! Changes a file in place, and undoes that.
 //!
 //! ```text
 //! patch    a dump gets the changes of a repair

@@ -1,4 +1,4 @@
-//! Changing a dump where it stands, so that it can be undone.
+//! Changes a dump in place, so that it can be undone.
 //!
 //! ```text
 //! FILE.dmp.core2dmp-undo   written, flushed, named   before the first byte of FILE.dmp changes
@@ -54,7 +54,7 @@ pub fn apply(path: &Path, changes: &[Change]) -> Result<PathBuf> {
     Ok(undo)
 }
 
-/// Puts back what stood in the dump at `path` before [`apply`], and removes the undo file; returns how many
+/// Restores what was in the dump at `path` before [`apply`], and removes the undo file; returns how many
 /// places were put back.
 ///
 /// # Errors

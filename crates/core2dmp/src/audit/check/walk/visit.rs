@@ -1,4 +1,4 @@
-//! Looking for the bytes of a thing, and keeping which frames are missing.
+//! Looks for the bytes of a structure, and records which frames are missing.
 
 use std::collections::BTreeMap;
 

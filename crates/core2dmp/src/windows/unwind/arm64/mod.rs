@@ -79,7 +79,7 @@ pub(super) fn caller(
     Ok((caller, machine.how))
 }
 
-/// A function that has saved nothing returns to LR. Only where execution stands can one be.
+/// A function that has saved nothing returns to LR. Only the innermost frame can be of such a function.
 fn leaf(
     unwinder: &Unwinder<'_, '_>,
     registers: &Arm64,

@@ -5,7 +5,7 @@
 //! 4   if both counts are 0: epilogs 16 | words of codes 8
 //! ..  for each epilog, unless E: its start / 4: 18 bits | reserved 4 | its first code 10
 //! ..  codes, bytes; with X the address of a handler behind them
-//! E: one epilog, at the function's end; its first code stands where the number of epilogs would
+//! E: one epilog, at the function's end; its first code is where the number of epilogs would
 //! ```
 //!
 //! Source: "ARM64 exception handling: .xdata records", Microsoft's documentation.

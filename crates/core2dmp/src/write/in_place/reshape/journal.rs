@@ -1,4 +1,4 @@
-//! The journal beside a core: what it was, what of it is gone from it, and how far the conversion has come.
+//! The journal beside a core: what it was, which bytes were removed, and how far the conversion has come.
 //!
 //! ```text
 //! CORE.core2dmp-journal    written, flushed, named   before the first byte of CORE changes
@@ -12,7 +12,8 @@
 //!     wrote 0 2000 5d2f0a11            bytes of the dump that are not the core's, and their checksum
 //!     end 8a2be2c1                     checksum of the lines before
 //!     zeros up to a block; the saved bytes, each stretch from a new block on; then records, each flushed:
-//!     move 0 2000:8000 b000:40005000 1c0ffee1    before shift 0, there or back: where data is behind it, without the range
+//!     move 0 2000:8000 b000:40005000 1c0ffee1    before shift 0, there or back: where data is behind it, without the
+//!     range
 //!     write 5d2f0a11                   before the pieces are written; all shifts are done
 //!     done 8a2be2c1                    the file is the dump
 //!     restore 77a10b3c                 before the saved bytes are put back; all shifts are undone

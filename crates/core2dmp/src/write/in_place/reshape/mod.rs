@@ -1,4 +1,4 @@
-//! A core becomes its dump where it stands, for disks without room for both; the bytes that go are kept beside it.
+//! Turns a core into its dump in place, for disks without room for both; the bytes that are removed are kept beside it.
 //!
 //! ```text
 //! steps     plan's segments  ->  ranges to take out and to put in, stretches to save       (pure)
@@ -81,7 +81,7 @@ mod elsewhere {
     use crate::memory::PhysicalMemory;
     use crate::write::Progress;
 
-    /// A conversion that there is not.
+    /// A conversion that cannot exist on this system.
     #[derive(Debug)]
     pub struct Prepared(std::convert::Infallible);
 
@@ -92,7 +92,7 @@ mod elsewhere {
             match self.0 {}
         }
 
-        /// Does it.
+        /// Carries it out.
         ///
         /// # Errors
         /// None.
@@ -107,7 +107,7 @@ mod elsewhere {
         })
     }
 
-    /// Refuses.
+    /// Refuses, because this system cannot do it.
     ///
     /// # Errors
     /// Always.
@@ -115,7 +115,7 @@ mod elsewhere {
         refused()
     }
 
-    /// Refuses.
+    /// Refuses, because this system cannot do it.
     ///
     /// # Errors
     /// Always.

@@ -88,14 +88,14 @@ pub(super) struct Moving {
     pub(super) range: Span,
     /// Bytes of the file that has it.
     pub(super) wide: u64,
-    /// Data behind the range's beginning, where it stands without the range.
+    /// Data behind the range's beginning, where it is without the range.
     pub(super) narrow: DataMap,
 }
 
 /// How far a shift has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The range is in the file, whatever stands in it.
+    /// The range is in the file, whatever is in it.
     Wide,
     /// The file is as long as if it were, and a hole of its length is here.
     Torn(u64),
@@ -111,7 +111,7 @@ impl Moving {
         self.wide.saturating_sub(self.range.bytes)
     }
 
-    /// Where a file of `size` bytes with data at `map` stands; `None` if it is not this shift's file.
+    /// Where a file of `size` bytes with data at `map` is; `None` if it is not this shift's file.
     pub(super) fn place(&self, size: u64, map: &DataMap) -> Option<Place> {
         if size == self.narrow_size() {
             return Some(Place::Narrow);

@@ -93,7 +93,7 @@ impl Steps {
     }
 }
 
-/// What stands between the stretches that stay.
+/// What is between the stretches that stay.
 #[derive(Default)]
 struct Gaps {
     saved: Vec<Span>,
