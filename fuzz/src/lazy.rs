@@ -22,7 +22,7 @@ impl Lazy {
         }
     }
 
-    /// Zeros at these offsets, for so many bytes.
+    /// Zeros at these offsets, for this many bytes.
     pub(crate) fn hiding(mut self, places: &[(u64, u64)]) -> Self {
         self.hidden = places.to_vec();
         self

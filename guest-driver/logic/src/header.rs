@@ -1,4 +1,4 @@
-//! What is looked at in a header before it is believed.
+//! What is looked at in a header before it is accepted.
 //!
 //! `KeInitializeCrashDumpHeader` was asked for a full dump's header. One of another type is refused: a kernel dump's
 //! header in front of a full body is what Microsoft's engine answers with error 1392. Offsets are those of
@@ -40,7 +40,7 @@ impl Width {
     }
 }
 
-/// Why a header is not believed.
+/// Why a header is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderFault {
     /// It does not begin as a header does.

@@ -14,7 +14,7 @@ use crate::run::Outcome;
 
 const PAGE: usize = 4096;
 const HEADER: u64 = 0x2000;
-/// Of the pages that a sample looks at, one in so many.
+/// Of the pages that a sample looks at, one in this many.
 const SAMPLE: u64 = 257;
 /// Bytes of KSPECIAL_REGISTERS that a converter may change.
 const SPECIAL_BYTES: u64 = 0xf0;

@@ -3,7 +3,7 @@
 //! ```text
 //! core2dmp_synth::broken::rows() -> file -> judge-dbgeng: refused | findings | clean, and its words
 //!                                       \-> check:       refused | opens broken | cosmetic | nothing
-//!                                       \-> repair -> file -> judge-dbgeng: clean, where it can be mended
+//!                                       \-> repair -> file -> judge-dbgeng: clean, where it can be fixed
 //! ```
 //!
 //! What the engine refuses has to be called refused, and nothing that it opens clean may be; what it finds has to be

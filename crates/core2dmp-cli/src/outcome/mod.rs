@@ -198,7 +198,7 @@ pub(crate) enum Change {
 }
 
 impl Repaired {
-    /// Cosmetic findings that cannot be mended are no reason to stop a script.
+    /// Cosmetic findings that cannot be fixed are no reason to stop a script.
     pub(crate) fn verdict(&self) -> Verdict {
         let left = self.planned.iter().flat_map(|(_, repair)| &repair.left);
         let mut hurting = left.filter(|left| left.severity != Severity::Cosmetic);

@@ -1,7 +1,7 @@
 //! Good dumps with one thing broken: what a checker, a repairer and Microsoft's engine are asked about.
 //!
 //! ```text
-//! Body::Full64 --good()--> Case --Row::apply--> a broken dump; Row says what has to be found in it, and what mends it
+//! Body::Full64 --good()--> Case --Row::apply--> a broken dump; Row says what has to be found in it, and what fixes it
 //! ```
 //!
 //! A row breaks bytes at offsets that are written here by hand, so a wrong layout in the library cannot cancel out.

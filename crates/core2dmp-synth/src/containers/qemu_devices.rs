@@ -41,7 +41,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// So many numbers of so many bytes.
+    /// This many numbers of this many bytes each.
     fn numbers(&mut self, name: &str, bytes: usize, values: &[u64]) {
         for value in values {
             self.data.extend(&value.to_be_bytes()[8 - bytes..]);

@@ -107,7 +107,7 @@ impl<'a> QemuElf<'a> {
         self
     }
 
-    /// As with `-p`: so many more segments, of one frame each, that name memory a second time.
+    /// As with `-p`: this many more segments, of one frame each, that name memory a second time.
     #[must_use]
     pub fn mappings(mut self, count: usize) -> Self {
         self.mappings = count;

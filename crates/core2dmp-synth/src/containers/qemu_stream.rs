@@ -121,7 +121,7 @@ impl<'a> QemuStream<'a> {
         self
     }
 
-    /// Two NUMA nodes; the first has so many bytes.
+    /// Two NUMA nodes; the first has this many bytes.
     #[must_use]
     pub fn nodes(mut self, first: u64) -> Self {
         self.nodes = Some(first);

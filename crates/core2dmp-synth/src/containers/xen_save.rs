@@ -138,7 +138,7 @@ impl<'a> XenSave<'a> {
         let is_wrapped = self.saver != XenSaver::Libxc;
         if is_wrapped {
             file.extend(b"LibxlFmt\0\0\0\x02\0\0\0\0");
-            // What a reader may pass over.
+            // What a reader may skip.
             record(&mut file, 0x8000_0000, &[1, 2, 3]);
             record(&mut file, 1, &[]);
         }
@@ -162,7 +162,7 @@ impl<'a> XenSave<'a> {
             record(file, 0x11, &[7; 24]);
             record(file, 0x10, &[]);
         }
-        // What nobody knows, and may be passed over.
+        // What nobody knows, and may be skipped.
         record(file, 0x8000_0123, &[9; 5]);
         let frames: Vec<u64> = self
             .guest

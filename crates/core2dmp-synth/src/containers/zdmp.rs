@@ -8,7 +8,7 @@
 
 use flate2::Crc;
 
-/// The dump in blocks of so many bytes.
+/// The dump in blocks of this many bytes.
 #[must_use]
 pub fn zdmp(dump: &[u8], block_size: usize) -> Vec<u8> {
     let mut file = b"ZDMP".to_vec();

@@ -71,7 +71,7 @@ pub struct RejectedValue {
     pub value: FieldValue,
     /// Where it was read, in words.
     pub source: String,
-    /// Why it is not believed.
+    /// Why it is rejected.
     pub why: String,
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct BlockCache<B> {
 }
 
 impl<B> BlockCache<B> {
-    /// A cache of so many blocks, at least one.
+    /// A cache of this many blocks, at least one.
     pub(crate) fn new(slots: u64) -> Self {
         Self {
             slots: (0..slots.max(1)).map(|_| Mutex::new(None)).collect(),

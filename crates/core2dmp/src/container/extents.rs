@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A frame whose bytes are in one piece is a place in the file. One that is made of pieces, or of which the
-//! file has a part only, is put together when it is read; bytes that nobody has are zeros, and counted.
+//! file has a part only, is assembled when it is read; bytes that nobody has are zeros, and counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

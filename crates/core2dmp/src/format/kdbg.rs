@@ -16,7 +16,7 @@ pub(crate) const TAG: [u8; 4] = *b"KDBG";
 
 /// Smallest `Size` that a system had: Windows 2000.
 pub(crate) const MIN_SIZE: u32 = 0x208;
-/// Largest `Size` that is believed.
+/// Largest `Size` that is accepted.
 pub(crate) const MAX_SIZE: u32 = 0x400;
 
 /// Forward and backward link of the list of data blocks.

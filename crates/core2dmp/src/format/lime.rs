@@ -67,7 +67,7 @@ pub(crate) mod snappy {
     pub(crate) const COMPRESSED: u8 = 0x00;
     /// Chunk type: data as it is.
     pub(crate) const PLAIN: u8 = 0x01;
-    /// The first chunk type that a reader may pass over; those before must be known.
+    /// The first chunk type that a reader may skip; those before must be known.
     pub(crate) const SKIPPABLE: u8 = 0x80;
 }
 

@@ -1,4 +1,5 @@
-//! Xen's saved domains: the headers of `xl` and libvirt, the stream of libxl, the image of libxc, and in it Xen's own context.
+//! Xen's saved domains: the headers of `xl` and libvirt, the stream of libxl, the image of libxc, and in it Xen's own
+//! context.
 //!
 //! ```text
 //! xl       "Xen saved domain, xl format\n \0 \r" | 01020304 | flags | bytes | configuration
@@ -107,7 +108,7 @@ pub(crate) mod libxc {
     pub(crate) const CHECKPOINT: u32 = 0xe;
     /// The first number that is not known.
     pub(crate) const UNKNOWN: u32 = 0x13;
-    /// Records with this bit may be passed over.
+    /// Records with this bit may be skipped.
     pub(crate) const OPTIONAL: u32 = 1 << 31;
     /// Bytes of a record that libxc accepts.
     pub(crate) const MAX_BYTES: u32 = 128 << 20;

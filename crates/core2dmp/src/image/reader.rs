@@ -20,11 +20,12 @@ pub enum ImageError {
         offset: u64,
         /// Where in the container it should be.
         at: u64,
-        /// What the operating system reported; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the container ends.
+        /// What the operating system reported; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the container
+        /// ends.
         #[source]
         source: io::Error,
     },
-    /// What the container holds makes no page, and the image does not [salvage](Image::salvage) such pages.
+    /// What the container holds does not decode to a page, and the image does not [salvage](Image::salvage) such pages.
     #[error(
         "image offset {offset:#x}: the page of physical address {gpa} cannot be decoded: {why}"
     )]

@@ -305,7 +305,7 @@ impl Placement {
     }
 }
 
-/// Whether a file of so many pages with this shift at its end is whole: RAM ends at a whole mebibyte.
+/// Whether a file of this many pages with this shift at its end is whole: RAM ends at a whole mebibyte.
 pub(super) fn ends_whole(pages: u64, shift: i64) -> bool {
     pages
         .checked_add_signed(shift)

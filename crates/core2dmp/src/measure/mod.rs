@@ -5,7 +5,7 @@
 //! MmPhysicalMemoryBlock, what Windows counts  -->  where the holes are, what is missing      -->  Windows again
 //! ```
 //! A raw file does not record its layout. Most are flat: page n is frame n; if Windows is found so, and nothing speaks
-//! against it, that is believed at the cost of a look at its processes. Everything else is measured. What cannot be
+//! against it, that is accepted at the cost of a look at its processes. Everything else is measured. What cannot be
 //! placed is left out: a page in a wrong place is worse than none.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

@@ -36,7 +36,7 @@ pub enum DecodeError {
         #[source]
         source: io::Error,
     },
-    /// What is there makes no page.
+    /// What is there does not decode to a page.
     #[error("file offset {offset:#x}: {what}")]
     Corrupt {
         /// Where it is.
@@ -56,7 +56,7 @@ impl DecodeError {
         }
     }
 
-    /// What is at `offset` makes no page.
+    /// What is at `offset` does not decode to a page.
     pub fn corrupt(offset: u64, what: impl Into<String>) -> Self {
         Self::Corrupt {
             offset,

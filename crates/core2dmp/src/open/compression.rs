@@ -79,7 +79,7 @@ impl Compression {
         }
     }
 
-    /// Bytes that will come out, or at least so many, where the file tells.
+    /// Size of the unpacked data, or a lower bound, if the file records it.
     pub(super) fn size(self, file: &mut File) -> io::Result<Option<u64>> {
         let end = file.seek(SeekFrom::End(0))?;
         let mut at = |offset: u64, bytes: &mut [u8]| {

@@ -17,7 +17,7 @@ pub struct Files {
     pub warnings: Vec<String>,
 }
 
-/// The regular files of a folder, the first so many; none if it cannot be read.
+/// The regular files of a folder, the first of them, up to a limit; none if it cannot be read.
 pub(super) fn in_folder(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = folder.read_dir() else {
         return Vec::new();

@@ -8,7 +8,7 @@ const FOUR_GIB: u64 = 0x10_0000;
 /// VMware's hole starts at 3 GiB.
 const VMWARE: u64 = 0xc_0000;
 
-/// The hole of a `.vmem` of so many bytes: what follows the first 3 GiB of the file is memory at 4 GiB and above.
+/// The hole of a `.vmem` of this many bytes: what follows the first 3 GiB of the file is memory at 4 GiB and above.
 ///
 /// That is a habit of VMware and not a fact of the file. A smaller file has no hole.
 pub(super) fn of_vmem(size: u64) -> Option<Frames> {

@@ -24,7 +24,7 @@ use crate::text::{self, size};
 
 /// Bytes that are decoded at a time.
 const BLOCK: usize = 1 << 20;
-/// Zeros of so many bytes are left out.
+/// Zeros of this many bytes are left out.
 const PAGE: usize = 4096;
 /// What a file may unpack to: 64 TiB, which is no guest's.
 const MAX_BYTES: u64 = 64 << 40;

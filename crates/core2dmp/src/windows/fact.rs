@@ -11,11 +11,11 @@ use crate::address::{Gpa, Gva};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fact<T> {
-    /// What is believed.
+    /// What is accepted.
     pub value: T,
     /// Where it was read.
     pub source: Source,
-    /// What other sources say, and why they are not believed.
+    /// What other sources say, and why they are rejected.
     pub rejected: Vec<Rejected<T>>,
 }
 
@@ -27,7 +27,7 @@ pub struct Rejected<T> {
     pub value: T,
     /// Where it was read.
     pub source: Source,
-    /// Why it is not believed.
+    /// Why it is rejected.
     pub why: String,
 }
 

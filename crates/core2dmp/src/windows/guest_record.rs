@@ -89,7 +89,7 @@ pub struct GuestRecord {
     pub headers: Vec<RecordHeader>,
     /// The debugger data block.
     pub block: Option<RecordBlock>,
-    /// Slots and areas that are not believed, and why.
+    /// Slots and areas that are rejected, and why.
     pub refused: Vec<String>,
     /// What in it the memory contradicts; empty if it is of this boot.
     pub contradictions: Vec<String>,
@@ -323,7 +323,7 @@ fn parse(memory: &PhysicalMemory, gpa: Gpa, slot: &[u8]) -> Option<GuestRecord> 
     Some(record)
 }
 
-/// Puts what an area names into the record; `Err` says why it is not believed.
+/// Puts what an area names into the record; `Err` says why it is rejected.
 fn read_area(memory: &PhysicalMemory, record: &mut GuestRecord, slot: &[u8]) -> Result<(), String> {
     let kind = u32_at(slot, area::KIND).unwrap_or(0);
     let name = match kind {

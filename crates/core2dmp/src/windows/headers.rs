@@ -8,7 +8,7 @@
 //! given    --header FILE, or a note of the container
 //! ```
 //!
-//! A header is believed where the memory agrees: its page tables have to map this very kernel, its module list
+//! A header is accepted where the memory agrees: its page tables have to map this very kernel, its module list
 //! has to begin with it, its clock must not be ahead of the system's. One that fails describes another boot. The
 //! dump type, the space and the runs are never taken from any: they describe a body that is not ours.
 

@@ -18,7 +18,7 @@ use crate::format::{u32_at, u64_at};
 use crate::memory::Frames;
 use crate::paging::AddressSpace;
 
-/// Runs that are believed: a real system with hot-added memory has tens.
+/// Runs that are accepted: a real system with hot-added memory has tens.
 const MAX_RUNS: u64 = 4096;
 
 /// The runs, from Windows if it can be read, else from the container, with the reason.

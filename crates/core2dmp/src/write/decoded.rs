@@ -70,7 +70,7 @@ struct Block {
 }
 
 impl Block {
-    /// Decodes `count` pages from `first` on; stops at the first error unless told to go on.
+    /// Decodes `count` pages from `first` on; stops at the first error unless asked to continue.
     fn fill(&mut self, decoder: &dyn PageDecoder, first: u64, count: u64, go_on: bool) {
         let bytes = usize::try_from(count.saturating_mul(PAGE_SIZE)).unwrap_or(0);
         self.errors.clear();

@@ -15,9 +15,10 @@ use crate::progress::Progress;
 
 /// Bytes that are left to others.
 const RESERVE: u64 = 64 << 20;
-/// A file that shares its extents takes next to nothing: up to so many bytes it is not stopped, however full the disk.
+/// A file that shares its extents takes next to nothing: up to this many bytes it is not stopped, however full the
+/// disk.
 const SHARED: u64 = 8 << 20;
-/// On a small file system, this fraction stays free: one part in so many.
+/// On a small file system, this fraction stays free: one part in this many.
 const SHARE: u64 = 8;
 
 /// A file system's bytes: free for everybody, and in all.

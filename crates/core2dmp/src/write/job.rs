@@ -78,7 +78,7 @@ pub struct Written {
     pub corrupt_pages: Vec<CorruptPage>,
 }
 
-/// A page that is zeros because the container's data for it makes no page.
+/// A page that is zeros because the container's data for it does not decode to a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CorruptPage {

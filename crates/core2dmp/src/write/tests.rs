@@ -124,7 +124,7 @@ impl<S: ReadAt> ReadAt for Broken<S> {
     }
 }
 
-/// Stops after so many steps, and counts bytes.
+/// Stops after this many steps, and counts bytes.
 #[derive(Debug)]
 struct Steps {
     left: AtomicU64,

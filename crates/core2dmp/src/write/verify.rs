@@ -124,7 +124,7 @@ impl Comparison<'_> {
     }
 
     fn encoded(&mut self, index: u64, pages: u64) -> Result<()> {
-        // A page that makes none is zeros, as the writer has told.
+        // A page that makes none is zeros, as the writer reported.
         let mut damage = decoded::Damage::new(self.memory, true);
         let mut next = index;
         let compared = decoded::in_order(&mut damage, index, pages, &mut |block| {

@@ -252,7 +252,7 @@ struct FactOf<T> {
     rejected: Vec<Rejected<T>>,
 }
 
-/// A value that another source says, and why it is not believed.
+/// A value that another source says, and why it is rejected.
 #[derive(Debug, Serialize)]
 struct Rejected<T> {
     value: T,

@@ -8,7 +8,7 @@ use super::Table;
 use crate::render::notation::value;
 use crate::time;
 
-/// Headers that were made inside the guest, and whether they are believed.
+/// Headers that were made inside the guest, and whether they are accepted.
 pub(super) fn found(out: &mut String, windows: &Windows) {
     let mut table = Table::default();
     for header in &windows.headers {

@@ -54,7 +54,7 @@ impl Table {
             .push([key, value.as_ref(), note.as_ref()].map(printable));
     }
 
-    /// A fact, its source, and what was not believed.
+    /// A fact, its source, and what was rejected.
     fn fact<T>(&mut self, key: &str, fact: &Fact<T>, show: impl Fn(&T) -> String) {
         self.noted(key, show(&fact.value), fact.source.to_string());
         self.rejected(fact, show);

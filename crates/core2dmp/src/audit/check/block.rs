@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Two of tag, size, base and lists have to be right: then the others are damaged. The header, the kernel's image and
-//! the lists themselves, found by what they hold, know what was there. What nothing knows (the size) is mended by
+//! the lists themselves, found by what they hold, know what was there. What nothing knows (the size) is fixed by
 //! another block in this one's place, rebuilt from what memory proves.
 
 use super::{Finding, Mend, Said, Severity, words};
@@ -29,7 +29,7 @@ use crate::windows::Windows;
 /// Bytes of a block that are looked at.
 const LOOKED_AT: usize = PS_ACTIVE_PROCESS_HEAD + 8;
 
-/// A field of the block that is wrong, and the bytes that mend it.
+/// A field of the block that is wrong, and the bytes that fix it.
 #[derive(Debug)]
 pub(super) struct Damage {
     pub(super) finding: Finding,
@@ -180,7 +180,7 @@ impl<'a, 'm> Block<'a, 'm> {
         all.into_iter().flatten().collect()
     }
 
-    /// What is wrong with a field; `new` mends it.
+    /// What is wrong with a field; `new` fixes it.
     fn wrong(
         &self,
         (field, offset): (&'static str, usize),

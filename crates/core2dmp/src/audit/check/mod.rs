@@ -57,7 +57,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Whether `repair` can mend a finding.
+/// Whether `repair` can fix a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mend {
     /// From the memory behind the header, or from the body.
@@ -84,7 +84,7 @@ pub struct Finding {
     pub found: String,
     /// What the debugger prints; `None` if it prints nothing.
     pub debugger: Option<Said>,
-    /// Whether `repair` can mend it.
+    /// Whether `repair` can fix it.
     pub mend: Mend,
 }
 
@@ -98,7 +98,7 @@ pub struct CheckReport {
     pub of_2015: Option<Older>,
     /// Windows in the memory behind the header, `Err` why it was not found.
     pub windows: Result<Windows, Error>,
-    /// What mends findings that are no field of the header.
+    /// What fixes findings that are no field of the header.
     pub(super) changes: Vec<Change>,
     /// Whether the debugger data block is not in the file, so that no other may be put in its place.
     pub(super) lost_block: bool,
@@ -209,7 +209,7 @@ fn needs_memory(finding: &mut Finding) {
     }
 }
 
-/// What stands for a debugger data block that is damaged beyond mending.
+/// What stands for a debugger data block that is damaged beyond fixing.
 const NEEDLESS_WITH_THE_BLOCK: [&str; 2] = ["KDBG in memory", "KdDebuggerDataBlock"];
 
 /// Fields that a damaged debugger data block makes look wrong.

@@ -48,7 +48,7 @@ struct Wrong {
     expected: String,
     found: String,
     debugger: Option<Said>,
-    /// The bytes that mend it.
+    /// The bytes that fix it.
     new: Option<Vec<u8>>,
 }
 

@@ -222,7 +222,7 @@ impl Checker<'_> {
     fn problem(&self, problem: &Problem) -> Option<Finding> {
         let is_ranges = matches!(self.dump.body, Body::Ranges(_));
         let (severity, debugger, mend) = match problem.kind {
-            // The check of the ranges' header reports it, with what mends it.
+            // The check of the ranges' header reports it, with what fixes it.
             ProblemKind::FirstPage | ProblemKind::RangeTable if is_ranges => return None,
             ProblemKind::HeaderCutShort => (
                 Severity::Refused,

@@ -51,7 +51,7 @@ pub enum ListingError {
     },
 }
 
-/// Reads the lines that are byte differences, and passes over all others.
+/// Reads the lines that are byte differences, and skips all others.
 ///
 /// # Errors
 /// [`ListingError`] if there is none, or more than a header has bytes.

@@ -1,7 +1,7 @@
 //! Makes a header agree with the memory behind it.
 //!
 //! ```text
-//! check -> findings that can be mended -> bytes to change -> check again, with them laid over the file
+//! check -> findings that can be fixed -> bytes to change -> check again, with them laid over the file
 //! ```
 //!
 //! A repair is a list of changes, each with its reason; nothing is written here. Anything that the memory or the body
@@ -31,7 +31,7 @@ use crate::windows::Windows;
 
 pub use super::overlay::Change;
 
-/// Rounds of mending: a type that is put right shows what it hid.
+/// Rounds of fixing: a type that is put right shows what it hid.
 const MAX_ROUNDS: usize = 6;
 
 /// The structure whose count of set bits is wrong, as the reader names it.
@@ -43,7 +43,7 @@ const SET_BITS: &str = "pages of the bitmap";
 pub struct Repair {
     /// The changes, by offset.
     pub changes: Vec<Change>,
-    /// Findings that are left, with what is missing to mend them.
+    /// Findings that are left, with what is missing to fix them.
     pub left: Vec<Finding>,
     size: u64,
 }
@@ -90,7 +90,7 @@ fn refuse(dump: &DumpFile) -> Result<()> {
     })
 }
 
-/// The changes for every finding that can be mended.
+/// The changes for every finding that can be fixed.
 fn mend(dump: &DumpFile, report: &CheckReport) -> Vec<Change> {
     // First what the memory is read with; the next round sees the rest through it.
     if !report.changes.is_empty() {

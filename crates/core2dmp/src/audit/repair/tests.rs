@@ -1,4 +1,4 @@
-//! Whatever is in a header, a repair is consistent with itself. What it mends is in `tests/it/audit/repair.rs`.
+//! Whatever is in a header, a repair is consistent with itself. What it fixes is in `tests/it/audit/repair.rs`.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ proptest! {
             prop_assert_eq!(&*slot, &change.old[..]);
             slot.copy_from_slice(&change.new);
         }
-        // What it leaves is what is left, and nothing of that could have been mended.
+        // What it leaves is what is left, and nothing of that could have been fixed.
         let report = check(&open(&bytes));
         prop_assert_eq!(&report.findings, &repair.left);
         for finding in &repair.left {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ranges  [5..8) [2..4) [7..9)     pages  5 6 7 2 3 7 8 | end of file
-//! memory  2..4, 5..8, 8..9         the second 7 is not believed; what lies beyond the file is absent
+//! memory  2..4, 5..8, 8..9         the second 7 is rejected; what lies beyond the file is absent
 //! ```
 //!
 //! A frame that is named twice keeps its first page, as a search through the table from the front finds it.

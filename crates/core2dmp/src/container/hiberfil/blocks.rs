@@ -27,7 +27,7 @@ const EVERY: u32 = 16;
 const MAX_NOTES: usize = 1 << 21;
 /// Decoded blocks that are kept.
 const KEPT: u64 = 64;
-/// Bytes that are searched where a block should begin. Volatility passes over 10 KiB.
+/// Bytes that are searched where a block should begin. Volatility skips 10 KiB.
 const SEARCHED: usize = 0x4000;
 
 /// How a block is compressed.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Windows is at virtual trust level 0; above it, where there is one, is the secure kernel, whose registers
-//! are passed over. The chunk that holds the other GS base is not described: the kernel's is known in ring 0.
+//! are skipped. The chunk that holds the other GS base is not described: the kernel's is known in ring 0.
 
 use std::collections::BTreeMap;
 

@@ -34,7 +34,7 @@ pub(super) struct Storage<'a> {
     nodes: HashMap<NodeId, (NodeId, Vec<u8>)>,
     /// Changes in the replay log.
     pub(super) outstanding: u32,
-    /// Entries with a wrong checksum are passed over.
+    /// Entries with a wrong checksum are skipped.
     passes_over: bool,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Storage<'a> {
         Ok(())
     }
 
-    /// Shows `visit` every entry whose parent is one of `parents`; how many were passed over.
+    /// Shows `visit` every entry whose parent is one of `parents`; how many were skipped.
     pub(super) fn each(
         &self,
         parents: &[NodeId],

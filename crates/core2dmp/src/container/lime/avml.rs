@@ -29,7 +29,7 @@ const MAX_BLOCKS: usize = 1 << 20;
 const KEPT: u64 = 64;
 /// Bytes of a chunk that are read to learn its size: header, checksum, and Snappy's own length.
 const CHUNK_HEAD: usize = HEADER + 4 + 5;
-/// Chunks without data that are passed over in a row: they cost a reader time and hold nothing.
+/// Chunks without data that are skipped in a row: they cost a reader time and hold nothing.
 const MAX_IDLE: u32 = 1 << 16;
 
 /// Memory from `gpa` on, whose first chunk is at `offset`.
@@ -271,7 +271,7 @@ impl Blocks {
     /// Its bytes, with their checksum looked at.
     fn decode_chunk(&self, chunk: Chunk) -> Result<Vec<u8>, DecodeError> {
         let offset = chunk.offset;
-        // The length has three bytes; no compressor takes so many.
+        // The length has three bytes; no compressor needs that many.
         let most = snap::raw::max_compress_len(usize::try_from(MAX_DATA).unwrap_or(0));
         if chunk.stored > most as u64 {
             let what = format!("a chunk of {} bytes", chunk.stored);

@@ -14,13 +14,13 @@ pub(super) const MASK_PAGES: u64 = 64;
 /// How the pages of an entry are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::container) enum Kind {
-    /// As they are, so many bytes from one to the next.
+    /// As they are, this many bytes from one to the next.
     Stored { stride: u64 },
     /// All zeros; `offset` and the records' size tell what continues it.
     Zero,
     /// Records of zeros and of data, by bits: one is data.
     Mixed { data: u64 },
-    /// One page in zlib's format, of so many bytes.
+    /// One page in zlib's format, of this many bytes.
     Packed { bytes: u32 },
     /// All bytes are this one.
     Filled { byte: u8 },

@@ -5,7 +5,7 @@
 //! part   address + PAGE | name | 4096 bytes | address + PAGE + CONTINUE | 4096 bytes | .. | EOS
 //! ```
 //!
-//! A running guest's pages come again when they have changed: the last counts.
+//! A running guest's pages are sent again when they change: the last one is used.
 
 use super::config::Configuration;
 use super::stream::Stream;
@@ -37,7 +37,7 @@ impl Block {
     }
 }
 
-/// What the sections told so far.
+/// What the sections held so far.
 #[derive(Debug, Default)]
 pub(super) struct Ram {
     pub(super) blocks: Vec<Block>,

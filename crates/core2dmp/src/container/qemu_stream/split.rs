@@ -9,7 +9,8 @@
 //! `pc_cmos_init`), if they add up; the machine type's rule.
 //!
 //! Sources of the rules: QEMU 10.0.2, `hw/i386/pc_piix.c` (`pc_init1`), `pc_q35.c` (`pc_q35_init`), `microvm.c`;
-//! those of `pc` since 1.7, of `pc` and `q35` since 2.3 were seen in QEMU's own dumps of the same guest: docs/formats/qemu-stream.md.
+//! those of `pc` since 1.7, of `pc` and `q35` since 2.3 were seen in QEMU's own dumps of the same guest:
+//! docs/formats/qemu-stream.md.
 
 use crate::address::{PAGE_SIZE, Pfn};
 use crate::container::{pc, raw};
@@ -82,7 +83,7 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// For so many bytes of RAM.
+    /// For this many bytes of RAM.
     pub(super) fn new(
         ram: u64,
         machine: Option<&str>,

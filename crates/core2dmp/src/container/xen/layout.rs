@@ -69,7 +69,7 @@ impl Table {
         }
     }
 
-    /// Whole entries in so many bytes.
+    /// Whole entries in this many bytes.
     pub(super) fn entries_of(&self, bytes: u64) -> u64 {
         match self.kind {
             TableKind::Pfn => bytes / 8,

@@ -16,7 +16,7 @@ const FRAMES: u64 = 8192;
 /// Records that are accepted: of 1024 pages each, 64 TiB.
 const MAX_RECORDS: u64 = 1 << 24;
 
-/// What the records told.
+/// What the records hold.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) pages: PageIndex,
@@ -24,7 +24,7 @@ pub(super) struct Records {
     pub(super) context: Option<(u64, u64)>,
     /// One past the highest frame.
     pub(super) end: u64,
-    /// Pages without data: broken, and not told but there.
+    /// Pages without data: broken ones, and allocated ones that were not sent.
     pub(super) broken: u64,
     pub(super) allocated: u64,
     /// What follows is sent for comparison.

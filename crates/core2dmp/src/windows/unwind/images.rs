@@ -108,7 +108,7 @@ impl Image {
         headers.as_ref().map_err(Clone::clone)
     }
 
-    /// Address and number of the entries in the exception directory, each of so many bytes.
+    /// Address and number of the entries in the exception directory, each of this many bytes.
     ///
     /// # Errors
     /// If there is none, or it lies outside of the image.

@@ -149,7 +149,7 @@ fn save(undo: &Path, size: u64, changes: &[Change]) -> Result<()> {
     Ok(())
 }
 
-/// Whether an undo file of so many bytes is read: a part of one would undo a part.
+/// Whether an undo file of this many bytes is read: a part of one would undo a part.
 fn fits(bytes: u64) -> Result<()> {
     if bytes > MAX_UNDO {
         return Err(Error::TooMany {

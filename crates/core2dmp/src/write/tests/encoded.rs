@@ -32,7 +32,7 @@ impl PageDecoder for Maker {
     }
 }
 
-/// A plan of so many decoded pages, between bytes of its own; its memory, and what its file holds.
+/// A plan of this many decoded pages, between bytes of its own; its memory, and what its file holds.
 fn encoded(pages: u64, broken: Vec<u64>) -> (Case, Vec<u8>) {
     let mut image = Image::new();
     image.push_bytes(vec![1, 2, 3]);

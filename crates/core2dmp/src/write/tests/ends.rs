@@ -31,7 +31,7 @@ fn a_source_that_ends_too_soon_is_told() {
 
 #[test]
 fn a_stream_that_closes_is_told_with_its_place() {
-    /// Takes so many bytes.
+    /// Takes this many bytes.
     struct Pipe(usize);
     impl Write for Pipe {
         fn write(&mut self, buf: &[u8]) -> io::Result<usize> {

@@ -44,7 +44,7 @@ mod linux {
     const STEP: u64 = 32 << 20;
     /// Bytes of a buffer where the kernel does not copy.
     const BUFFER: usize = 1 << 20;
-    /// Stretches of data in a file; beyond, it is too sparse to be told how far a shift came.
+    /// Stretches of data in a file; with more, the file is too sparse to tell how far a shift came.
     const MAX_STRETCHES: usize = 1 << 16;
 
     /// A file of the system's.
