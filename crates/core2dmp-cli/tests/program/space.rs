@@ -4,7 +4,7 @@
 //! ```text
 //! a file, a stream, parts, sparse, in place   its size, in every type
 //! stopped                                     there is no file (kills.rs), or a core that can go back (in_place.rs)
-//! a stream that was cut                       the header went first: check names it, repair mends it
+//! a stream that was cut                       the header went first: check names it, repair fixes it
 //! ```
 
 use std::fs;

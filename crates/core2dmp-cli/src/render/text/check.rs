@@ -139,7 +139,7 @@ fn indented(key: &str) -> String {
 /// Whether `repair` helps, in words.
 pub(super) fn mended(finding: &Finding) -> String {
     match finding.mend {
-        Mend::Yes => "mends it".to_owned(),
+        Mend::Yes => "fixes it".to_owned(),
         Mend::No(missing) => format!("cannot: it needs {missing}"),
         Mend::FromCore(missing) => format!("cannot: it needs {}", from_core(missing)),
     }
@@ -155,13 +155,13 @@ fn summary(out: &mut String, name: &str, findings: &[Finding]) {
         .count();
     let all = count(findings.len() as u64, "finding");
     out.push_str(&match mendable {
-        0 => format!("\n{all}; none of it can be mended from this file alone\n"),
+        0 => format!("\n{all}; none of it can be fixed from this file alone\n"),
         1 if findings.len() == 1 => {
-            format!("\n{all}, which can be mended: core2dmp repair {name}\n")
+            format!("\n{all}, which can be fixed: core2dmp repair {name}\n")
         }
         _ if mendable == findings.len() => {
-            format!("\n{all}, all of which can be mended: core2dmp repair {name}\n")
+            format!("\n{all}, all of which can be fixed: core2dmp repair {name}\n")
         }
-        _ => format!("\n{all}, {mendable} of which can be mended: core2dmp repair {name}\n"),
+        _ => format!("\n{all}, {mendable} of which can be fixed: core2dmp repair {name}\n"),
     });
 }

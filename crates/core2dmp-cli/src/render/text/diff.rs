@@ -174,8 +174,8 @@ fn memory_verdict(memory: &MemoryDiff) -> String {
         size(bytes)
     );
     for (class, whose) in [
-        (&memory.only_old, "the old one alone has"),
-        (&memory.only_new, "the new one alone has"),
+        (&memory.only_old, "only the old one has"),
+        (&memory.only_new, "only the new one has"),
         (&memory.unreadable, "unreadable:"),
     ] {
         if class.pages > 0 {

@@ -93,7 +93,7 @@ fn body(table: &mut Table, dump: &DumpFile) {
         Body::Bitmap(body) => bitmap_rows(table, body.tag, body.second_tag, &body.bitmap),
         Body::Ranges(body) => range_rows(table, body),
         Body::Triage(body) => triage_rows(table, body),
-        Body::HeaderOnly => table.row("body", "none: a header alone"),
+        Body::HeaderOnly => table.row("body", "none: only a header"),
         Body::Unknown => table.row("body", "not what the type says"),
     }
     let held = dump.declared_pages();

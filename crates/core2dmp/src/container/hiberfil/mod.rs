@@ -247,7 +247,7 @@ impl Reading<'_> {
         };
         if !self.salvage.is_wanted() {
             return refuse(format!(
-                "its header is zeros, as Windows 8 and later leave it when they resume; what was its memory stands from {start:#x} on"
+                "its header is zeros, as Windows 8 and later leave it when they resume; its former memory is still there from {start:#x} on"
             ));
         }
         let mut index = Index::new(Kind::Run { wide });

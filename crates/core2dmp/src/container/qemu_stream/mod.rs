@@ -261,7 +261,7 @@ fn details(
             config
                 .machine
                 .clone()
-                .unwrap_or_else(|| "not told".to_owned()),
+                .unwrap_or_else(|| "not recorded".to_owned()),
         ),
         ("RAM", format!("{bytes:#x} bytes: {}", names.join(", "))),
         ("holes", format!("{holes} ({})", split.from)),

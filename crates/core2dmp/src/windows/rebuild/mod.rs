@@ -91,7 +91,7 @@ static OFFSETS: [OffsetRow; 11] = [
         at: OFFSET_PRCB_PROC_STATE_CONTEXT,
         name: "OffsetPrcbProcStateContext",
         value: |layout| Some(layout.context),
-        why: "it stands beside the special registers",
+        why: "it is beside the special registers",
     },
     OffsetRow {
         at: OFFSET_PRCB_CONTEXT,

@@ -182,7 +182,7 @@ fn since_windows_8_a_wiped_header_is_told_and_salvaged() {
         let error = open(file.clone()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this hibernation file holds no memory: its header is zeros, as Windows 8 and later leave it when they resume; what was its memory stands from 0x7000 on"
+            "this hibernation file holds no memory: its header is zeros, as Windows 8 and later leave it when they resume; its former memory is still there from 0x7000 on"
         );
         assert!(error.remedy() == Some(Remedy::TakeWhileHibernated));
         let salvage = OpenOptions::default().salvage(true);
