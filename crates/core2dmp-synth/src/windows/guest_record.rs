@@ -147,5 +147,5 @@ fn write(world: &mut World<'_>, record: &GuestRecord, expected: &Expected, gpa: 
 }
 
 fn machine(expected: &Expected) -> u32 {
-    if expected.arch.is_64() { 0x8664 } else { 0x14c }
+    u32::from(expected.arch.machine())
 }
