@@ -1,10 +1,11 @@
 //! `cargo xtask judge`: our dumps before programs that no one here wrote.
 //!
 //! ```text
-//! corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
+//! (no word) corpus cases, synth presets -> core2dmp convert -> dump -> judge-dbgeng, judge-kdmp -> table
 //! rows: dumps with one thing broken -> judge-dbgeng, our check -> table
 //! stacks: our stacks of every processor -> judge-dbgeng's k
 //! thread: the dump that nobody could open, before and after its repair
+//! rewrite: our dumps as the engine writes them out again, page by page
 //! page: docs/formats/dmp-rows.md of what both engines are recorded to have said; asks none
 //! export DIR, import FILE: the broken dumps to a machine with today's engine, and what it said back
 //! ```
@@ -14,8 +15,10 @@
 //! skipped, loudly.
 
 mod dumps;
+mod export;
 mod page;
 mod recorded;
+mod rewrite;
 mod rows;
 mod stacks;
 mod thread;
@@ -26,6 +29,8 @@ use std::process::Command;
 
 use crate::run::{Outcome, have, root, target_dir};
 use dumps::Dump;
+use recorded::{CONVERTED, Engine, Record, Said};
+use rows::Opinion;
 
 /// Seconds after which a judge is stopped.
 const PATIENCE: &str = "120";
@@ -62,23 +67,21 @@ struct Row {
 pub fn task(arguments: &[String]) -> Outcome {
     match arguments {
         [page] if page == "page" => return page::page(),
-        [export, folder] if export == "export" => return rows::export(Path::new(folder)),
+        [export, folder] if export == "export" => return export::export(Path::new(folder)),
         [import, file] if import == "import" => {
-            recorded::import(file)?;
+            export::import(file)?;
             return page::page();
         }
         _ => {}
     }
     let judges = std::env::var_os("CORE2DMP_JUDGES");
     let judges = judges.map_or_else(|| root().join("judges"), PathBuf::from);
-    if let Some(("rows", wanted)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
-        return rows::task(&judges, wanted);
-    }
-    if let Some(("stacks", files)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
-        return stacks::task(&judges, files);
-    }
-    if arguments == ["thread"] {
-        return thread::task(&judges);
+    match arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        Some(("rows", wanted)) => return rows::task(&judges, wanted),
+        Some(("stacks", files)) => return stacks::task(&judges, files),
+        Some(("rewrite", files)) => return rewrite::task(&judges, files),
+        Some(("thread", [])) => return thread::task(&judges),
+        _ => {}
     }
     let mut rows = Vec::new();
     let dumps = if arguments.is_empty() {
@@ -92,11 +95,38 @@ pub fn task(arguments: &[String]) -> Outcome {
         }
     }
     print(&rows);
+    if arguments.is_empty() {
+        record(&dumps, &rows)?;
+    }
     let findings = rows.iter().filter(|row| row.verdict == "FINDING").count();
     if findings > 0 {
         return Err(format!("{findings} findings").into());
     }
     Ok(())
+}
+
+/// Records what the engine said of our dumps.
+fn record(dumps: &[Dump], rows: &[Row]) -> Outcome {
+    let mut record = Record::read(Engine::Old)?;
+    for dump in dumps {
+        let mut rows = rows.iter().filter(|row| row.case == dump.case);
+        let Some(row) = rows.find(|row| row.judge == "dbgeng") else {
+            continue;
+        };
+        let verdict = match row.verdict {
+            "NOT SET UP" => continue,
+            "FINDING" if row.findings.contains("FAIL=OpenDumpFile") => Opinion::Refused,
+            "FINDING" => Opinion::Findings,
+            _ => Opinion::Clean,
+        };
+        let said = Said {
+            verdict,
+            words: row.findings.clone(),
+            repaired: None,
+        };
+        record.put(CONVERTED, &dump.slug(), said);
+    }
+    record.write()
 }
 
 /// A folder that an environment variable names, or that is beside the workspace.
@@ -152,6 +182,9 @@ fn ask(judges: &Path, judge: &'static Judge, dump: &Dump) -> Outcome<Option<Row>
     }
     if findings == ["FAIL=rip not translatable"] && dump.leaves_out_rip()? {
         verdict = "left out, rightly";
+    }
+    if findings == [rows::NO_USER_SPACE] && dump.case.contains("la57") {
+        verdict = "no user space, as told";
     }
     Ok(Some(Row {
         case: dump.case.clone(),

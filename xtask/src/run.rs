@@ -67,8 +67,11 @@ pub fn have(program: &str) -> bool {
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
-/// Builds the release program; returns its path.
+/// Builds the release program; returns its path, or that of the one that `CORE2DMP_PROGRAM` names.
 pub fn release_program() -> Outcome<PathBuf> {
+    if let Some(program) = env::var_os("CORE2DMP_PROGRAM") {
+        return Ok(std::path::absolute(program)?);
+    }
     check(&mut cargo(&[
         "build",
         "--release",

@@ -13,6 +13,9 @@ pub(crate) fn words(remedy: Remedy<'_>) -> String {
         Remedy::OtherBuild { feature } => {
             format!("unpack it first, or use a build with the feature `{feature}`")
         }
+        Remedy::NameKernel { base } => {
+            format!("there is one whose base is {base}: --kernel {base}")
+        }
         other => plain(other).to_owned(),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use core2dmp_synth::{CrashRecord, Frames, Guest, GuestSpec, dump};
+use core2dmp_synth::{CrashRecord, Frames, Guest, GuestRecord, GuestSpec, dump};
 
 /// The files that the transcripts speak of.
 fn guests(folder: &Path) {
@@ -25,6 +25,7 @@ fn guests(folder: &Path) {
     );
     write("many-runs.core", &live.clone().runs(50).build());
     write("no-kdbg.core", &live.clone().without_kdbg().build());
+    write("record.core", &destroyed(live.clone()));
     let mut empty = live.build();
     empty.frames = Frames::default();
     write("no-windows.core", &empty);
@@ -36,6 +37,22 @@ fn guests(folder: &Path) {
     std::fs::write(folder.join("there.dmp"), "precious\n").unwrap();
     dumps(folder);
     sources(folder);
+}
+
+/// A driver in the guest left a record; KDBG, lists and `KUSER_SHARED_DATA` are overwritten.
+fn destroyed(live: GuestSpec) -> Guest {
+    let stopped = live.crashed(0xd1, [0x28, 2, 0, 0xffff_f806_1234_5678]);
+    let mut guest = stopped.guest_record(GuestRecord::new()).build();
+    let (modules, processes) = (
+        guest.expected.ps_loaded_module_list,
+        guest.expected.ps_active_process_head,
+    );
+    let block = guest.expected.kdbg.clone().unwrap();
+    guest.write_va(block.va, &vec![0xd5; block.plain.len()]);
+    guest.write_va(modules, &[0xd5; 16]);
+    guest.write_va(processes, &[0xd5; 16]);
+    guest.write_va(0xffff_f780_0000_0000, &[0xd5; 0x1000]);
+    guest
 }
 
 /// Folders, and a compressed file.
@@ -68,6 +85,10 @@ fn dumps(folder: &Path) {
     write("cut-header.bin", &good.bytes[..0x100]);
     write("triage.dmp", &dump::triage(&guest).bytes);
     write("bitmap.dmp", &dump::bitmap(&guest, true).bytes);
+    write(
+        "ranges.dmp",
+        &dump::rdmp(&guest, dump::Ranges::Complete).bytes,
+    );
     // The thread: a header of another type, made in another boot.
     let mut stale = good.clone();
     stale.set_type(2);

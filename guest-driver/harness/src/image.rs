@@ -7,6 +7,10 @@ pub struct Image {
     pub bytes: Vec<u8>,
     /// `IMAGE_FILE_MACHINE_*`.
     pub machine: u16,
+    /// `IMAGE_FILE_*`.
+    pub characteristics: u16,
+    /// `IMAGE_DLLCHARACTERISTICS_*`.
+    pub dll_characteristics: u16,
     /// 1 for native.
     pub subsystem: u16,
     /// Major and minor.
@@ -123,6 +127,8 @@ impl Image {
         let relocations = relocations(&mapped, directory(5)?)?;
         Some(Self {
             machine,
+            characteristics: file.u16(header + 22)?,
+            dll_characteristics: file.u16(optional + 70)?,
             subsystem: file.u16(optional + 68)?,
             subsystem_version: (file.u16(optional + 48)?, file.u16(optional + 50)?),
             checksum: file.u32(optional + 64)?,

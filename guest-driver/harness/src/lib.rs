@@ -2,13 +2,13 @@
 //! part in its life is played by the tests.
 //!
 //! ```text
-//! core2dmp-guest.sys --image--> sections, imports, relocations --load--> mapped, W^X
-//!                                                     windows: 19 imports, 5 look-ups, each call written down
-//!                                                     step: one instruction at a time, every store a place to die at
+//! core2dmp-guest.sys --image--> sections, imports, relocations --load--> pool: mapped below 2 GiB, W^X
+//!                                   engine: this processor (x64), or Unicorn (x64, x86, ARM64)
+//!                                   windows: 19 imports, 5 look-ups, each call written down
+//!                                   every store into the record's pages is a place to die at
 //! ```
 //!
 //! What it cannot show: Windows' own loader, its order of callbacks, and whatever its functions do that these do not.
-//! Only x64 images run; of the others the headers are checked.
 
 #![expect(
     clippy::indexing_slicing,
@@ -17,9 +17,16 @@
     reason = "a test bench for x64 Linux: what goes wrong here has to stop it"
 )]
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod engine;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod hardware;
 pub mod image;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub mod load;
+mod load;
+pub mod machine;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod pool;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod step;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

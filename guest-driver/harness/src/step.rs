@@ -1,4 +1,4 @@
-//! One instruction at a time: every store into the watched pages is written down, in its order.
+//! The processor, one instruction at a time: every store into the watched pages is written down, in its order.
 //!
 //! ```text
 //! trap flag -> SIGTRAP after each instruction -> pages differ from their shadow -> journal: offset, value, step
@@ -8,9 +8,11 @@
 //! The handlers touch atomics and preallocated memory only.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{REG_EFL, REG_RAX, REG_RDX, REG_RIP, c_int, c_void, siginfo_t, ucontext_t};
+
+use crate::{hardware, pool};
 
 /// Words that are watched, and stores that are written down at most.
 const WORDS: usize = 8 * 0x1000 / 8;
@@ -54,46 +56,8 @@ static STORES: AtomicUsize = AtomicUsize::new(0);
 static STEPS: AtomicUsize = AtomicUsize::new(0);
 static ENDS: AtomicBool = AtomicBool::new(false);
 
-/// The first 0x400 bytes of `KUSER_SHARED_DATA`, as the driver reads them.
-static KUSER: [AtomicU32; 0x100] = [const { AtomicU32::new(0) }; 0x100];
-/// What ports answer, and what was written to them last: port and byte, from 1.
-static PORT_ANSWER: AtomicU8 = AtomicU8::new(0xff);
-static PORT_WRITES: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
-static PORT_COUNT: AtomicUsize = AtomicUsize::new(0);
-
-/// Sets the two times of `KUSER_SHARED_DATA`.
-pub fn set_clock(system: u64, interrupt: u64) {
-    for (at, time) in [(0x14, system), (0x08, interrupt)] {
-        let [low, high] = [time, time >> 32].map(|half| (half & 0xffff_ffff) as u32);
-        for (word, value) in [(0, low), (1, high), (2, high)] {
-            if let Some(place) = KUSER.get(at / 4 + word) {
-                place.store(value, Ordering::SeqCst);
-            }
-        }
-    }
-}
-
-/// What ports answer from now on; forgets what was written.
-pub fn set_port(answer: u8) {
-    PORT_ANSWER.store(answer, Ordering::SeqCst);
-    PORT_COUNT.store(0, Ordering::SeqCst);
-}
-
-/// What was written to ports: port and byte.
-#[must_use]
-pub fn port_writes() -> Vec<(u16, u8)> {
-    let count = PORT_COUNT.load(Ordering::SeqCst);
-    let writes = PORT_WRITES.iter().take(count);
-    writes
-        .map(|write| {
-            let [byte, _, low, high] = write.load(Ordering::SeqCst).to_le_bytes();
-            (u16::from_le_bytes([low, high]), byte)
-        })
-        .collect()
-}
-
 /// Installs the handlers. Call it before the driver runs.
-pub fn install() {
+pub(crate) fn install() {
     for (signal, handler) in [
         (libc::SIGTRAP, on_trap as *const () as usize),
         (libc::SIGSEGV, on_fault as *const () as usize),
@@ -109,7 +73,7 @@ pub fn install() {
 }
 
 /// Runs `act` one instruction at a time; what it stored into the pages at `pages`.
-pub fn stepped(pages: usize, act: impl FnOnce()) -> Vec<Store> {
+pub(crate) fn stepped(pages: usize, act: impl FnOnce()) -> Vec<Store> {
     PAGES.store(pages, Ordering::SeqCst);
     STORES.store(0, Ordering::SeqCst);
     STEPS.store(0, Ordering::SeqCst);
@@ -205,27 +169,24 @@ fn emulate(registers: &mut [i64; 23], address: u64) -> bool {
     let port = (registers[REG_RDX as usize] & 0xffff) as u32;
     match code {
         [0xec, ..] => {
-            let al = i64::from(PORT_ANSWER.load(Ordering::Relaxed));
+            let al = i64::from(hardware::port_answer());
             registers[REG_RAX as usize] = (registers[REG_RAX as usize] & !0xff) | al;
             registers[REG_RIP as usize] = rip + 1;
             return true;
         }
         [0xee, ..] => {
             let byte = (registers[REG_RAX as usize] & 0xff) as u32;
-            let number = PORT_COUNT.fetch_add(1, Ordering::Relaxed);
-            if let Some(write) = PORT_WRITES.get(number) {
-                write.store(port << 16 | byte, Ordering::Relaxed);
-            }
+            hardware::write_port(port, byte);
             registers[REG_RIP as usize] = rip + 1;
             return true;
         }
         _ => {}
     }
     let offset = address.wrapping_sub(USER_SHARED_DATA);
-    let Some(value) = KUSER.get((offset / 4) as usize).filter(|_| offset < 0x400) else {
+    if offset >= 0x400 {
         return false;
-    };
-    let value = i64::from(value.load(Ordering::Relaxed));
+    }
+    let value = pool::number(pool::base() + pool::SHARED + offset as usize, 4) as i64;
     let (rex, rest) = match code {
         [rex @ 0x40..=0x4f, ..] => (rex, 1),
         _ => (0, 0),
@@ -235,7 +196,7 @@ fn emulate(registers: &mut [i64; 23], address: u64) -> bool {
         // mov eax, [imm64]
         (0xa1, _, _) => (0, 9),
         // mov or cmp r32, [r64], with a displacement of 0, 1 or 4 bytes
-        (0x8b | 0x3b, mode @ 0..=2, base) if !(mode == 0 && base == 5) => {
+        (0x8b | 0x3b | 0x39, mode @ 0..=2, base) if !(mode == 0 && base == 5) => {
             let displacement = [0, 1, 4][usize::from(mode)];
             let number = usize::from(modrm >> 3 & 7) | usize::from(rex & 4) << 1;
             (number, 2 + usize::from(base == 4) + displacement)
@@ -243,8 +204,13 @@ fn emulate(registers: &mut [i64; 23], address: u64) -> bool {
         _ => return false,
     };
     let place = NUMBERED[register] as usize;
-    if opcode == 0x3b {
-        let set = compared(registers[place] as u32, value as u32);
+    if opcode == 0x3b || opcode == 0x39 {
+        let (register, memory) = (registers[place] as u32, value as u32);
+        let set = if opcode == 0x3b {
+            compared(register, memory)
+        } else {
+            compared(memory, register)
+        };
         let flags = &mut registers[REG_EFL as usize];
         *flags = (*flags & !COMPARED) | set;
     } else {

@@ -121,21 +121,23 @@ pub fn check_header(load: impl Fn(u32) -> u64, width: Width) -> Result<HeaderFac
         code,
         parameters: [parameter(0), parameter(1), parameter(2), parameter(3)],
     };
-    // Runs and pages, then two numbers for each run.
-    let words = runs
-        .wrapping_mul(2)
-        .wrapping_add(2)
-        .wrapping_mul(fields.pointer)
-        / 4;
-    let memory = (0..words).fold(Crc32::new(), |sum, n| {
-        sum.bytes(&word(fields.runs.wrapping_add(n.wrapping_mul(4))).to_le_bytes())
-    });
     Ok(HeaderFacts {
         block,
         machine: word(fields.machine),
         stop: (code != 0 && code != PAGE).then_some(stop),
-        memory: memory.sum(),
+        memory: sum_of_runs(word, &fields, runs),
     })
+}
+
+/// A sum over the runs and their number: it tells whether the memory is the same.
+fn sum_of_runs(word: impl Fn(u32) -> u32, fields: &Fields, runs: u32) -> u32 {
+    // Runs and pages, then two numbers for each run.
+    let numbers = runs.wrapping_mul(2).wrapping_add(2);
+    let words = numbers.wrapping_mul(fields.pointer) / 4;
+    let sum = (0..words).fold(Crc32::new(), |sum, n| {
+        sum.bytes(&word(fields.runs.wrapping_add(n.wrapping_mul(4))).to_le_bytes())
+    });
+    sum.sum()
 }
 
 /// Where the fields are.

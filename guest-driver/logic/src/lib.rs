@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod clock;
 mod crc;
 mod header;
 mod record;
@@ -28,6 +29,7 @@ mod tell;
 mod writer;
 
 pub use block::{BlockPlace, find_block};
+pub use clock::{Clock, Half, time};
 pub use crc::Crc32;
 pub use header::{HeaderFacts, HeaderFault, Width, check_header};
 pub use record::{
@@ -53,15 +55,6 @@ pub mod place {
     pub const BOOT: [u32; 2] = [2 * PAGE_BYTES, 4 * PAGE_BYTES];
     /// The header that is made at the bug check.
     pub const REFRESHED: u32 = 6 * PAGE_BYTES;
-}
-
-/// Times as `KUSER_SHARED_DATA` has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Clock {
-    /// FILETIME.
-    pub system: u64,
-    /// Since boot, in 100 ns.
-    pub interrupt: u64,
 }
 
 /// What the logic needs of the machine that it runs on.

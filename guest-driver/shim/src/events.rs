@@ -1,11 +1,11 @@
-//! Entries in the system's event log. Their texts are in the driver's message table (build.rs).
+//! Entries in the system's event log. The driver has no message table: the log shows number, status and address.
 
 use core::ffi::c_void;
 use core::mem::{offset_of, zeroed};
 
 use crate::nt::{self, NtStatus};
 
-/// What is told. The numbers are those of the message table: severity, the customer bit, the id.
+/// What is reported: severity, the customer bit, and the number that README.md explains.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Event {

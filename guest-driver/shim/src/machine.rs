@@ -88,20 +88,12 @@ impl Machine for Kernel {
     }
 }
 
-/// A `KSYSTEM_TIME` of `KUSER_SHARED_DATA`. The second high half is read first: while Windows writes, both differ.
+/// A `KSYSTEM_TIME` of `KUSER_SHARED_DATA`.
 fn time(offset: usize) -> u64 {
     let at = nt::USER_SHARED_DATA.wrapping_add(offset);
-    let word = |offset: usize| {
-        let address = at.wrapping_add(offset) as *const u32;
+    guest_record::time(|half| {
+        let address = at.wrapping_add(half as usize) as *const u32;
         // SAFETY: this page is mapped, and never paged out, in every Windows.
         unsafe { address.read_volatile() }
-    };
-    // Bounded: in a bug check the processor that writes may be stopped between both.
-    for _ in 0..16 {
-        let (again, low, high) = (word(8), word(0), word(4));
-        if again == high {
-            return u64::from(high) << 32 | u64::from(low);
-        }
-    }
-    0
+    })
 }

@@ -1,7 +1,8 @@
 //! Windows found after a crash, by a scan, and a scan of everything that finds nothing.
 
 use super::case::{Check, read, rounds};
-use super::report::{cpu, kib, wall};
+use super::measure::Sample;
+use super::report::{Report, cpu, kib, wall};
 use super::{Bench, MAX_RESIDENT_KIB, guests};
 use crate::run::Outcome;
 
@@ -42,8 +43,18 @@ pub fn group(bench: &mut Bench) -> Outcome {
         read("dd, which only reads", &names[2]),
     ];
     let samples = rounds(&cases, bench.options.runs)?;
-    let report = &mut bench.report;
-    report.add(&format!("Identify, {mib} MiB"), &cases, &samples);
+    let title = format!("Identify, {mib} MiB");
+    bench.report.add(&title, &cases, &samples);
+    let bytes = names[2].metadata()?.len();
+    bars(&mut bench.report, &samples, bytes);
+    for name in names {
+        std::fs::remove_file(name)?;
+    }
+    Ok(())
+}
+
+/// The bars, of the samples and the size of what was scanned.
+fn bars(report: &mut Report, samples: &[Vec<Sample>], bytes: u64) {
     let milliseconds = wall(&samples[0]) * 1000.0;
     report.at_most(
         "identify after a crash, CR3 usable",
@@ -51,7 +62,7 @@ pub fn group(bench: &mut Bench) -> Outcome {
         MAX_MILLISECONDS,
         "ms",
     );
-    let gigabytes = names[2].metadata()?.len() as f64 / 1e9;
+    let gigabytes = bytes as f64 / 1e9;
     let rate = |seconds: f64| gigabytes / seconds;
     let (scan, dd) = (rate(cpu(&samples[2])), rate(cpu(&samples[3])));
     let measured = format!(
@@ -69,8 +80,4 @@ pub fn group(bench: &mut Bench) -> Outcome {
         MAX_RESIDENT_KIB as f64 / 1024.0,
     );
     report.at_most("peak resident memory, all scanned", peak, most, "MiB");
-    for name in names {
-        std::fs::remove_file(name)?;
-    }
-    Ok(())
 }

@@ -148,24 +148,32 @@ fn lines(body: &mut String, growth: &[Growth], top: f64) -> f64 {
         }
     }
     for (one, colour) in growth.iter().zip(COLOURS) {
-        let mut points = String::new();
-        for &(gib, seconds) in &one.points {
-            let _ = write!(points, "{:.1},{:.1} ", x(gib), y(seconds));
-            let _ = writeln!(
-                body,
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>",
-                x(gib),
-                y(seconds)
-            );
-        }
-        let _ = writeln!(
-            body,
-            "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"
-        );
-        if let Some(&(gib, seconds)) = one.points.last() {
-            let label = format!("{} {seconds:.2} s", one.name);
-            text(body, x(gib) + 8.0, y(seconds) + 4.0, "start", &label);
-        }
+        let points: Vec<(f64, f64)> = one
+            .points
+            .iter()
+            .map(|&(gib, seconds)| (x(gib), y(seconds)))
+            .collect();
+        series(body, one, &points, colour);
     }
     bottom + 36.0
+}
+
+/// One line of the growth: its points on the page, and its name beside the last.
+fn series(body: &mut String, growth: &Growth, points: &[(f64, f64)], colour: &str) {
+    let mut corners = String::new();
+    for (x, y) in points {
+        let _ = write!(corners, "{x:.1},{y:.1} ");
+        let _ = writeln!(
+            body,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"
+        );
+    }
+    let _ = writeln!(
+        body,
+        "<polyline points=\"{corners}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"
+    );
+    if let (Some((x, y)), Some((_, seconds))) = (points.last(), growth.points.last()) {
+        let label = format!("{} {seconds:.2} s", growth.name);
+        text(body, x + 8.0, y + 4.0, "start", &label);
+    }
 }

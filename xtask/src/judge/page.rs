@@ -1,10 +1,11 @@
-//! `cargo xtask judge page`: docs/formats/dmp-rows.md, of the records of both engines and our own `check`.
+//! `cargo xtask judge page`: docs/formats/dmp-rows.md, of what both engines are recorded to have said and of our own
+//! `check`; no engine is asked.
 
-use core2dmp::audit::check::Finding;
+use core2dmp::audit::check::{Finding, Severity};
 use core2dmp_synth::broken::{Body, rows};
 
-use super::recorded::{Engine, Record, Said};
-use super::rows::{Opinion, agree, ours};
+use super::recorded::{CONVERTED, Engine, Record, Said};
+use super::rows::{Opinion, ours};
 use crate::run::{Outcome, root};
 
 /// The table in the repository.
@@ -22,6 +23,26 @@ where it does not is marked WRONG. \"Repaired\" are the engines again, on what `
 | dump | broken | today | its words | old | its words | check | in | and expects the words | repaired: today, old |
 |---|---|---|---|---|---|---|---|---|---|
 ";
+
+/// What stands above the second table.
+const GOOD: &str = "
+## Dumps that `convert` writes
+
+Of the corpus and of synthetic guests, each of every type: what the engines said of them.
+
+| dump | today | its words | old | its words |
+|---|---|---|---|---|
+";
+
+/// Whether `check` and an engine decide alike, as far as they have to.
+fn agree(engine: Opinion, ours: Option<&Finding>) -> bool {
+    let refused = ours.is_some_and(|finding| finding.severity == Severity::Refused);
+    match engine {
+        Opinion::Refused => refused,
+        Opinion::Findings => ours.is_some() && !refused,
+        Opinion::Clean => !refused,
+    }
+}
 
 /// `judge page`: the page of all rows, of the records and our own `check`; no engine is asked.
 pub fn page() -> Outcome {
@@ -41,11 +62,36 @@ pub fn page() -> Outcome {
             page.push_str(&cells(body, name, today, old, finding.as_ref(), agreed));
         }
     }
+    page.push_str(&good(&today, &old));
     std::fs::write(root().join(PAGE), page)?;
     println!(
         "{wrong} rows where check differs from today's engine; {not_asked} that it was not asked"
     );
     Ok(())
+}
+
+/// The table of good dumps; none where no engine was asked about one.
+fn good(today: &Record, old: &Record) -> String {
+    let mut cases: Vec<&str> = [today, old].iter().flat_map(|r| r.of(CONVERTED)).collect();
+    cases.sort_unstable();
+    cases.dedup();
+    if cases.is_empty() {
+        return String::new();
+    }
+    let said = |record: &Record, case| match record.said(CONVERTED, case) {
+        Some(said) => format!("{} | {}", said.verdict.name(), cell(&said.words)),
+        None => "**not asked** | ".to_owned(),
+    };
+    let lines = cases.iter().map(|case| {
+        let (today, old) = (said(today, case), said(old, case));
+        format!("| {case} | {today} | {old} |\n")
+    });
+    GOOD.to_owned() + &lines.collect::<String>()
+}
+
+/// Text in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
 }
 
 /// A line of the page.
@@ -57,7 +103,6 @@ fn cells(
     ours: Option<&Finding>,
     agreed: bool,
 ) -> String {
-    let cell = |text: &str| text.replace('|', "\\|");
     let verdict = |said: Option<&Said>| said.map_or("**not asked**", |said| said.verdict.name());
     let words = |said: Option<&Said>| said.map_or_else(String::new, |said| cell(&said.words));
     let repaired = |said: Option<&Said>| {

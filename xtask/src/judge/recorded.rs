@@ -12,6 +12,9 @@ use std::path::PathBuf;
 use super::rows::Opinion;
 use crate::run::{Outcome, root};
 
+/// The kind of dump that `convert` wrote, of which nothing is broken; what stands in its place names the guest.
+pub(super) const CONVERTED: &str = "converted";
+
 /// An engine whose opinions are recorded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Engine {
@@ -69,6 +72,25 @@ impl Record {
         self.rows.insert((dump.to_owned(), broken.to_owned()), said);
     }
 
+    /// What it was asked about of a kind of dump.
+    pub(super) fn of<'a>(&'a self, dump: &'a str) -> impl Iterator<Item = &'a str> {
+        let rows = self.rows.keys().filter(move |(kind, _)| kind == dump);
+        rows.map(|(_, broken)| broken.as_str())
+    }
+
+    /// Forgets the rows, which are all asked about again.
+    pub(super) fn forget_rows(&mut self) {
+        self.rows.retain(|(dump, _), _| dump == CONVERTED);
+    }
+
+    /// Takes the lines of another record; returns how many.
+    pub(super) fn take(&mut self, text: &str) -> Outcome<usize> {
+        let new = parse(text)?;
+        let taken = new.len();
+        self.rows.extend(new);
+        Ok(taken)
+    }
+
     pub(super) fn write(&self) -> Outcome {
         let mut text = self.head.join("\n");
         text.push('\n');
@@ -83,15 +105,6 @@ impl Record {
         std::fs::write(self.engine.path(), text)?;
         Ok(())
     }
-}
-
-/// `judge import FILE`: takes what today's engine said elsewhere into the record.
-pub(super) fn import(file: &str) -> Outcome {
-    let mut record = Record::read(Engine::Today)?;
-    let new = parse(&std::fs::read_to_string(file)?)?;
-    println!("{} rows", new.len());
-    record.rows.extend(new);
-    record.write()
 }
 
 fn parse(text: &str) -> Outcome<BTreeMap<(String, String), Said>> {

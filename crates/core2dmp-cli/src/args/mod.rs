@@ -270,14 +270,17 @@ pub(crate) struct DiffArgs {
     #[arg(long, conflicts_with_all = ["listing", "memory"])]
     pub(crate) bytes: bool,
     /// Read such a listing, and lay it over the fields of a header
-    #[arg(long, value_name = "FILE", requires = "with", conflicts_with_all = ["old", "new", "memory"])]
+    #[arg(long, value_name = "FILE", requires = "with", conflicts_with_all = ["old", "new", "memory", "no_memory"])]
     pub(crate) listing: Option<PathBuf>,
     /// One of the two dumps or headers that the listing compares
     #[arg(long, value_name = "HEADER", requires = "listing")]
     pub(crate) with: Option<PathBuf>,
-    /// Compare the contents of all pages, too
+    /// Compare the contents of all pages, too [default: where the headers name different bodies]
     #[arg(long)]
     pub(crate) memory: bool,
+    /// Compare no pages, whatever the headers name
+    #[arg(long, conflicts_with = "memory")]
+    pub(crate) no_memory: bool,
     /// Print JSON (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,

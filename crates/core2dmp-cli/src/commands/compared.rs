@@ -6,6 +6,7 @@
 //! ```
 
 use core2dmp::OpenOptions;
+use core2dmp::audit::diff::Behind;
 use core2dmp::container::Guest;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::dump::{self, PlanOptions};
@@ -23,10 +24,8 @@ pub(super) struct Compared {
     pub(super) what: &'static str,
     /// What stands behind the header, if anything does that is known.
     pub(super) body: Option<String>,
-    /// Whether the type is that of the body.
-    pub(super) type_fits: bool,
-    /// `DumpType`, if it was set.
-    pub(super) dump_type: Option<u64>,
+    /// The body that the header names, if it is of that type.
+    pub(super) behind: Option<Behind>,
     pub(super) header: Vec<u8>,
     pub(super) guest: Guest,
 }
@@ -41,8 +40,7 @@ impl Compared {
                 name,
                 what: "its header",
                 body: body(&dump),
-                type_fits: dump.body_agrees(),
-                dump_type: dump.dump_type(),
+                behind: Behind::of(&dump),
                 guest: opened.guest,
                 header: dump.header,
             });
@@ -53,8 +51,11 @@ impl Compared {
             name,
             what: "the header that convert would write",
             body: None,
-            type_fits: true,
-            dump_type: Some(plan.dump_type.into()),
+            behind: Some(Behind {
+                dump_type: Some(plan.dump_type.into()),
+                is_read_whole: true,
+                block: None,
+            }),
             header: plan.header().to_vec(),
             guest: opened.guest,
         })

@@ -92,7 +92,7 @@ fn stale(dir: &Path, dump: &Path, interrupt: &Interrupt) -> Result<(), Failure> 
         write::to_file(&image, &good.memory(), &path, options, &Silent)?;
     }
     let bad = open::dump(&path)?;
-    let verdict = diff::diff_headers(&good.header, &bad.header).map(|diff| diff.verdict());
+    let verdict = diff::diff_headers(&good.header, &bad.header).map(|diff| diff.verdict(None));
     to_stdout(
         "\nThe same memory behind a header that a driver made in another boot, of another type:\n",
     )?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! A, B                   headers  -->  fields: what decides, misleads, is cosmetic
-//!                        memories -->  pages: alike, different, in one alone       (--memory)
+//!                        memories -->  pages: alike, different, in one alone       (--memory, and where the bodies differ)
 //! listing + one header   the other header  -->  fields                             (--listing, --with)
 //! ```
 
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use core2dmp::audit::diff::{self, ByteDifference, DiffError, ListingError};
+use core2dmp::audit::diff::{self, Bodies, ByteDifference, DiffError, ListingError};
 use core2dmp::error::Error;
 use core2dmp::memory::compare;
 use core2dmp::open;
@@ -32,23 +32,37 @@ pub(crate) fn run(request: &Diff, interrupt: &Interrupt) -> Result<Comparison, F
         Compare::Listing { listing, with } => lay_over(listing, with),
         Compare::Files { old, new, memory } => {
             let bar = Bar::new(request.report.quiet, interrupt);
-            files(old, new, *memory, &bar)
+            let memory = if request.bytes { Some(false) } else { *memory };
+            files(old, new, memory, &bar)
         }
     }
 }
 
-/// Two files.
-fn files(old: &Source, new: &Source, memory: bool, bar: &Bar) -> Result<Comparison, Failure> {
+/// Two files. Their pages are compared where that was asked for, and where nothing else tells whether two different
+/// bodies hold the same.
+fn files(
+    old: &Source,
+    new: &Source,
+    memory: Option<bool>,
+    bar: &Bar,
+) -> Result<Comparison, Failure> {
     let (old, new) = (Compared::open(old, bar)?, Compared::open(new, bar)?);
     let mut fields =
         diff::diff_headers(&old.header, &new.header).map_err(|e| not_comparable(&e))?;
-    let has_bodies = old.body.is_some() && new.body.is_some();
-    if has_bodies && old.type_fits && new.type_fits {
-        fields.weigh_by_bodies(old.dump_type, new.dump_type);
-    }
+    let bodies = old.behind.zip(new.behind);
+    let are_dumps = old.body.is_some() && new.body.is_some();
+    let differ = are_dumps && bodies.is_some() && fields.names_other_pages();
     let memory = memory
+        .unwrap_or(differ)
         .then(|| compare::compare(&old.guest.memory, &new.guest.memory, bar))
         .transpose()?;
+    if let Some((old, new)) = bodies {
+        fields.weigh_by_bodies(&Bodies {
+            old,
+            new,
+            pages: memory.as_ref(),
+        });
+    }
     Ok(Comparison {
         bytes: diff::byte_differences(&old.header, &new.header),
         old: old.name,

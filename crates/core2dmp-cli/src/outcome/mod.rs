@@ -150,7 +150,7 @@ pub(crate) struct Comparison {
     pub(crate) fields: HeaderDiff,
     /// The bytes.
     pub(crate) bytes: Vec<ByteDifference>,
-    /// The memories, if they were asked for.
+    /// The memories, if they were compared.
     pub(crate) memory: Option<MemoryDiff>,
     /// Lines of a listing that lie behind the header.
     pub(crate) behind: usize,
@@ -161,6 +161,11 @@ impl Comparison {
     pub(crate) fn is_alike(&self) -> bool {
         let headers = self.bytes.is_empty() && self.fields.differences.is_empty();
         headers && self.memory.as_ref().is_none_or(MemoryDiff::is_alike)
+    }
+
+    /// The verdict on the headers, in words.
+    pub(crate) fn words(&self) -> String {
+        self.fields.verdict(self.memory.as_ref())
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

@@ -70,11 +70,11 @@ pub(crate) struct Diff {
 /// What `diff` compares.
 #[derive(Debug)]
 pub(crate) enum Compare {
-    /// Two files; the contents of all pages too.
+    /// Two files; the contents of all pages too, or not, or where the bodies differ.
     Files {
         old: Source,
         new: Source,
-        memory: bool,
+        memory: Option<bool>,
     },
     /// A listing of bytes, laid over a header.
     Listing { listing: PathBuf, with: PathBuf },
@@ -179,7 +179,11 @@ impl Diff {
             (_, _, Some(old), Some(new)) => Compare::Files {
                 old: Source::of_one(old)?,
                 new: Source::of_one(new)?,
-                memory: args.memory,
+                memory: match (args.memory, args.no_memory) {
+                    (true, _) => Some(true),
+                    (_, true) => Some(false),
+                    (false, false) => None,
+                },
             },
             _ => {
                 return Err(Failure::Refused {

@@ -246,3 +246,74 @@ fn what_is_no_dump_is_an_error() {
     }
     json(&["diff", "--json"], &[&text, &text], 2);
 }
+
+/// Whatever the bodies are, and in whatever order a full dump's runs are: both open, the same pages.
+#[test]
+fn dumps_of_one_memory_with_different_bodies_hold_the_same_pages() {
+    let folder = scratch();
+    let guest = GuestSpec::windows7()
+        .memory_mib(20)
+        .crashed(0xe2, [0; 4])
+        .build();
+    let full = dump::full(&guest);
+    let mut turned = full.clone();
+    turn_runs(&mut turned.bytes);
+    let mut scrambled = full.clone();
+    turn_table(&mut scrambled.bytes);
+    let path = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let one = path("full.dmp", &full.bytes);
+    for (name, bytes) in [
+        ("ranges.dmp", dump::rdmp(&guest, Ranges::Complete).bytes),
+        ("bitmap.dmp", dump::bitmap(&guest, false).bytes),
+        ("turned.dmp", turned.bytes),
+    ] {
+        let document = json(&["diff", "--json"], &[&one, &path(name, &bytes)], 1);
+        let verdict = document["verdict"].as_str().unwrap();
+        assert_eq!(
+            verdict, "both open, the same pages; the differences are cosmetic",
+            "{name}"
+        );
+        assert_eq!(document["memory"]["different"]["pages"], 0, "{name}");
+    }
+    // The table alone turned is another memory.
+    let scrambled = path("scrambled.dmp", &scrambled.bytes);
+    let document = json(&["diff", "--json"], &[&one, &scrambled], 1);
+    assert_eq!(document["verdict"], "PhysicalMemoryBlock.Run decides");
+}
+
+/// Where the runs of a header are, and how many.
+fn runs(bytes: &[u8]) -> Vec<(u64, u64)> {
+    let at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let count = usize::try_from(at(0x88) & 0xffff_ffff).unwrap();
+    (0..count)
+        .map(|n| (at(0x98 + n * 16), at(0xa0 + n * 16)))
+        .collect()
+}
+
+/// The table of runs, in the opposite order.
+fn turn_table(bytes: &mut [u8]) {
+    let mut runs = runs(bytes);
+    assert!(runs.len() > 1);
+    runs.reverse();
+    for (n, (first, count)) in runs.into_iter().enumerate() {
+        bytes[0x98 + n * 16..][..8].copy_from_slice(&first.to_le_bytes());
+        bytes[0xa0 + n * 16..][..8].copy_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// The runs in the opposite order, and their pages with them.
+fn turn_runs(bytes: &mut [u8]) {
+    let (mut at, mut pages) = (0x2000, Vec::new());
+    for (_, count) in runs(bytes) {
+        let end = at + usize::try_from(count).unwrap() * 4096;
+        pages.push(bytes[at..end].to_vec());
+        at = end;
+    }
+    turn_table(bytes);
+    pages.reverse();
+    bytes[0x2000..at].copy_from_slice(&pages.concat());
+}

@@ -45,6 +45,7 @@ mod roundtrip;
 mod run;
 mod schema;
 mod sources;
+mod space;
 mod thread;
 mod unpack;
 mod ways;

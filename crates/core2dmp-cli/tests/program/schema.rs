@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use core2dmp_synth::{CrashRecord, GuestSpec};
+use core2dmp_synth::{CrashRecord, GuestRecord, GuestSpec};
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
@@ -113,6 +113,24 @@ fn errors_and_dry_runs_keep_to_it() {
             .unwrap()
             .starts_with("not a container")
     );
+}
+
+#[test]
+fn a_guest_record_keeps_to_it() {
+    let folder = scratch();
+    let core = folder.path().join("guest.core");
+    let stopped = GuestSpec::windows2003_x64().crashed(0xd1, [1, 2, 3, 4]);
+    let guest = stopped.guest_record(GuestRecord::new()).build();
+    guest.xen_core().write_file(&core).unwrap();
+    let info = run(&["info", "--json"], &[&core]).expect_code(0).json();
+    check(&info);
+    let record = &info["windows"]["records"][0];
+    assert_eq!(
+        (&record["state"], &record["stop_code"], &record["confirmed"]),
+        (&json!("refreshed"), &json!("0xd1"), &json!(true))
+    );
+    let known = &guest.expected.guest_records[0];
+    assert_eq!(record["gpa"], json!(format!("{:#x}", known.gpa)));
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //!
 //! Reference: dbgeng 10.0.29507, one field changed at a time.
 
+use super::case::Case;
 use super::row::{Row, table};
+use crate::bytes::get_u64;
+use crate::windows::memory::PAGE;
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[&[Row]] = table! {
@@ -55,6 +58,32 @@ pub(super) static ROWS: &[&[Row]] = table! {
     "cut in the last page" [Ranges8 Ranges9 RangesA] |case| {
         case.dump.truncate(case.dump.bytes.len() - 1);
     } => Broken "file" "Dump file has been truncated" No;
+    "cut in the middle" [Ranges8 Ranges9 RangesA] |case| {
+        case.dump.truncate(case.dump.bytes.len() / 2);
+    } => Broken "file" "Dump file has been truncated" No;
+    "cut in the table" [Ranges8 Ranges9 RangesA] |case| case.dump.truncate(case.dump.first_page - 8)
+        => Refused "number of ranges" "Win32 error 0n87" No;
+    "cut in the header of the ranges" [Ranges8 Ranges9 RangesA] |case| case.dump.truncate(0x2018)
+        => Refused "number of ranges" "Win32 error 0n1392" No;
+    "ranges that descend" [Ranges8 Ranges9 RangesA] |case| descend(case) => Silent "" "" Nothing;
     "bytes appended" [Ranges8 Ranges9 RangesA] |case| case.dump.bytes.extend([0xa5; 0x2000])
         => Silent "" "" Nothing;
 };
+
+/// Puts the ranges, and with them their pages, in the opposite order.
+fn descend(case: &mut Case) {
+    let dump = &mut case.dump;
+    let table = 0x2030..dump.first_page;
+    let (mut ranges, mut pages) = (Vec::new(), Vec::new());
+    let mut at = dump.first_page;
+    for entry in dump.bytes[table.clone()].chunks(16) {
+        let frames = usize::try_from(get_u64(entry, 8)).expect("few frames");
+        ranges.push(entry.to_vec());
+        pages.push(dump.bytes[at..at + frames * PAGE].to_vec());
+        at += frames * PAGE;
+    }
+    ranges.reverse();
+    pages.reverse();
+    let bytes = [ranges.concat(), pages.concat()].concat();
+    dump.put(table.start, &bytes);
+}

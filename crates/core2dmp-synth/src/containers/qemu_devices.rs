@@ -8,6 +8,7 @@
 
 use crate::bytes::{be32, be64};
 use crate::windows::guest::Vcpu;
+use crate::windows::registers::Registers;
 
 /// A device: its name, instance, data, and its fields as JSON.
 pub(crate) struct Device {
@@ -86,6 +87,39 @@ pub(crate) fn cpu(vcpu: &Vcpu, instance: u32) -> Device {
     fields.numbers("env.eip", 8, &[r.rip]);
     fields.numbers("env.eflags", 8, &[r.rflags]);
     fields.numbers("env.hflags", 4, &[0]);
+    fpu(&mut fields, r);
+    segments(&mut fields, vcpu);
+    fields.numbers("env.sysenter_cs", 4, &[0]);
+    for (name, value) in [("0", r.cr0), ("2", r.cr2), ("3", r.cr3), ("4", r.cr4)] {
+        fields.numbers(&format!("env.cr[{name}]"), 8, &[value]);
+    }
+    let debug = [r.dr0, r.dr1, r.dr2, r.dr3, 0, 0, r.dr6, r.dr7];
+    fields.numbers("env.dr", 8, &debug);
+    fields.numbers("env.a20_mask", 4, &[0xffff_ffff]);
+    fields.numbers("env.mxcsr", 4, &[u64::from(r.mxcsr())]);
+    for half in r.fxsave[160..416].chunks_exact(8) {
+        fields.data.extend(half.iter().rev());
+    }
+    fields.describe("env.xmm_regs[0]", 16, 16);
+    fields.numbers("env.kernelgsbase", 8, &[vcpu.gs_bases().1]);
+    // What it adds because it needs to.
+    fields.data.push(5);
+    name(&mut fields.data, "cpu/poll_control_msr");
+    be32(&mut fields.data, 1);
+    be64(&mut fields.data, 1);
+    Device {
+        name: "cpu",
+        instance,
+        data: fields.data,
+        fields: fields.json,
+        subsections: vec![
+            "{\"vmsd_name\": \"cpu/poll_control_msr\", \"version\": 1, \"fields\": [{\"name\": \"env.poll_control_msr\", \"type\": \"uint64\", \"size\": 8}]}".to_owned(),
+        ],
+    }
+}
+
+/// Control and status words, tags, and the registers by their place on the stack.
+fn fpu(fields: &mut Fields, r: &Registers) {
     let word = |at: usize| u64::from(u16::from_le_bytes([r.fxsave[at], r.fxsave[at + 1]]));
     // The top of the stack is register 3: FXSAVE has it first.
     let top = 3;
@@ -101,16 +135,11 @@ pub(crate) fn cpu(vcpu: &Vcpu, instance: u32) -> Device {
         fields.data.extend([r.fxsave[at + 9], r.fxsave[at + 8]]);
     }
     fields.describe("env.fpregs", 10, 8);
-    let active = if r.cs & 3 == 0 {
-        vcpu.gs_base_kernel
-    } else {
-        vcpu.gs_base_user
-    };
-    let other = if r.cs & 3 == 0 {
-        vcpu.gs_base_user
-    } else {
-        vcpu.gs_base_kernel
-    };
+}
+
+fn segments(fields: &mut Fields, vcpu: &Vcpu) {
+    let r = &vcpu.registers;
+    let (active, _) = vcpu.gs_bases();
     let all = 0xffff_ffff;
     fields.segments(
         "env.segs",
@@ -127,34 +156,4 @@ pub(crate) fn cpu(vcpu: &Vcpu, instance: u32) -> Device {
     fields.segments("env.tr", &[(0x40, 0xffff_f800_0000_2000, 0x67)]);
     fields.segments("env.gdt", &[(0, vcpu.gdt.0, u32::from(vcpu.gdt.1))]);
     fields.segments("env.idt", &[(0, vcpu.idt.0, u32::from(vcpu.idt.1))]);
-    fields.numbers("env.sysenter_cs", 4, &[0]);
-    for (name, value) in [("0", r.cr0), ("2", r.cr2), ("3", r.cr3), ("4", r.cr4)] {
-        fields.numbers(&format!("env.cr[{name}]"), 8, &[value]);
-    }
-    fields.numbers(
-        "env.dr",
-        8,
-        &[r.dr0, r.dr1, r.dr2, r.dr3, 0, 0, r.dr6, r.dr7],
-    );
-    fields.numbers("env.a20_mask", 4, &[all.into()]);
-    fields.numbers("env.mxcsr", 4, &[u64::from(r.mxcsr())]);
-    for half in r.fxsave[160..416].chunks_exact(8) {
-        fields.data.extend(half.iter().rev());
-    }
-    fields.describe("env.xmm_regs[0]", 16, 16);
-    fields.numbers("env.kernelgsbase", 8, &[other]);
-    // What it adds because it needs to.
-    fields.data.push(5);
-    name(&mut fields.data, "cpu/poll_control_msr");
-    be32(&mut fields.data, 1);
-    be64(&mut fields.data, 1);
-    Device {
-        name: "cpu",
-        instance,
-        data: fields.data,
-        fields: fields.json,
-        subsections: vec![
-            "{\"vmsd_name\": \"cpu/poll_control_msr\", \"version\": 1, \"fields\": [{\"name\": \"env.poll_control_msr\", \"type\": \"uint64\", \"size\": 8}]}".to_owned(),
-        ],
-    }
 }

@@ -12,6 +12,7 @@
 use crate::containers::raw;
 use crate::windows::guest::{Guest, Vcpu};
 use crate::windows::memory::{HIGH_START, PAGE};
+use crate::windows::registers::Registers;
 
 /// Builds a state.
 #[derive(Clone, Debug)]
@@ -155,6 +156,24 @@ impl<'a> Vmware<'a> {
 
     fn registers(&self, file: &mut Vec<u8>, n: u32, vcpu: &Vcpu) {
         let r = &vcpu.registers;
+        self.general(file, n, r);
+        self.tables(file, n, vcpu);
+        tag(file, "rip", &[n], &r.rip.to_le_bytes());
+        let flags = r.rflags as u32;
+        for (name, part) in [("eflags", flags & 0xff), ("EFLAGS", flags & !0xff)] {
+            tag(file, name, &[n], &part.to_le_bytes());
+        }
+        self.segments(file, n, vcpu);
+        for (i, value) in (0..).zip([r.dr0, r.dr1, r.dr2, r.dr3, 0, 0, r.dr6, r.dr7]) {
+            self.wide_or_narrow(file, ["DR64", "DR"], &[n, i], value);
+        }
+        if self.kernel_gs {
+            let (_, other) = vcpu.gs_bases();
+            tag(file, "MSR_KERNEL_GS_BASE", &[n], &other.to_le_bytes());
+        }
+    }
+
+    fn general(&self, file: &mut Vec<u8>, n: u32, r: &Registers) {
         let word = |value: u64| value.to_le_bytes();
         let mut general = [
             ("rax", r.rax),
@@ -191,9 +210,12 @@ impl<'a> Vmware<'a> {
                 self.wide_or_narrow(file, ["CR64", "CR"], &[n, i], value);
             }
         }
+    }
+
+    fn tables(&self, file: &mut Vec<u8>, n: u32, vcpu: &Vcpu) {
         for (name, (base, limit)) in [("IDTR", vcpu.idt), ("GDTR", vcpu.gdt)] {
             if self.blocks {
-                let table = [&limit.to_le_bytes()[..], &word(base)].concat();
+                let table = [&limit.to_le_bytes()[..], &base.to_le_bytes()].concat();
                 self.block(file, name, &[n], &table, 5);
                 continue;
             }
@@ -201,25 +223,11 @@ impl<'a> Vmware<'a> {
                 tag(file, name, &[n, i], &value.to_le_bytes());
             }
         }
-        tag(file, "rip", &[n], &word(r.rip));
-        tag(
-            file,
-            "eflags",
-            &[n],
-            &(r.rflags as u32 & 0xff).to_le_bytes(),
-        );
-        tag(
-            file,
-            "EFLAGS",
-            &[n],
-            &(r.rflags as u32 & !0xff).to_le_bytes(),
-        );
-        let in_kernel = r.cs & 3 == 0;
-        let (active, other) = if in_kernel {
-            (vcpu.gs_base_kernel, vcpu.gs_base_user)
-        } else {
-            (vcpu.gs_base_user, vcpu.gs_base_kernel)
-        };
+    }
+
+    fn segments(&self, file: &mut Vec<u8>, n: u32, vcpu: &Vcpu) {
+        let r = &vcpu.registers;
+        let (active, _) = vcpu.gs_bases();
         let segments = [
             (r.es, 0),
             (r.cs, 0),
@@ -233,12 +241,6 @@ impl<'a> Vmware<'a> {
         for (i, (selector, base)) in (0..).zip(segments) {
             tag(file, "S", &[n, i], &u32::from(selector).to_le_bytes());
             self.wide_or_narrow(file, ["S.base64", "S.base"], &[n, i], base);
-        }
-        for (i, value) in (0..).zip([r.dr0, r.dr1, r.dr2, r.dr3, 0, 0, r.dr6, r.dr7]) {
-            self.wide_or_narrow(file, ["DR64", "DR"], &[n, i], value);
-        }
-        if self.kernel_gs {
-            tag(file, "MSR_KERNEL_GS_BASE", &[n], &word(other));
         }
     }
 

@@ -94,17 +94,7 @@ pub fn plant(guest: &mut Guest, processor: usize) -> Planted {
     let [mut disk, mut tcpip, mut xenpci] =
         ["disk.sys", "tcpip.sys", "xenpci.sys"].map(|name| Driver::new(guest, name));
     let context = guest.expected.processors[processor].context;
-    let word = |guest: &Guest, at: u64| {
-        let bytes = guest.read_va(at, 8).expect("a context");
-        u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
-    };
-    let mut machine = Machine::default();
-    for (number, register) in machine.gpr.iter_mut().enumerate() {
-        *register = word(guest, context + CONTEXT_RAX + 8 * number as u64);
-    }
-    machine.gpr[4] &= !0xf;
-    let mut frames = Vec::new();
-
+    let mut scene = Scene::new(guest, context);
     let thread = body(vec![Insn::Sub(0x28)]);
     let pushes = body(vec![
         Insn::Push(3),
@@ -117,94 +107,153 @@ pub fn plant(guest: &mut Guest, processor: usize) -> Planted {
         Insn::Sub(0x90),
         Insn::SetFrame(5, 0x20),
     ]);
-    let mut back = 0;
     for (driver, function) in [
         (&mut disk, &thread),
         (&mut tcpip, &pushes),
         (&mut xenpci, &framed),
     ] {
-        let at = driver.add(guest, &function.code(), &function.info().bytes());
-        machine.push(back);
-        for instruction in &function.prolog {
-            machine.execute(*instruction);
-        }
-        back = at + prolog_bytes(function) + 5;
-        frames.push((back, machine.gpr[4]));
-        machine.execute(Insn::Use(3, 0x33));
+        scene.call(guest, driver, function);
     }
-    // The stack grows later in the function with a frame register.
-    machine.execute(Insn::Sub(0x50));
-    frames.last_mut().expect("frames").1 = machine.gpr[4];
-
-    // A function whose second part is elsewhere.
-    let split = body(vec![Insn::Push(6), Insn::Sub(0x40)]);
-    let info_at = XDATA as u32 + tcpip.xdata.len() as u32;
-    let hot = tcpip.add(guest, &split.code(), &split.info().bytes());
-    let hot_rva = (hot - tcpip.base) as u32;
-    let cold = Info {
-        codes: vec![(5, Code::SaveNonvol(12, 0x30))],
-        prolog: 5,
-        chained: Some([hot_rva, hot_rva + split.code().len() as u32, info_at]),
-        ..Info::default()
-    };
-    let cold_code = [
-        Insn::Save(12, 0x30).bytes(),
-        vec![0xe8, 0, 0, 0, 0],
-        vec![0x90; 8],
-    ]
-    .concat();
-    let cold = tcpip.add(guest, &cold_code, &cold.bytes());
-    machine.push(back);
-    for instruction in split.prolog.iter().chain(&[Insn::Save(12, 0x30)]) {
-        machine.execute(*instruction);
-    }
-    machine.execute(Insn::Use(12, 0x12));
-    back = cold + 10;
-    frames.push((back, machine.gpr[4]));
-
-    // Interrupted when one register had been pushed.
-    let interrupted = body(vec![Insn::Push(15), Insn::Push(13), Insn::Sub(0x30)]);
-    let at = xenpci.add(guest, &interrupted.code(), &interrupted.info().bytes());
-    machine.push(back);
-    machine.execute(interrupted.prolog[0]);
-    let rip = at + interrupted.prolog[0].bytes().len() as u64;
-    frames.push((rip, machine.gpr[4]));
-
-    let handler = Info {
-        codes: vec![
-            (5, Code::AllocSmall(0x60)),
-            (1, Code::PushNonvol(5)),
-            (0, Code::PushMachframe(true)),
-        ],
-        prolog: 5,
-        ..Info::default()
-    };
-    let code = [
-        Insn::Push(5).bytes(),
-        Insn::Sub(0x60).bytes(),
-        vec![0x90; 16],
-    ]
-    .concat();
-    let handler = disk.add(guest, &code, &handler.bytes());
-    let rsp = machine.gpr[4];
-    machine.gpr[4] &= !0xf;
-    for word in [0x18, rsp, 0x10246, 0x10, rip, 2] {
-        machine.push(word);
-    }
-    machine.execute(Insn::Push(5));
-    machine.execute(Insn::Sub(0x60));
-    frames.push((handler + 8, machine.gpr[4]));
-
+    scene.grow(0x50);
+    scene.split(guest, &mut tcpip);
+    let rip = scene.interrupted(guest, &mut xenpci);
+    let handler = scene.handler(guest, &mut disk, rip);
     for driver in [disk, tcpip, xenpci] {
         driver.finish(guest);
     }
-    for (at, word) in &machine.stack {
-        guest.write_va(*at, &word.to_le_bytes());
+    scene.finish(guest, context, handler)
+}
+
+/// A processor on its way down.
+struct Scene {
+    machine: Machine,
+    /// Where the next function returns to.
+    back: u64,
+    frames: Vec<(u64, u64)>,
+}
+
+impl Scene {
+    /// With the registers of a context, its stack aligned.
+    fn new(guest: &Guest, context: u64) -> Self {
+        let mut machine = Machine::default();
+        for (register, at) in machine
+            .gpr
+            .iter_mut()
+            .zip((context + CONTEXT_RAX..).step_by(8))
+        {
+            let bytes = guest.read_va(at, 8).expect("a context");
+            *register = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        }
+        machine.gpr[4] &= !0xf;
+        Self {
+            machine,
+            back: 0,
+            frames: Vec::new(),
+        }
     }
-    let registers = machine.gpr.iter().copied().chain([handler + 8]);
-    for (register, at) in registers.zip((context + CONTEXT_RAX..).step_by(8)) {
-        guest.write_va(at, &register.to_le_bytes());
+
+    fn stands_at(&mut self, rip: u64) {
+        self.frames.push((rip, self.machine.gpr[4]));
     }
-    frames.reverse();
-    Planted { frames }
+
+    /// Calls a function, up to its own call.
+    fn call(&mut self, guest: &mut Guest, driver: &mut Driver, function: &Function) {
+        let at = driver.add(guest, &function.code(), &function.info().bytes());
+        self.machine.push(self.back);
+        for instruction in &function.prolog {
+            self.machine.execute(*instruction);
+        }
+        self.back = at + prolog_bytes(function) + 5;
+        self.stands_at(self.back);
+        self.machine.execute(Insn::Use(3, 0x33));
+    }
+
+    /// The stack grows later in a function with a frame register.
+    fn grow(&mut self, bytes: u32) {
+        self.machine.execute(Insn::Sub(bytes));
+        self.frames.last_mut().expect("frames").1 = self.machine.gpr[4];
+    }
+
+    /// A function whose second part is elsewhere.
+    fn split(&mut self, guest: &mut Guest, driver: &mut Driver) {
+        let split = body(vec![Insn::Push(6), Insn::Sub(0x40)]);
+        let info_at = XDATA as u32 + driver.xdata.len() as u32;
+        let hot = driver.add(guest, &split.code(), &split.info().bytes());
+        let hot_rva = (hot - driver.base) as u32;
+        let cold = Info {
+            codes: vec![(5, Code::SaveNonvol(12, 0x30))],
+            prolog: 5,
+            chained: Some([hot_rva, hot_rva + split.code().len() as u32, info_at]),
+            ..Info::default()
+        };
+        let cold_code = [
+            Insn::Save(12, 0x30).bytes(),
+            vec![0xe8, 0, 0, 0, 0],
+            vec![0x90; 8],
+        ]
+        .concat();
+        let cold = driver.add(guest, &cold_code, &cold.bytes());
+        self.machine.push(self.back);
+        for instruction in split.prolog.iter().chain(&[Insn::Save(12, 0x30)]) {
+            self.machine.execute(*instruction);
+        }
+        self.machine.execute(Insn::Use(12, 0x12));
+        self.back = cold + 10;
+        self.stands_at(self.back);
+    }
+
+    /// Interrupted when one register had been pushed; returns where.
+    fn interrupted(&mut self, guest: &mut Guest, driver: &mut Driver) -> u64 {
+        let function = body(vec![Insn::Push(15), Insn::Push(13), Insn::Sub(0x30)]);
+        let at = driver.add(guest, &function.code(), &function.info().bytes());
+        self.machine.push(self.back);
+        self.machine.execute(function.prolog[0]);
+        let rip = at + function.prolog[0].bytes().len() as u64;
+        self.stands_at(rip);
+        rip
+    }
+
+    /// A handler behind a machine frame; returns where the processor is in it.
+    fn handler(&mut self, guest: &mut Guest, driver: &mut Driver, rip: u64) -> u64 {
+        let info = Info {
+            codes: vec![
+                (5, Code::AllocSmall(0x60)),
+                (1, Code::PushNonvol(5)),
+                (0, Code::PushMachframe(true)),
+            ],
+            prolog: 5,
+            ..Info::default()
+        };
+        let code = [
+            Insn::Push(5).bytes(),
+            Insn::Sub(0x60).bytes(),
+            vec![0x90; 16],
+        ]
+        .concat();
+        let handler = driver.add(guest, &code, &info.bytes());
+        let rsp = self.machine.gpr[4];
+        self.machine.gpr[4] &= !0xf;
+        for word in [0x18, rsp, 0x10246, 0x10, rip, 2] {
+            self.machine.push(word);
+        }
+        self.machine.execute(Insn::Push(5));
+        self.machine.execute(Insn::Sub(0x60));
+        self.stands_at(handler + 8);
+        handler + 8
+    }
+
+    /// Writes the stack, and the registers into the context.
+    fn finish(mut self, guest: &mut Guest, context: u64, rip: u64) -> Planted {
+        for (at, word) in &self.machine.stack {
+            guest.write_va(*at, &word.to_le_bytes());
+        }
+        let registers = self.machine.gpr.iter().copied().chain([rip]);
+        for (register, at) in registers.zip((context + CONTEXT_RAX..).step_by(8)) {
+            guest.write_va(at, &register.to_le_bytes());
+        }
+        self.frames.reverse();
+        Planted {
+            frames: self.frames,
+        }
+    }
 }

@@ -39,6 +39,17 @@ pub struct Vcpu {
     pub online: bool,
 }
 
+impl Vcpu {
+    /// The GS base that is in use, and the one that `swapgs` would bring.
+    pub(crate) fn gs_bases(&self) -> (u64, u64) {
+        if self.registers.cs & 3 == 0 {
+            (self.gs_base_kernel, self.gs_base_user)
+        } else {
+            (self.gs_base_user, self.gs_base_kernel)
+        }
+    }
+}
+
 impl Guest {
     /// The contents of a frame as a container holds it, `None` if the container lacks the frame.
     #[must_use]

@@ -80,22 +80,8 @@ fn write(world: &mut World<'_>, record: &GuestRecord, expected: &Expected, gpa: 
             bytes: block.plain.clone(),
         });
     }
-    let mut slots = vec![(0_usize, 1_u64, 1_u32)];
-    let stopped = expected
-        .bugcheck
-        .as_ref()
-        .map(|stop| (stop.code, stop.parameters));
-    let last = record
-        .state
-        .unwrap_or(if stopped.is_some() { 3 } else { 1 });
-    if last >= 2 {
-        slots.push((2, 1 << 63 | 1, 2));
-    }
-    if last >= 3 {
-        slots.push((3, 1 << 63 | 2, last));
-    }
-    for &(index, generation, state) in &slots {
-        if state == 3 {
+    for slot in slots(record, expected) {
+        if slot.state == 3 {
             areas.push(Area {
                 kind: 2,
                 gpa: gpa + 0x6000,
@@ -103,49 +89,89 @@ fn write(world: &mut World<'_>, record: &GuestRecord, expected: &Expected, gpa: 
                 bytes: header(true),
             });
         }
-        let mut slot = vec![0; 0x400];
-        put_bytes(&mut slot, 0, b"C2DMPREC");
-        put_u16(&mut slot, 8, 1);
-        put_u32(&mut slot, 0xc, 0x400);
-        put_u64(&mut slot, 0x10, generation);
-        put_u32(&mut slot, 0x18, state);
-        put_u64(&mut slot, 0x20, gpa);
-        put_u64(&mut slot, 0x28, va);
-        put_u32(&mut slot, 0x30, machine(expected));
-        put_u32(&mut slot, 0x34, index as u32);
-        let age = if record.stale { 0x2000_0000_0000 } else { 0 };
-        put_u64(
-            &mut slot,
-            0x38,
-            expected.system_time - expected.system_uptime + 600 - age,
-        );
-        put_u64(&mut slot, 0x40, 600);
-        put_u64(&mut slot, 0x48, expected.system_time - age);
-        put_u64(&mut slot, 0x50, expected.system_uptime);
-        if let Some((code, parameters)) = stopped.filter(|_| state > 1) {
-            put_u32(&mut slot, 0x1c, 1);
-            put_u64(&mut slot, 0x58, code.into());
-            for (n, parameter) in parameters.into_iter().enumerate() {
-                put_u64(&mut slot, 0x60 + n * 8, parameter);
-            }
-        }
-        put_u32(&mut slot, 0x84, areas[0].bytes.len() as u32);
-        put_bytes(&mut slot, 0x88, b"synth\0\0\0");
+        let mut bytes = vec![0; 0x400];
+        put_bytes(&mut bytes, 0, b"C2DMPREC");
+        put_u16(&mut bytes, 8, 1);
+        put_u32(&mut bytes, 0xc, 0x400);
+        put_u64(&mut bytes, 0x20, gpa);
+        put_u64(&mut bytes, 0x28, va);
+        put_u32(&mut bytes, 0x30, machine(expected));
+        slot.put(&mut bytes, record, expected);
         for (n, area) in areas.iter().enumerate() {
             world.ram.frames.write(area.gpa, &area.bytes);
-            let at = 0x90 + n * 0x20;
-            put_u32(&mut slot, at, area.kind);
-            put_u32(&mut slot, at + 4, crc32(&area.bytes));
-            put_u64(&mut slot, at + 8, area.gpa);
-            put_u32(&mut slot, at + 16, area.bytes.len() as u32);
-            put_u64(&mut slot, at + 24, area.va);
+            area.put(&mut bytes, 0x90 + n * 0x20);
         }
-        let sum = crc32(&slot[..0x3fc]);
-        put_u32(&mut slot, 0x3fc, sum);
-        world.ram.frames.write(gpa + index as u64 * 0x400, &slot);
+        put_u32(&mut bytes, 0x84, areas[0].bytes.len() as u32);
+        put_bytes(&mut bytes, 0x88, b"synth\0\0\0");
+        let sum = crc32(&bytes[..0x3fc]);
+        put_u32(&mut bytes, 0x3fc, sum);
+        let at = gpa + slot.index as u64 * 0x400;
+        world.ram.frames.write(at, &bytes);
     }
 }
 
+impl Area {
+    /// Its row in a slot.
+    fn put(&self, slot: &mut [u8], at: usize) {
+        put_u32(slot, at, self.kind);
+        put_u32(slot, at + 4, crc32(&self.bytes));
+        put_u64(slot, at + 8, self.gpa);
+        put_u32(slot, at + 16, self.bytes.len() as u32);
+        put_u64(slot, at + 24, self.va);
+    }
+}
+
+/// One of the record's copies.
+struct Slot {
+    index: usize,
+    generation: u64,
+    state: u32,
+}
+
+/// The copies that are there when the last event was what the record's state says.
+fn slots(record: &GuestRecord, expected: &Expected) -> Vec<Slot> {
+    let last = match expected.bugcheck {
+        Some(_) => 3,
+        None => 1,
+    };
+    let last = record.state.unwrap_or(last);
+    let slot = |index, generation, state| Slot {
+        index,
+        generation,
+        state,
+    };
+    let mut slots = vec![slot(0, 1, 1)];
+    if last >= 2 {
+        slots.push(slot(2, 1 << 63 | 1, 2));
+    }
+    if last >= 3 {
+        slots.push(slot(3, 1 << 63 | 2, last));
+    }
+    slots
+}
+
+impl Slot {
+    /// Generation, state, times and stop code.
+    fn put(&self, slot: &mut [u8], record: &GuestRecord, expected: &Expected) {
+        let age = if record.stale { 0x2000_0000_0000 } else { 0 };
+        let now = expected.system_time - age;
+        put_u64(slot, 0x10, self.generation);
+        put_u32(slot, 0x18, self.state);
+        put_u32(slot, 0x34, self.index as u32);
+        put_u64(slot, 0x38, now - expected.system_uptime + 600);
+        put_u64(slot, 0x40, 600);
+        put_u64(slot, 0x48, now);
+        put_u64(slot, 0x50, expected.system_uptime);
+        let stop = expected.bugcheck.as_ref().filter(|_| self.state > 1);
+        if let Some(stop) = stop {
+            put_u32(slot, 0x1c, 1);
+            put_u64(slot, 0x58, stop.code.into());
+            for (n, parameter) in stop.parameters.into_iter().enumerate() {
+                put_u64(slot, 0x60 + n * 8, parameter);
+            }
+        }
+    }
+}
 fn machine(expected: &Expected) -> u32 {
     u32::from(expected.arch.machine())
 }

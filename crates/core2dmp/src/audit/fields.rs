@@ -44,6 +44,8 @@ pub(super) enum ReadIn {
     All,
     /// Dumps whose pages are those of the header's runs.
     Full,
+    /// Those, and summary dumps, which are refused where there are no runs.
+    Counted,
     /// Dumps with a bitmap.
     Bitmaps,
 }
@@ -55,6 +57,7 @@ impl ReadIn {
             (Self::All, _) => true,
             // A type that was never set is taken for a full dump.
             (Self::Full, kind) => matches!(kind, None | Some(1)),
+            (Self::Counted, kind) => matches!(kind, None | Some(1 | 2)),
             (Self::Bitmaps, kind) => matches!(kind, Some(2 | 5 | 6)),
         }
     }
@@ -103,7 +106,7 @@ const TAG: &str = "without this tag the debugger says \"Could not match Dump Fil
 pub(super) fn row(id: FieldId) -> Judged {
     use Class::{File, FrameDatabase, Moment, System};
     use FieldId as Id;
-    use ReadIn::{All, Bitmaps, Full};
+    use ReadIn::{All, Bitmaps, Counted, Full};
     match id {
         Id::Signature | Id::ValidDump => judged(File, All, body, decides, TAG),
         Id::MajorVersion => judged(System, All, |w, _| told(Some(&w.version.flavour), u64::from), flavour,
@@ -128,7 +131,8 @@ pub(super) fn row(id: FieldId) -> Judged {
         Id::KdSecondaryVersion => judged(System, All, version_block, cosmetic, UNREAD),
         Id::KdDebuggerDataBlock => judged(System, All, |w, _| plain(w.kdbg.source.to_string()), decides,
             "a wrong address leaves the debugger without processors and lists: another boot's kernel base is fatal"),
-        Id::NumberOfRuns | Id::Runs => judged(File, Full, runs, decides, RUNS),
+        Id::NumberOfRuns => judged(File, Counted, runs, decides, RUNS),
+        Id::Runs => judged(File, Full, runs, decides, RUNS),
         Id::NumberOfPages => judged(File, Full, runs, misleads,
             "more pages than the file has gives \"Dump file has been truncated\"; it opens"),
         Id::ContextRecord => judged(Moment, All, crashed, cosmetic,

@@ -22,6 +22,9 @@ impl Error {
             Self::CutShort { .. } => Remedy::SalvageOrTakeAgain,
             Self::MissingFile { .. } => Remedy::GiveBothFiles,
             Self::NoWindows { .. } => Remedy::IsItWindows,
+            Self::NoSuchKernel { kernels, .. } => Remedy::NameKernel {
+                base: kernels.first().copied()?,
+            },
             Self::BehindEnd { .. } => Remedy::TakeAllMemory,
             Self::NoDebuggerData { .. } => Remedy::SeeAttempts,
             Self::TooManyRuns { .. } => Remedy::MakeBitmap,

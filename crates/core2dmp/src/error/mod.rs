@@ -109,6 +109,14 @@ pub enum Error {
         /// Everything that was tried.
         tried: Vec<Attempt>,
     },
+    /// Windows is in this memory, but not the one that was asked for.
+    #[error("no Windows kernel at {wanted:#x}, and none whose page tables are there")]
+    NoSuchKernel {
+        /// What was asked for.
+        wanted: u64,
+        /// The base of each kernel that there is.
+        kernels: Vec<Gva>,
+    },
     /// Page tables of Windows, or what looks like them, that lead to memory which the container lacks.
     #[error(
         "page tables lead to physical address {gpa}, but the memory in this file ends at {end}"

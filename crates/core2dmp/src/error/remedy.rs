@@ -1,5 +1,7 @@
 //! What can be done about an error, as a value: whoever shows the error puts it into words.
 
+use crate::address::Gva;
+
 /// What the user can do.
 ///
 /// The library has no command line and no dialog, so it does not say "use this option": each variant names the action,
@@ -30,6 +32,11 @@ pub enum Remedy<'a> {
     GiveBothFiles,
     /// Find out whether the guest is Windows, from what was tried ([`Error::attempts`](super::Error::attempts)).
     IsItWindows,
+    /// Another kernel of this memory may be named.
+    NameKernel {
+        /// The base of one.
+        base: Gva,
+    },
     /// Take all of the memory, or name the hole that raw memory leaves out.
     TakeAllMemory,
     /// Look at what was tried ([`Error::attempts`](super::Error::attempts)).

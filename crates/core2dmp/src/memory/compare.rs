@@ -80,12 +80,13 @@ impl MemoryDiff {
     /// Whether both are the same.
     #[must_use]
     pub fn is_alike(&self) -> bool {
-        let classes = [
-            &self.different,
-            &self.only_old,
-            &self.only_new,
-            &self.unreadable,
-        ];
+        self.has_same_frames() && self.different.pages == 0
+    }
+
+    /// Whether both hold the same frames, whatever is in them.
+    #[must_use]
+    pub fn has_same_frames(&self) -> bool {
+        let classes = [&self.only_old, &self.only_new, &self.unreadable];
         classes.iter().all(|class| class.pages == 0)
     }
 }

@@ -1,6 +1,6 @@
 //! The images of every architecture, by their headers.
 
-use guest_harness::image::Image;
+use guest_harness::image::{Image, Section};
 use guest_harness::windows::IMPORTS;
 
 #[test]
@@ -42,8 +42,21 @@ fn every_image_is_a_driver_and_no_more() {
         assert_eq!(image.checksum, checksum(&image.bytes), "{name}");
         assert!(image.subsystem_version <= (10, 0), "{name}");
         assert!(image.bytes.len() < 64 << 10, "{name}");
-        // Code that is not position independent has to be moved.
-        assert!(name != "x86-msvc" || !image.relocations.is_empty());
+        // Windows moves every driver: IMAGE_FILE_RELOCS_STRIPPED is not set, DYNAMIC_BASE and NX_COMPAT are.
+        assert_eq!(image.characteristics & 1, 0, "{name}");
+        assert_eq!(image.dll_characteristics & 0x140, 0x140, "{name}");
+        // Addresses that move are where they can be: whole, in a section, and never in code of 64 bit.
+        let wide = machine != 0x14c;
+        // Code of 64 bit may need none.
+        assert!(wide || !image.relocations.is_empty(), "{name}");
+        for (at, bytes) in &image.relocations {
+            let is_in = |section: &&Section| {
+                (section.at..section.at + section.size).contains(&(at + bytes - 1))
+            };
+            let section = image.sections.iter().find(is_in).unwrap();
+            assert_eq!(*bytes, if wide { 8 } else { 4 }, "{name} {at:#x}");
+            assert!(!wide || !section.rights().0, "{name} {at:#x}");
+        }
     }
 }
 

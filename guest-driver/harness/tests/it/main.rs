@@ -2,12 +2,14 @@
 //!
 //! `cargo xtask driver` builds the images; without them all of this is skipped, with a word.
 
-#![cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+#![cfg(test)]
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod end_to_end;
 mod images;
 mod killed;
 mod lives;
+mod scene;
 mod setup;
 
 #[path = "../../../logic/tests/it/reader.rs"]

@@ -169,8 +169,8 @@ fn in_a_bug_check_while_memory_is_added() {
     lab.pages_of_memory.store(0x9000, Ordering::SeqCst);
     let count = after_each_store(&lab, || assert_eq!(writer.poll(&lab), Poll::Renewed)).len();
     for stopped_after in (0..count)
-        .step_by(151)
-        .chain((count - 140..count).step_by(3))
+        .step_by(397)
+        .chain((count - 140..count).step_by(7))
     {
         let lab = Lab::new(Width::Bits64);
         let writer = start(&lab);

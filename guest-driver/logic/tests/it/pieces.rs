@@ -1,7 +1,8 @@
 //! The pieces by themselves: slots, headers, blocks, sums.
 
 use guest_record::{
-    Crc32, HeaderFault, SLOT_BYTES, Slot, SlotError, Width, Writer, check_header, find_block,
+    Crc32, Half, HeaderFault, SLOT_BYTES, Slot, SlotError, Width, Writer, check_header, find_block,
+    time,
 };
 use proptest::prelude::*;
 
@@ -136,4 +137,43 @@ proptest! {
         slot[cut..].fill(other);
         prop_assert!(slot == whole || Slot::read(&slot).is_err());
     }
+}
+
+/// Windows writes the second high half, the low half, the first: whatever it has written before each of the three
+/// reads, the time is the old one or the new one.
+#[test]
+fn a_time_is_never_half_of_another() {
+    let (old, new) = (0x5_ffff_fff0_u64, 0x6_0000_0010_u64);
+    let half = |time: u64, high: bool| {
+        let half = if high { time >> 32 } else { time & 0xffff_ffff };
+        u32::try_from(half).unwrap()
+    };
+    let mut seen = Vec::new();
+    // Stores that Windows has made before each read; later reads see the whole.
+    for plan in (0..4).flat_map(|a| (a..4).flat_map(move |b| (b..4).map(move |c| [a, b, c]))) {
+        let mut reads = 0;
+        let found = time(|part| {
+            let made = plan.get(reads).copied().unwrap_or(3);
+            reads += 1;
+            match part {
+                Half::High2 => half(if made > 0 { new } else { old }, true),
+                Half::Low => half(if made > 1 { new } else { old }, false),
+                Half::High1 => half(if made > 2 { new } else { old }, true),
+            }
+        });
+        assert!([old, new].contains(&found), "{plan:?}: {found:#x}");
+        seen.push(found);
+    }
+    assert_eq!(seen.len(), 20);
+    assert!(seen.contains(&old) && seen.contains(&new));
+    // A processor that was stopped while it wrote: no time, and no end without one.
+    let mut reads = 0;
+    assert_eq!(
+        time(|part| {
+            reads += 1;
+            u32::from(part == Half::High2)
+        }),
+        0
+    );
+    assert_eq!(reads, 48);
 }

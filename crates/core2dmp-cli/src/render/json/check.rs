@@ -17,6 +17,7 @@ pub(crate) struct Check {
     file: String,
     clean: Option<bool>,
     verdict: Option<&'static str>,
+    debugger_of_2015: Option<Older>,
     memory_understood: Option<bool>,
     findings: Option<Vec<Found>>,
     deep: Option<Against>,
@@ -81,6 +82,13 @@ const fn severity(severity: Severity) -> &'static str {
     }
 }
 
+const fn older(older: core2dmp::audit::check::Older) -> Older {
+    Older {
+        severity: severity(older.severity),
+        debugger: older.words,
+    }
+}
+
 impl Check {
     pub(crate) const fn new(file: String) -> Self {
         Self {
@@ -88,6 +96,7 @@ impl Check {
             file,
             clean: None,
             verdict: None,
+            debugger_of_2015: None,
             memory_understood: None,
             findings: None,
             deep: None,
@@ -101,6 +110,7 @@ impl Check {
         self.clean = Some(checked.is_clean());
         self.deep = checked.deep.as_ref().map(Against::new);
         self.verdict = Some(verdict(report.worst()));
+        self.debugger_of_2015 = report.of_2015.map(older);
         self.memory_understood = Some(report.windows.is_ok());
         self.findings = Some(found(&report.findings));
     }
@@ -121,12 +131,11 @@ pub(super) fn found(findings: &[Finding]) -> Vec<Found> {
                 .debugger
                 .as_ref()
                 .map_or_else(Vec::new, |said| said.follow_ups.to_vec()),
-            debugger_of_2015: finding.debugger.as_ref().and_then(|said| said.of_2015).map(
-                |older| Older {
-                    severity: severity(older.severity),
-                    debugger: older.words,
-                },
-            ),
+            debugger_of_2015: finding
+                .debugger
+                .as_ref()
+                .and_then(|said| said.of_2015)
+                .map(older),
             mendable: finding.mend == Mend::Yes,
             needs: match finding.mend {
                 Mend::Yes => None,

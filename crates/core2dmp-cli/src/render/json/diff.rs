@@ -125,7 +125,7 @@ impl Diff {
             body: comparison.new_body.clone(),
         });
         self.alike = Some(comparison.is_alike());
-        self.verdict = Some(fields.verdict());
+        self.verdict = Some(comparison.words());
         self.differences = Some(fields.differences.iter().map(changed).collect());
         self.unnamed_bytes = Some(fields.unnamed);
         self.bytes = bytes.then(|| comparison.bytes.iter().map(byte).collect());

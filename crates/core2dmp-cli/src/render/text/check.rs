@@ -30,6 +30,13 @@ pub(crate) fn check(request: &Check, checked: &Checked) -> String {
             out.push_str(&format!("  tried: {}\n", printable(&attempt.to_string())));
         }
     }
+    if let Some(older) = report
+        .of_2015
+        .filter(|_| report.worst() != Some(Severity::Refused))
+    {
+        let said = of_2015(Severity::Cosmetic, older);
+        out.push_str(&format!("\n{said}, as every dump of ranges\n"));
+    }
     summary(&mut out, &name, &report.findings);
     if let Some(deep) = deep {
         against_core(&mut out, deep);
@@ -119,6 +126,9 @@ fn of_2015(today: Severity, older: Older) -> String {
         Severity::Broken => "opens it broken",
         Severity::Cosmetic => "opens it",
     };
+    if older.words.is_empty() {
+        return format!("WinDbg of 2015: {what}");
+    }
     format!("WinDbg of 2015: {what} ({})", older.words)
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn diff(comparison: &Comparison) -> String {
         let lines = count(comparison.behind as u64, "line");
         out.push_str(&format!("{lines} of the listing lie behind the header\n"));
     }
-    out.push_str(&format!("verdict: {}\n", printable(&fields.verdict())));
+    out.push_str(&format!("verdict: {}\n", printable(&comparison.words())));
     if let Some(memory) = &comparison.memory {
         out.push_str(&format!("memory: {}\n", memory_verdict(memory)));
     }

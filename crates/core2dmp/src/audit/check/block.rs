@@ -44,7 +44,10 @@ impl Damage {
 }
 
 /// The virtual memory that the header's page tables make, in each mode that its machine can be in.
-pub(super) fn spaces<'m>(dump: &DumpFile, memory: &'m PhysicalMemory) -> Vec<AddressSpace<'m>> {
+pub(in crate::audit) fn spaces<'m>(
+    dump: &DumpFile,
+    memory: &'m PhysicalMemory,
+) -> Vec<AddressSpace<'m>> {
     let root = Gpa::new(dump.number(FieldId::DirectoryTableBase).unwrap_or(0));
     let is_arm = dump.machine() == Some(u64::from(MACHINE_ARM64));
     let modes: &[PagingMode] = match dump.width {

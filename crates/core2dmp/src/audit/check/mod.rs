@@ -26,12 +26,13 @@ use std::collections::HashSet;
 use std::fmt;
 
 use self::block::Damage;
+pub(super) use self::block::spaces;
 pub(super) use self::memory::are_true;
 pub(super) use self::runs::fitting_runs;
 pub use self::words::{Older, Said};
 use crate::audit::overlay::Change;
 use crate::container::Guest;
-use crate::container::dmp::DumpFile;
+use crate::container::dmp::{Body, DumpFile};
 use crate::error::Error;
 use crate::windows::{Windows, identify};
 
@@ -93,6 +94,8 @@ pub struct Finding {
 pub struct CheckReport {
     /// The findings, the worst first.
     pub findings: Vec<Finding>,
+    /// What the engine of 2015 does with every dump of this type, where that differs.
+    pub of_2015: Option<Older>,
     /// Windows in the memory behind the header, `Err` why it was not found.
     pub windows: Result<Windows, Error>,
     /// What mends findings that are no field of the header.
@@ -172,10 +175,16 @@ pub fn check(dump: &DumpFile) -> CheckReport {
     });
     CheckReport {
         findings,
+        of_2015: of_2015(dump),
         windows,
         changes,
         lost_block: walked.lost_block,
     }
+}
+
+/// What the engine of 2015 does with a dump of this type.
+pub(super) fn of_2015(dump: &DumpFile) -> Option<Older> {
+    matches!(dump.body, Body::Ranges(_)).then_some(words::OLDER_THAN_RANGES)
 }
 
 /// Fields that the body alone tells; every other one needs the memory to be understood.

@@ -14,7 +14,7 @@ use super::{Finding, Mend, Said, Severity, words};
 use crate::address::PAGE_SIZE;
 use crate::audit::overlay::Change;
 use crate::container::dmp::{Body, DumpFile, RangesBody};
-use crate::format::rdmp::{MARKER, METADATA_START, RangesHeader, SECOND_TAG, TAG};
+use crate::format::rdmp::{BYTES, MARKER, METADATA_START, Range, RangesHeader, SECOND_TAG, TAG};
 
 /// What is wrong with the header of the ranges; nothing if the body is another.
 pub(super) fn damage(dump: &DumpFile) -> Vec<Damage> {
@@ -22,6 +22,9 @@ pub(super) fn damage(dump: &DumpFile) -> Vec<Damage> {
         return Vec::new();
     };
     let header = Header { dump, body };
+    if let Some(cut) = header.cut() {
+        return vec![cut];
+    }
     let all = [
         header.tags(),
         header.metadata(),
@@ -74,6 +77,32 @@ impl Header<'_> {
             },
             change,
         }
+    }
+
+    /// A file that ends in this header, or in the table.
+    fn cut(&self) -> Option<Damage> {
+        let (body, size) = (self.body, self.dump.size);
+        let table = u64::from(body.declared_ranges).saturating_mul(size_of::<Range>() as u64);
+        let start = body.header.saturating_add(BYTES);
+        let end = start.saturating_add(table);
+        let words = match size {
+            size if size < start => words::NO_RANGES,
+            size if size < end && size < body.first_page => words::SIGNATURE,
+            _ => return None,
+        };
+        Some({
+            let mut cut = self.damage(Wrong {
+                field: "number of ranges",
+                offset: offset_of!(RangesHeader, ranges),
+                severity: Severity::Refused,
+                expected: format!("a header and a table of ranges, up to {end:#x}"),
+                found: format!("the file ends at {size:#x}"),
+                debugger: Some(words),
+                new: None,
+            });
+            cut.finding.mend = Mend::No("the rest of the file");
+            cut
+        })
     }
 
     fn tags(&self) -> Option<Damage> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::memory::Judge;
 use super::structure::field_finding;
 use super::{Finding, Mend, Severity, words};
-use crate::address::Gva;
+use crate::address::{Gva, PAGE_SIZE};
 use crate::container::dmp::DumpFile;
 use crate::format::header_fields::FieldId;
 use crate::memory::PhysicalMemory;
@@ -56,10 +56,19 @@ fn read_memory(dump: &DumpFile) -> Option<PhysicalMemory> {
 
 /// What the field hides, where nothing is known of the memory.
 pub(super) fn finding(dump: &DumpFile) -> Option<Finding> {
-    found(dump, &read_memory(dump)?, &[])
+    found(dump, &read_memory(dump)?, &Hidden::default())
 }
 
-fn found(dump: &DumpFile, read: &PhysicalMemory, hidden: &[String]) -> Option<Finding> {
+/// What is hidden of the things that the debugger reads.
+#[derive(Default)]
+struct Hidden {
+    /// Their names, a few.
+    named: Vec<String>,
+    /// Whether nothing works without them.
+    is_fatal: bool,
+}
+
+fn found(dump: &DumpFile, read: &PhysicalMemory, hidden: &Hidden) -> Option<Finding> {
     let held = dump.memory();
     let pages = held.frame_count().saturating_sub(read.frame_count());
     if pages == 0 {
@@ -74,27 +83,40 @@ fn found(dump: &DumpFile, read: &PhysicalMemory, hidden: &[String]) -> Option<Fi
     let from = first.map_or_else(String::new, |pfn| {
         format!(", from frame {:#x} on", pfn.get())
     });
-    let things = match hidden {
+    let things = match hidden.named.as_slice() {
         [] => String::new(),
-        _ => format!("; among them {}", hidden.join(", ")),
+        named => format!("; among them {}", named.join(", ")),
+    };
+    let said = match first {
+        Some(pfn) if !hidden.is_fatal => words::PAGE_ALONE.behind_page(pfn),
+        _ => words::PARTIALLY,
     };
     let shown = super::structure::show(dump, FieldId::RequiredDumpSpace);
+    let noun = if pages == 1 { "page" } else { "pages" };
     Some(Finding {
         found: format!(
-            "{shown}: WinDbg reads nothing behind {end:#x}, {pages} pages{from}{things}"
+            "{shown}: WinDbg reads nothing behind {end:#x}, {pages} {noun}{from}{things}"
         ),
         ..field_finding(
             dump,
             FieldId::RequiredDumpSpace,
             Severity::Broken,
             format!("{size:#x}, the size of the file"),
-            Some(match (hidden, first) {
-                ([], Some(pfn)) => words::PAGE_ALONE.behind_page(pfn),
-                _ => words::PARTIALLY,
+            Some(if is_seen_in_2015(dump, end) {
+                said.older(Severity::Cosmetic, "")
+            } else {
+                said
             }),
             Mend::Yes,
         )
     })
+}
+
+/// Whether the engine of 2015 reads what the field hides: it minds only a value that is less than the file, by more
+/// than a page.
+fn is_seen_in_2015(dump: &DumpFile, end: u64) -> bool {
+    let space = dump.number(FieldId::RequiredDumpSpace);
+    space.is_none_or(|space| space > dump.size) || end.saturating_add(PAGE_SIZE) > dump.size
 }
 
 impl Judge<'_> {
@@ -104,18 +126,17 @@ impl Judge<'_> {
         let whole = self.windows.space(&self.guest.memory);
         let part = AddressSpace::new(&read, self.windows.mode, self.windows.dtb.value);
         let is_hidden = |gva: Gva| whole.bytes(gva, 8).is_ok() && part.bytes(gva, 8).is_err();
-        let hidden: Vec<String> = self
-            .needed()
-            .into_iter()
-            .filter(|(_, gva)| is_hidden(*gva))
-            .map(|(name, _)| name)
-            .collect();
-        let mut named: Vec<String> = hidden.iter().take(MAX_NAMED).cloned().collect();
-        let more = hidden.len().saturating_sub(named.len());
+        let needed = self.needed();
+        let hidden = |(_, gva): &&(String, Gva)| is_hidden(*gva);
+        let fatal = [self.windows.kdbg.value.gva, self.windows.module_list.value];
+        let mut names = needed.iter().filter(hidden).map(|(name, _)| name.clone());
+        let mut named: Vec<String> = names.by_ref().take(MAX_NAMED).collect();
+        let more = names.count();
         if more > 0 {
             named.push(format!("{more} more"));
         }
-        found(self.dump, &read, &named)
+        let is_fatal = fatal.into_iter().any(is_hidden);
+        found(self.dump, &read, &Hidden { named, is_fatal })
     }
 
     /// Where the debugger reads when it opens the dump, by name.

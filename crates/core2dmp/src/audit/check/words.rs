@@ -42,7 +42,7 @@ impl Said {
         self
     }
 
-    const fn older(mut self, severity: Severity, words: &'static str) -> Self {
+    pub(super) const fn older(mut self, severity: Severity, words: &'static str) -> Self {
         self.of_2015 = Some(Older { severity, words });
         self
     }
@@ -62,6 +62,12 @@ impl Said {
         self
     }
 }
+
+/// A dump of ranges, which are younger than the engine of 2015.
+pub(super) const OLDER_THAN_RANGES: Older = Older {
+    severity: Severity::Refused,
+    words: "Could not match Dump File signature - invalid file format",
+};
 
 /// After anything that breaks the page tables or the debugger data block.
 const AFTER_PARTIALLY: &[&str] = &[

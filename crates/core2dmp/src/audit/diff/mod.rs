@@ -8,15 +8,19 @@
 //!
 //! A field's weight is a row of `audit/fields.rs`: what the debugger did when it was changed alone.
 
+mod bodies;
 mod listing;
 
 use super::fields::row;
+use crate::address::PAGE_SIZE;
 use crate::container::dmp::{DeclaredRun, declared_runs};
 use crate::format::context::{REGISTERS_AMD64, REGISTERS_X86, RegisterPlace};
 use crate::format::dump_values::MACHINE_ARM64;
 use crate::format::header_fields::{Field, FieldId, FieldValue, HeaderWidth};
+use crate::memory::compare::MemoryDiff;
 
 pub use super::fields::{Weight, weight};
+pub use bodies::{Behind, Bodies};
 pub use listing::{ByteDifference, ListingError, apply, byte_differences, parse_listing};
 
 /// What the rest of the table of runs is worth.
@@ -174,11 +178,14 @@ fn difference(width: HeaderWidth, field: &'static Field, old: &[u8], new: &[u8])
     difference
 }
 
-/// Whether `PfnDataBase` is the variable's address, which is in the kernel's image as its debugger data block is.
+/// Whether `PfnDataBase` is the variable's address, which is in the kernel's image as its debugger data block is. On 32
+/// bit the database is as near, but begins a page.
 fn is_variable(width: HeaderWidth, header: &[u8]) -> bool {
     let number = |id| width.field(id)?.number(header);
     let pair = number(FieldId::PfnDataBase).zip(number(FieldId::KdDebuggerDataBlock));
-    pair.is_some_and(|(database, block)| database.abs_diff(block) < KERNEL_BYTES)
+    pair.is_some_and(|(database, block)| {
+        database.abs_diff(block) < KERNEL_BYTES && !database.is_multiple_of(PAGE_SIZE)
+    })
 }
 
 /// Whether the context is laid out as no table here says.
@@ -233,25 +240,18 @@ impl HeaderDiff {
             .filter(|difference| difference.weight == Weight::Decides)
     }
 
-    /// Weighs by what is behind the headers, of two dumps each of which is of the type that its header names: a field
-    /// that a type does not use is no difference, and neither type is wrong.
-    pub fn weigh_by_bodies(&mut self, old: Option<u64>, new: Option<u64>) {
-        for difference in &mut self.differences {
-            let id = difference.field.id;
-            let read_in = row(id).read_in;
-            let meaning = match (read_in.includes(old), read_in.includes(new)) {
-                (true, true) if id == FieldId::DumpType => {
-                    "each is the type of what is behind its header"
-                }
-                (true, true) => continue,
-                (false, false) => "neither type of dump uses it",
-                (true, false) => "only the first dump's type uses it",
-                (false, true) => "only the second dump's type uses it",
-            };
-            difference.weight = Weight::Cosmetic;
-            difference.meaning = meaning.to_owned();
-        }
+    /// Weighs by what is behind the headers: see `bodies.rs`.
+    pub fn weigh_by_bodies(&mut self, bodies: &Bodies<'_>) {
+        bodies::weigh(self, bodies);
         self.sort();
+    }
+
+    /// Whether the headers name different bodies: then only the pages tell whether both hold the same.
+    #[must_use]
+    pub fn names_other_pages(&self) -> bool {
+        let of_pages = [FieldId::DumpType, FieldId::NumberOfRuns, FieldId::Runs];
+        let mut fields = self.differences.iter().map(|d| d.field.id);
+        fields.any(|id| of_pages.contains(&id))
     }
 
     fn sort(&mut self) {
@@ -259,9 +259,18 @@ impl HeaderDiff {
         self.differences.sort_by_key(order);
     }
 
-    /// The last line: which field to look at, in words.
+    /// The last line: which field to look at, in words; and whether both hold the same pages, where those were
+    /// compared.
     #[must_use]
-    pub fn verdict(&self) -> String {
+    pub fn verdict(&self, pages: Option<&MemoryDiff>) -> String {
+        let both = match pages {
+            Some(pages) if pages.is_alike() => "both open, the same pages".to_owned(),
+            Some(pages) if pages.has_same_frames() => format!(
+                "both open, the same pages, {} of them with other contents",
+                pages.different.pages
+            ),
+            _ => "both open".to_owned(),
+        };
         let names = |weight: Weight| {
             let named = self.differences.iter().filter(|d| d.weight == weight);
             named.map(|d| d.field.name).collect::<Vec<_>>()
@@ -287,8 +296,8 @@ impl HeaderDiff {
         match (decides, misleads) {
             (Some(decides), Some(misleads)) => format!("{decides}; {misleads}{rest}"),
             (Some(decides), None) => format!("{decides}{rest}"),
-            (None, Some(misleads)) => format!("both open; {misleads}"),
-            (None, None) => "both open; the differences are cosmetic".to_owned(),
+            (None, Some(misleads)) => format!("{both}; {misleads}{rest}"),
+            (None, None) => format!("{both}; the differences are cosmetic"),
         }
     }
 }

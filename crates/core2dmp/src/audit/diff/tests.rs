@@ -1,6 +1,7 @@
 //! The old thread, and what each field is worth.
 
 use super::*;
+use crate::address::Gpa;
 use crate::format::dump_values::{DUMP_TYPE_FULL, VALID_DUMP64};
 
 /// A 64-bit header of "PAGE" with the tags and a few fields.
@@ -52,7 +53,7 @@ fn the_type_decides_and_the_rest_does_not() {
     assert_eq!(diff.differences[3].registers[0].name, "Rbx");
     assert_eq!(diff.unnamed, 1);
     assert_eq!(
-        diff.verdict(),
+        diff.verdict(None),
         "DumpType decides; DirectoryTableBase, PfnDataBase mislead; the rest is cosmetic"
     );
 }
@@ -108,10 +109,40 @@ fn a_frame_database_by_value_or_by_address_is_cosmetic() {
     let mut variable = value.clone();
     put(&mut variable, FieldId::PfnDataBase, 0xffff_f804_7c6f_c500);
     let diff = diff_headers(&value, &variable).unwrap();
-    assert_eq!(diff.verdict(), "both open; the differences are cosmetic");
+    assert_eq!(
+        diff.verdict(None),
+        "both open; the differences are cosmetic"
+    );
+    // So near is the database of 32 bit; it begins a page.
+    for database in [0xffff_fa80_0000_0000, 0xffff_f804_7c80_0000] {
+        put(&mut value, FieldId::PfnDataBase, database);
+        let diff = diff_headers(&value, &variable).unwrap();
+        assert_eq!(diff.differences[0].weight, Weight::Cosmetic);
+    }
     put(&mut variable, FieldId::PfnDataBase, 0xffff_fa80_0000_0000);
     let diff = diff_headers(&value, &variable).unwrap();
     assert_eq!(diff.differences[0].weight, Weight::Misleads);
+}
+
+/// Two whole bodies, of these types.
+fn bodies(old: u64, new: u64, pages: Option<&MemoryDiff>) -> Bodies<'_> {
+    let behind = |dump_type| Behind {
+        dump_type: Some(dump_type),
+        is_read_whole: true,
+        block: Some(Gpa::new(0x1000)),
+    };
+    Bodies {
+        old: behind(old),
+        new: behind(new),
+        pages,
+    }
+}
+
+/// What is left of the weights with these bodies.
+fn weighed(old: &[u8], new: &[u8], bodies: &Bodies<'_>) -> HeaderDiff {
+    let mut diff = diff_headers(old, new).unwrap();
+    diff.weigh_by_bodies(bodies);
+    diff
 }
 
 #[test]
@@ -125,17 +156,71 @@ fn what_a_type_does_not_use_is_no_difference() {
     ] {
         put(&mut ranges, id, value);
     }
-    let mut diff = diff_headers(&full, &ranges).unwrap();
+    let diff = diff_headers(&full, &ranges).unwrap();
+    assert!(diff.names_other_pages());
     assert!(diff.decisive().count() > 0);
-    diff.weigh_by_bodies(Some(1), Some(0xa));
-    assert_eq!(diff.verdict(), "both open; the differences are cosmetic");
-    // Of two bitmap dumps it is how much of them is read.
-    let mut bitmap = full;
+    let diff = weighed(&full, &ranges, &bodies(1, 0xa, None));
+    let cosmetic = "; the differences are cosmetic";
+    assert_eq!(diff.verdict(None), format!("both open{cosmetic}"));
+    let mut pages = MemoryDiff::default();
+    let same = format!("both open, the same pages{cosmetic}");
+    assert_eq!(diff.verdict(Some(&pages)), same);
+    pages.different.pages = 2;
+    let two = format!("both open, the same pages, 2 of them with other contents{cosmetic}");
+    assert_eq!(diff.verdict(Some(&pages)), two);
+    pages.only_old.pages = 1;
+    assert_eq!(diff.verdict(Some(&pages)), format!("both open{cosmetic}"));
+}
+
+/// Of bitmap dumps it is how much of them is read, and their files' sizes differ as well.
+#[test]
+fn space_misleads_where_it_hides_a_page() {
+    let mut bitmap = header();
     put(&mut bitmap, FieldId::DumpType, 5);
-    let mut cut = bitmap.clone();
-    put(&mut cut, FieldId::RequiredDumpSpace, 1);
-    assert_eq!(
-        diff_headers(&bitmap, &cut).unwrap().verdict(),
-        "both open; RequiredDumpSpace misleads"
-    );
+    let mut other = bitmap.clone();
+    put(&mut other, FieldId::RequiredDumpSpace, 1);
+    let misleads = "both open; RequiredDumpSpace misleads";
+    let diff = diff_headers(&bitmap, &other).unwrap();
+    assert_eq!(diff.verdict(None), misleads);
+    let mut both = bodies(5, 5, None);
+    let diff = weighed(&bitmap, &other, &both);
+    assert_eq!(diff.differences[0].weight, Weight::Cosmetic);
+    both.new.is_read_whole = false;
+    let diff = weighed(&bitmap, &other, &both);
+    assert_eq!(diff.verdict(None), misleads);
+}
+
+/// Runs in another order, with their pages in that order, are the same memory; without, they scramble it.
+#[test]
+fn other_runs_decide_unless_the_pages_are_the_same() {
+    let (mut one, mut other) = (header(), header());
+    put(&mut one, FieldId::NumberOfRuns, 1);
+    put(&mut other, FieldId::NumberOfRuns, 2);
+    let same = MemoryDiff::default();
+    let mut scrambled = MemoryDiff::default();
+    scrambled.different.pages = 9;
+    let weight = |one: &[u8], other: &[u8], kind, pages| {
+        weighed(one, other, &bodies(kind, kind, pages)).differences[0].weight
+    };
+    assert_eq!(weight(&one, &other, 1, None), Weight::Decides);
+    assert_eq!(weight(&one, &other, 1, Some(&scrambled)), Weight::Decides);
+    assert_eq!(weight(&one, &other, 1, Some(&same)), Weight::Cosmetic);
+    // A summary dump without runs is refused, whatever its bitmap names.
+    put(&mut other, FieldId::NumberOfRuns, 0);
+    assert_eq!(weight(&one, &other, 2, Some(&same)), Weight::Decides);
+}
+
+/// Microsoft's engine writes the page tables of the process that ran.
+#[test]
+fn page_tables_of_another_process_mislead_only_where_they_map_another_kernel() {
+    let one = header();
+    let mut other = one.clone();
+    put(&mut other, FieldId::DirectoryTableBase, 0x1ad000);
+    let same = MemoryDiff::default();
+    let mut both = bodies(1, 1, Some(&same));
+    let diff = weighed(&one, &other, &both);
+    assert_eq!(diff.differences[0].weight, Weight::Cosmetic);
+    both.new.block = None;
+    let diff = weighed(&one, &other, &both);
+    assert_eq!(diff.differences[0].weight, Weight::Misleads);
 }

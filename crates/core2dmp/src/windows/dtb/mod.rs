@@ -15,6 +15,7 @@
 //! More than one system may be in memory: a warm reset leaves the earlier boot's kernel, a nested guest has its own.
 //! All of them are collected. What a vCPU leads to comes first, then the newest.
 
+mod failed;
 mod headless;
 mod hints;
 mod looks;
@@ -33,6 +34,7 @@ use crate::paging::{AddressSpace, PagingMode, ScanBudget, TranslateError};
 
 pub(super) use hints::EntryHint;
 
+use failed::Failed;
 pub use rivals::Rival;
 
 /// Attempts that an error lists; a scan may have thousands.
@@ -66,15 +68,6 @@ pub(super) struct Root {
 pub(super) struct Found {
     pub(super) root: Root,
     pub(super) rivals: Vec<Rival>,
-}
-
-/// That nothing was found.
-#[derive(Debug)]
-pub(super) struct Failed {
-    /// What was tried.
-    pub(super) tried: Vec<Attempt>,
-    /// A physical address behind all memory, to which page tables lead.
-    pub(super) beyond: Option<Gpa>,
 }
 
 /// What may be a root.
@@ -114,7 +107,8 @@ pub(super) fn find(guest: &Guest, wanted: Option<u64>) -> Result<Found, Failed> 
     if search.found.is_empty() {
         search.without_header();
     }
-    rivals::weigh(search.found, wanted).ok_or(Failed {
+    rivals::weigh(search.found, wanted).map_err(|kernels| Failed {
+        kernels,
         tried: search.tried,
         beyond: search.beyond,
     })

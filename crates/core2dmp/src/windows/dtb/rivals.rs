@@ -38,14 +38,16 @@ impl fmt::Display for Rival {
 
 /// Chooses: what the user wants, else what a vCPU leads to, else the newest, else what was found first.
 ///
-/// `None` if there are none, or none is wanted.
-pub(super) fn weigh(mut found: Vec<Root>, wanted: Option<u64>) -> Option<Found> {
+/// `Err` with their bases if there are none, or none is wanted.
+pub(super) fn weigh(mut found: Vec<Root>, wanted: Option<u64>) -> Result<Found, Vec<Gva>> {
     // The sort is stable: what was found first stays first among equals.
     found.sort_by_key(|root| (!root.is_vcpus, Reverse(root.system_time)));
     let is_wanted = |root: &Root| {
         wanted.is_none_or(|wanted| [root.kernel.image.base.get(), root.gpa.get()].contains(&wanted))
     };
-    let chosen = found.iter().position(is_wanted)?;
+    let Some(chosen) = found.iter().position(is_wanted) else {
+        return Err(found.iter().map(|root| root.kernel.image.base).collect());
+    };
     let root = found.remove(chosen);
     let rivals = found
         .into_iter()
@@ -58,7 +60,7 @@ pub(super) fn weigh(mut found: Vec<Root>, wanted: Option<u64>) -> Option<Found> 
             system_time: rival.system_time,
         })
         .collect();
-    Some(Found { root, rivals })
+    Ok(Found { root, rivals })
 }
 
 fn why(root: &Root, rival: &Root, is_chosen: bool) -> String {

@@ -8,13 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use core2dmp::address::Pfn;
 use core2dmp::audit::check::{Severity, check};
-use core2dmp::audit::diff::{Difference, diff_headers};
+use core2dmp::audit::diff::{Behind, Bodies, Difference, diff_headers};
 use core2dmp::container::dmp::{Body, DumpFile};
 use core2dmp::container::{self, Guest, OpenOptions};
 use core2dmp::dump::{PlanOptions, plan};
+use core2dmp::image::{Image, ImageReader};
+use core2dmp::memory::Frames;
+use core2dmp::memory::compare::compare;
 use core2dmp::source::FileSource;
 use core2dmp::windows::identify;
+use core2dmp::write::Silent;
 
 /// The folder of the corpus; `None` where there is none.
 fn corpus() -> Option<PathBuf> {
@@ -103,7 +108,7 @@ fn headers_and_pages_are_those_that_we_make_of_the_core() {
             .collect();
         assert!(wrong.is_empty(), "{case}: {wrong:?}");
 
-        // Every page is the core's, except those that a conversion changes.
+        // Every page is the core's, except those that a conversion changes; of the kernel dump, too.
         let space = windows.space(&guest.memory);
         let mut changed = BTreeSet::new();
         for patch in &plan.patches {
@@ -112,17 +117,71 @@ fn headers_and_pages_are_those_that_we_make_of_the_core() {
                 changed.insert(space.translate(gva).unwrap().gpa.pfn());
             }
         }
-        let theirs = dump.memory();
-        let (mut a, mut b) = (vec![0; 4096], vec![0; 4096]);
-        for run in theirs.runs() {
-            for n in 0..run.frames.count {
-                let pfn = run.frames.first.saturating_add(n);
-                theirs.read(pfn.gpa(), &mut a).unwrap();
-                guest.memory.read(pfn.gpa(), &mut b).unwrap();
-                assert!(a == b || changed.contains(&pfn), "{case}: frame {pfn}");
-            }
+        for name in [format!("{case}-f.dmp"), format!("{case}-k.dmp")] {
+            let Some(dump) = open(&name) else { return };
+            let pages = compare(&guest.memory, &dump.memory(), &Silent).unwrap();
+            assert_eq!(pages.only_new.pages, 0, "{name}");
+            let different = pages.different.ranges.iter();
+            let different: Vec<Pfn> = different.flat_map(|run| frames(*run)).collect();
+            assert_eq!(different.len() as u64, pages.different.pages, "{name}");
+            assert!(
+                different.iter().all(|pfn| changed.contains(pfn)),
+                "{name}: {different:?}"
+            );
         }
+
+        // Both dumps of the memory open, and hold the same pages: so says the comparison, whatever their bodies are.
+        let ours = planned(&guest, plan.image.clone());
+        let pages = compare(&ours.memory(), &dump.memory(), &Silent).unwrap();
+        let mut diff = diff_headers(&ours.header, &dump.header).unwrap();
+        diff.weigh_by_bodies(&Bodies {
+            old: Behind::of(&ours).unwrap(),
+            new: Behind::of(&dump).unwrap(),
+            pages: Some(&pages),
+        });
+        let verdict = diff.verdict(Some(&pages));
+        assert!(
+            verdict.starts_with("both open, the same pages"),
+            "{case}: {verdict}"
+        );
+        assert!(
+            verdict.ends_with("; the differences are cosmetic"),
+            "{case}: {verdict}"
+        );
     }
+}
+
+/// Frames, one by one.
+fn frames(run: Frames) -> impl Iterator<Item = Pfn> {
+    (0..run.count).map(move |n| run.first.saturating_add(n))
+}
+
+/// The dump of a plan, without a file.
+fn planned(guest: &Guest, image: Image) -> DumpFile {
+    let reader = ImageReader::new(image, guest.memory.clone());
+    DumpFile::open(Arc::new(reader)).unwrap()
+}
+
+/// As a source: what is made of it opens, and has every page of it.
+fn assert_source(name: &str, dump: &DumpFile) {
+    let source = Arc::clone(&dump.source);
+    let guest = container::open(source, OpenOptions::default()).unwrap();
+    let windows = identify(&guest).unwrap();
+    let plan = plan(&guest, &windows, &PlanOptions::default()).unwrap();
+    let made = planned(&guest, plan.image);
+    let pages = compare(&dump.memory(), &made.memory(), &Silent).unwrap();
+    assert!(pages.is_alike(), "{name}: {pages:?}");
+    assert_eq!(check(&made).findings, [], "{name}");
+}
+
+#[test]
+fn a_complete_dump_of_32_bit_is_a_full_dump() {
+    let name = "x86pae-crash-f.dmp";
+    let Some(dump) = open(name) else { return };
+    assert_eq!(dump.body, Body::Full, "{name}");
+    assert_eq!(dump.memory().frame_count(), 0x3f8e, "{name}");
+    assert_eq!(check(&dump).findings, [], "{name}");
+    assert_source(name, &dump);
 }
 
 #[test]
@@ -150,9 +209,7 @@ fn complete_and_kernel_dumps_are_read_whole() {
             worst.is_none_or(|worst| worst == Severity::Cosmetic),
             "{name}: {worst:?}"
         );
-        let source = Arc::clone(&dump.source);
-        let guest = container::open(source, OpenOptions::default()).unwrap();
-        assert_eq!(guest.memory.frame_count(), pages, "{name}");
+        assert_source(name, &dump);
     }
 }
 

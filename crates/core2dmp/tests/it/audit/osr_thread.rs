@@ -89,7 +89,7 @@ fn assert_is_the_thread(good: &[u8], converted: &[u8]) {
         .collect();
     assert_eq!(fields, FIELDS);
     assert_eq!(diff.unnamed, 0);
-    assert_eq!(diff.verdict(), VERDICT);
+    assert_eq!(diff.verdict(None), VERDICT);
     assert!(diff.differences[0].meaning.contains("Win32 error 0n1392"));
     for sign in &diff.differences[1..3] {
         assert!(sign.meaning.contains("another boot"), "{}", sign.meaning);
@@ -175,7 +175,7 @@ fn its_dump_is_refused_and_opens_after_the_repair() {
     assert_eq!(dtb, guest.expected.dtb);
     // Nothing of the converted header is left, not even the registers of another moment.
     let diff = diff_headers(&good.bytes[..0x2000], &repaired[..0x2000]).unwrap();
-    assert_eq!(diff.verdict(), "the headers are alike");
+    assert_eq!(diff.verdict(None), "the headers are alike");
 }
 
 /// What the thread was about to try: replacing the page tables' address alone.

@@ -51,7 +51,8 @@ fn assert_space(name: &str, dump: &Dump) {
     let found = found.unwrap_or_else(|| panic!("{name}: {count} pages are hidden"));
     assert_eq!(found.severity, Severity::Broken, "{name}");
     assert_eq!(found.mend, Mend::Yes, "{name}");
-    let words = format!("{count} pages, from frame {first:#x} on");
+    let noun = if count == 1 { "page" } else { "pages" };
+    let words = format!("{count} {noun}, from frame {first:#x} on");
     assert!(
         found.found.contains(&words),
         "{name}: {words}: {}",

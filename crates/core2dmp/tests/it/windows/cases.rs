@@ -11,6 +11,7 @@ use core2dmp::audit::check::{Severity, check};
 use core2dmp::audit::repair::repair;
 use core2dmp::container::dmp::DumpFile;
 use core2dmp::container::{self, OpenOptions};
+use core2dmp::error::Error;
 use core2dmp::measure::measured;
 use core2dmp::windows::{self, IdentifyOptions, Windows};
 
@@ -59,6 +60,13 @@ fn two_boots() {
         assert_eq!(chosen.kernel.image.base, rival.base);
         assert_eq!(chosen.rivals[0].base.get(), KERNEL);
     }
+    let guest = container::open(Arc::new(file), OpenOptions::default()).unwrap();
+    let options = IdentifyOptions::default().kernel(Some(0x1234));
+    let error = windows::identify_with(&guest, &options).unwrap_err();
+    assert!(
+        matches!(&error, Error::NoSuchKernel { wanted: 0x1234, kernels } if kernels.len() == 2),
+        "{error}"
+    );
 }
 
 /// What the writer left out is measured; no frame is another one's.

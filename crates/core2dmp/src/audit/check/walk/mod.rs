@@ -48,7 +48,16 @@ pub(super) fn walk(dump: &DumpFile, guest: &Guest, windows: &Windows) -> Walked 
     let block = block(&mut visitor, windows);
     let lost_block = visitor.found_any();
     if block {
-        variables(&mut visitor, |offset| windows.kdbg.value.pointer(offset));
+        // A pointer that is wrong is a finding of the block; what it points to is nothing that is missing.
+        let is_wrong = |offset, gva| match offset {
+            PS_LOADED_MODULE_LIST => gva != windows.module_list.value,
+            PS_ACTIVE_PROCESS_HEAD => gva != windows.process_list.value,
+            _ => false,
+        };
+        let field = |offset| windows.kdbg.value.pointer(offset);
+        variables(&mut visitor, |offset| {
+            field(offset).filter(|gva| !is_wrong(offset, *gva))
+        });
         processors::walk(&mut visitor, windows);
     }
     lists::modules(
