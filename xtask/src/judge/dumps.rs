@@ -243,7 +243,14 @@ fn corpus() -> Outcome<Vec<(String, PathBuf, Refusal)>> {
 /// Guests of every shape. The engine of the judges is older than five-level paging: such a dump names the PML4 of the
 /// kernel's addresses, which it walks.
 fn presets() -> Vec<(&'static str, GuestSpec)> {
-    let stop = [0x1, 0x2, 0x3, 0x4];
+    let mut presets = presets_of_10();
+    presets.extend(older_presets());
+    presets
+}
+
+const STOP: [u64; 4] = [0x1, 0x2, 0x3, 0x4];
+
+fn presets_of_10() -> Vec<(&'static str, GuestSpec)> {
     vec![
         ("w10-1", GuestSpec::windows10()),
         ("w10-4", GuestSpec::windows10().processors(4)),
@@ -281,8 +288,20 @@ fn presets() -> Vec<(&'static str, GuestSpec)> {
             "w10-crash-7e",
             GuestSpec::windows10().crash_record(CrashRecord::SystemThreadException),
         ),
+        ("w10-la57", GuestSpec::windows10_la57().processors(2)),
+        (
+            "w10-la57-crash",
+            GuestSpec::windows10_la57()
+                .processors(2)
+                .crashed(0xe2, STOP),
+        ),
+    ]
+}
+
+fn older_presets() -> Vec<(&'static str, GuestSpec)> {
+    vec![
         ("w7-2", GuestSpec::windows7().processors(2)),
-        ("w7-crash", GuestSpec::windows7().crashed(0x3d, stop)),
+        ("w7-crash", GuestSpec::windows7().crashed(0x3d, STOP)),
         ("w2k3-x64", GuestSpec::windows2003_x64().processors(4)),
         (
             "w2k3-x64-stale-header",
@@ -294,15 +313,8 @@ fn presets() -> Vec<(&'static str, GuestSpec)> {
         ("w2k3-pae-4", GuestSpec::windows2003_pae().processors(4)),
         (
             "w2k3-pae-crash",
-            GuestSpec::windows2003_pae().crashed(0xd1, stop),
+            GuestSpec::windows2003_pae().crashed(0xd1, STOP),
         ),
         ("w7-pae", GuestSpec::windows7_pae().processors(2)),
-        ("w10-la57", GuestSpec::windows10_la57().processors(2)),
-        (
-            "w10-la57-crash",
-            GuestSpec::windows10_la57()
-                .processors(2)
-                .crashed(0xe2, stop),
-        ),
     ]
 }

@@ -30,7 +30,7 @@ const WHY_NOT: [&str; 3] = ["can only be written", "Failed reading", "Unable to"
 /// What became of a dump's pages.
 enum Said {
     /// It wrote the dump; the pages of both.
-    Wrote(MemoryDiff),
+    Wrote(Box<MemoryDiff>),
     /// It wrote none.
     Nothing(String),
 }
@@ -122,5 +122,5 @@ fn rewrite(script: &Path, dump: &Dump, folder: &Path) -> Outcome<Said> {
     };
     let diff = compare(&memory(&dump.file)?, &memory(&again)?, &Silent)?;
     std::fs::remove_file(&again)?;
-    Ok(Said::Wrote(diff))
+    Ok(Said::Wrote(Box::new(diff)))
 }

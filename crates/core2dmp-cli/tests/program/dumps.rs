@@ -267,10 +267,7 @@ fn dumps_of_one_memory_with_different_bodies_hold_the_same_pages() {
     };
     let one = path("full.dmp", &full.bytes);
     for (name, bytes) in [
-        (
-            "ranges.dmp",
-            dump::rdmp(&guest, dump::Ranges::Complete).bytes,
-        ),
+        ("ranges.dmp", dump::rdmp(&guest, Ranges::Complete).bytes),
         ("bitmap.dmp", dump::bitmap(&guest, false).bytes),
         ("turned.dmp", turned.bytes),
     ] {

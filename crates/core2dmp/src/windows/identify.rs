@@ -40,28 +40,8 @@ pub fn identify(guest: &Guest) -> Result<Windows> {
 /// # Errors
 /// As [`identify`].
 pub fn identify_with(guest: &Guest, options: &IdentifyOptions) -> Result<Windows> {
-    let found = dtb::find(guest, options.kernel).map_err(|failed| {
-        match failed.beyond.filter(|_| failed.kernels.is_empty()) {
-            Some(gpa) => Error::BehindEnd {
-                gpa,
-                end: guest
-                    .memory
-                    .runs()
-                    .last()
-                    .map_or_else(Gpa::default, |run| run.frames.end().gpa()),
-                tried: failed.tried,
-            },
-            None => match options.kernel.filter(|_| !failed.kernels.is_empty()) {
-                Some(wanted) => Error::NoSuchKernel {
-                    wanted,
-                    kernels: failed.kernels,
-                },
-                None => Error::NoWindows {
-                    tried: failed.tried,
-                },
-            },
-        }
-    })?;
+    let found = dtb::find(guest, options.kernel)
+        .map_err(|failed| failed.error(&guest.memory, options.kernel))?;
     let root = found.root;
     let space = AddressSpace::new(&guest.memory, root.mode, root.gpa);
     let kuser = Kuser::read(&space);

@@ -57,6 +57,9 @@ fn of_process(guest: &Guest, windows: &Windows, context: &ProcessorContext) -> O
     let processor = processors.find(|processor| processor.number == context.number)?;
     let process = windows.process_of(processor)?;
     let root = Gpa::new(process.dtb & windows.mode.root_mask());
+    if root == windows.dtb.value {
+        return None;
+    }
     let own = AddressSpace::new(&guest.memory, windows.mode, root);
     let base = windows.kernel.image.base;
     let kernel = windows.space(&guest.memory).translate(base).ok()?;

@@ -15,6 +15,7 @@
 //! More than one system may be in memory: a warm reset leaves the earlier boot's kernel, a nested guest has its own.
 //! All of them are collected. What a vCPU leads to comes first, then the newest.
 
+mod failed;
 mod headless;
 mod hints;
 mod looks;
@@ -25,7 +26,7 @@ use super::fact::Source;
 use super::guest_record;
 use super::kernel::{self, KernelImage};
 use super::kuser::{self, Kuser};
-use crate::address::{Gpa, Gva, Pfn};
+use crate::address::{Gpa, Pfn};
 use crate::container::Guest;
 use crate::error::Attempt;
 use crate::memory::{Frames, MemoryError, PhysicalMemory};
@@ -33,6 +34,7 @@ use crate::paging::{AddressSpace, PagingMode, ScanBudget, TranslateError};
 
 pub(super) use hints::EntryHint;
 
+use failed::Failed;
 pub use rivals::Rival;
 
 /// Attempts that an error lists; a scan may have thousands.
@@ -66,17 +68,6 @@ pub(super) struct Root {
 pub(super) struct Found {
     pub(super) root: Root,
     pub(super) rivals: Vec<Rival>,
-}
-
-/// That nothing was found.
-#[derive(Debug)]
-pub(super) struct Failed {
-    /// The kernels that there are, none of which was asked for.
-    pub(super) kernels: Vec<Gva>,
-    /// What was tried.
-    pub(super) tried: Vec<Attempt>,
-    /// A physical address behind all memory, to which page tables lead.
-    pub(super) beyond: Option<Gpa>,
 }
 
 /// What may be a root.

@@ -9,10 +9,12 @@
     reason = "offsets in files that fit in memory"
 )]
 
+use core2dmp::address::Gva;
 use core2dmp::container::{Registers as Opened, TableRegister};
-use core2dmp::dump::Plan;
+use core2dmp::dump::{HeaderRoot, Plan};
+use core2dmp::paging::AddressSpace;
 use core2dmp::windows::{ContextPolicy, ContextSource};
-use core2dmp_synth::{GuestSpec, Processor, Registers};
+use core2dmp_synth::{Guest, GuestSpec, Processor, Registers};
 
 use crate::support::cases::Case;
 use crate::support::dump_bytes::number;
@@ -336,5 +338,50 @@ fn descriptor_tables_that_are_zero_in_memory() {
         assert_eq!(read(&case, 0, gdt), stored.gdt);
         assert_eq!(read(&case, 0, idt), stored.idt);
         assert_ne!(read(&case, 0, tr).1, 0x48);
+    }
+}
+
+/// Processor 0 runs the code of processor 1's process: its thread is attached to it, and its vCPU is there.
+fn running_a_users_process(mut guest: Guest) -> Guest {
+    let other = guest.expected.processors[1].clone();
+    let block = &guest.expected.kdbg.as_ref().unwrap().plain;
+    let attached = u64::from(u16::from_le_bytes([block[0x2a0], block[0x2a1]]));
+    let thread = guest.expected.processors[0].thread;
+    let width = if guest.expected.arch.is_64() { 8 } else { 4 };
+    guest.write_va(thread + attached, &other.process.to_le_bytes()[..width]);
+    let registers = guest.vcpus[1].registers.clone();
+    guest.vcpus[0].registers = registers;
+    guest
+}
+
+/// Readers that know the header's page tables alone reach the header's RIP in a process' user code.
+#[test]
+fn the_headers_root_is_of_the_process_that_its_context_is_in() {
+    for spec in specs() {
+        let spec = spec.processors(2);
+        let both = spec.clone().vcpu_user_mode(0).vcpu_user_mode(1);
+        let case = Case::of(running_a_users_process(both.build()));
+        let plan = case.plan(ContextPolicy::Auto);
+        let HeaderRoot::Process { root, pid } = plan.root else {
+            panic!("{:?}", plan.root);
+        };
+        let expected = &case.guest.expected;
+        let mut processes = expected.processes.iter();
+        let wanted = expected.processors[1].process;
+        let process = processes
+            .find(|process| process.eprocess == wanted)
+            .unwrap();
+        assert_eq!(pid, process.pid);
+        let rip = case.guest.vcpus[0].registers.rip;
+        let space = AddressSpace::new(&case.opened.memory, case.windows.mode, root);
+        let place = space.translate(Gva::new(rip)).unwrap();
+        let system = case.windows.space(&case.opened.memory);
+        assert_ne!(system.translate(Gva::new(rip)).ok(), Some(place));
+        let header = &plan.header()[0x10..0x10 + case.width()];
+        assert_eq!(number(header), root.get());
+
+        let case = Case::new(spec);
+        let root = case.plan(ContextPolicy::Auto).root;
+        assert_eq!(root, HeaderRoot::System(case.windows.dtb.value));
     }
 }
