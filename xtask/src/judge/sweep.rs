@@ -37,6 +37,7 @@ pub fn task(judges: &Path, wanted: &[String]) -> Outcome {
             println!("{}", sweep.summary());
             for line in &sweep.lines {
                 print!("{}", line.cells(name, subject.body, loss.name()));
+                print!("{}", line.frames());
             }
             swept.push(sweep);
         }
@@ -75,10 +76,15 @@ impl Sweep {
         wrong.map(|line| line.pages.len()).sum()
     }
 
+    fn silent(&self) -> usize {
+        let silent = self.lines.iter().filter(|line| line.is_silent());
+        silent.map(|line| line.pages.len()).sum()
+    }
+
     fn summary(&self) -> String {
         format!(
             "{}, {}, {}: {} pages, {} of them lost one at a time ({} of these by halving), {} sets that matter only \
-             together, {} dumps, {} pages that check and the engine see differently",
+             together, {} dumps, {} pages that check and the engine see differently, {} of which neither says anything",
             self.guest,
             self.body,
             self.loss.name(),
@@ -87,7 +93,8 @@ impl Sweep {
             self.found,
             self.together,
             self.dumps,
-            self.wrong()
+            self.wrong(),
+            self.silent()
         )
     }
 }

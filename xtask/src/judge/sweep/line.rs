@@ -7,13 +7,15 @@ use core2dmp::audit::check::{Finding, Severity};
 use super::answer::Answer;
 use super::subject::Subject;
 use super::{Opinion, Sweep, ours};
-use crate::judge::rows::{expected, severity};
+use crate::judge::rows::severity;
 use crate::run::{Outcome, root};
 
 /// The table in the repository.
 const PAGE: &str = "docs/formats/dmp-sweep.md";
 /// Things that a line names.
 const MAX_THINGS: usize = 3;
+/// Characters of a line that are shown.
+const MAX_SHOWN: usize = 72;
 /// What the page begins with.
 const HEAD: &str = "\
 # A page lost: what Microsoft's engine says, and what `check` says
@@ -23,13 +25,18 @@ processors' registers was lost in turn: removed from a dump with a bitmap, or ze
 whose loss `core2dmp check` reports, and of all others those that halving finds, as long as the engine's output differs
 from that about the good dump. Pages that behave alike are one line.
 
-The engine is dbgeng 10.0.10240 (2015). Today's, 10.0.29507, names an absent page first (`Page 187 not present in the dump
-file. Type \".hh dbgerr004\" for details`) where the old one is silent, opens a dump with a processor too many, and has no
-registers for a processor whose control block is missing; `check` speaks for today's engine, and its words here are those.
+The engine is dbgeng 10.0.10240 (2015). `check` speaks for today's, 10.0.29507, and its words here are those. Today's is known
+to name an absent page (`Page 187 not present in the dump file. Type \".hh dbgerr004\" for details`) more often, and to open a
+dump with a processor too many; it was not asked about these dumps.
 **whole**: the old engine's output is that about the good dump to the letter. **shows less**: no complaint, other output.
 
-**MISSED**: the engine fails, complains or shows less, and `check` reports nothing, or not that it is refused. **TOO MUCH**: the
-engine shows the dump whole, and `check` calls it broken or refused, or it opens and `check` calls it refused.
+**MISSED**: the engine fails, complains or names a missing page, and `check` reports nothing, or not that the dump is refused.
+**TOO MUCH**: the engine shows the dump whole, and `check` calls it broken or refused, or it opens and `check` calls it refused.
+**neither says so**: other output without a complaint, and no finding: code, names and exports that are zeros.
+
+Open: the stack at RSP or ESP and the page tables that lead to it. The engine walks the stack for \"Probably caused by\" and
+names the page where it is absent; `check` does not ask for it, as the synthetic kernel dumps hold no stacks.
+With PAE, the page directories of the process of a processor: without them the engine calls that processor's KPCR corrupted.
 
 ";
 const TABLE: &str = "
@@ -43,6 +50,8 @@ enum Apart {
     Agreed,
     Missed,
     TooMuch,
+    /// The engine shows something else without a word, and check reports nothing.
+    Silent,
 }
 
 /// Pages that behave alike.
@@ -58,7 +67,19 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn is_wrong(&self) -> bool {
-        self.apart != Apart::Agreed
+        matches!(self.apart, Apart::Missed | Apart::TooMuch)
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.apart == Apart::Silent
+    }
+
+    /// The frames of pages that stand apart.
+    pub(super) fn frames(&self) -> String {
+        if self.apart == Apart::Agreed {
+            return String::new();
+        }
+        format!("  frames {:x?}\n", self.pages)
     }
 
     /// A line of the table.
@@ -75,6 +96,7 @@ impl Line {
                 Apart::Agreed => "",
                 Apart::Missed => "**MISSED**",
                 Apart::TooMuch => "**TOO MUCH**",
+                Apart::Silent => "neither says so",
             }
         )
     }
@@ -100,19 +122,24 @@ pub(super) fn lines(
             Opinion::Clean => "shows less",
             opinion => opinion.name(),
         };
+        let key_words = answer.words.clone();
+        let said = finding.and_then(|finding| finding.debugger.as_ref());
         let line = Line {
             pages: vec![pfn],
             thing: thing(subject, pfn, finding),
             engine,
-            words: answer.words,
+            words: match answer.words {
+                words if words.is_empty() => difference(&intact.text, &answer.text),
+                words => words,
+            },
             check: finding.map_or("nothing".to_owned(), |finding| finding.severity.to_string()),
-            expects: expected(finding).to_owned(),
-            apart: apart(engine, finding),
+            expects: said.map_or_else(String::new, |said| said.today.to_string()),
+            apart: apart(engine, complains(&intact.text, &answer.text), finding),
         };
         let key = (
             line.apart,
             line.thing.clone(),
-            line.words.clone(),
+            key_words,
             engine,
             line.check.clone(),
         );
@@ -124,7 +151,30 @@ pub(super) fn lines(
     Ok(lines.into_values().collect())
 }
 
-fn apart(engine: &str, finding: Option<&Finding>) -> Apart {
+/// The first line that is not that about the good dump; empty where there is none.
+fn difference(intact: &str, text: &str) -> String {
+    let mut lines = text.lines();
+    for line in intact.lines() {
+        let other = lines.next().unwrap_or("nothing");
+        if line != other {
+            let shown = |line: &str| line.trim().chars().take(MAX_SHOWN).collect::<String>();
+            return format!("`{}` instead of `{}`", shown(other), shown(line));
+        }
+    }
+    lines
+        .next()
+        .map_or_else(String::new, |line| format!("`{line}` more"))
+}
+
+/// Whether the engine complains in words that the judge does not count: not of the good dump.
+fn complains(intact: &str, text: &str) -> bool {
+    let marks = ["not present in the dump file", "is corrupted"];
+    let is_mark = |line: &&str| marks.iter().any(|mark| line.contains(mark));
+    let mut lines = text.lines().filter(is_mark);
+    lines.any(|line| !intact.contains(line))
+}
+
+fn apart(engine: &str, complains: bool, finding: Option<&Finding>) -> Apart {
     let check = finding.map(severity);
     let is_refused = check == Some(Severity::Refused);
     match engine {
@@ -133,6 +183,7 @@ fn apart(engine: &str, finding: Option<&Finding>) -> Apart {
         _ if is_refused => Apart::TooMuch,
         "whole" if check == Some(Severity::Broken) => Apart::TooMuch,
         "whole" => Apart::Agreed,
+        "shows less" if check.is_none() && !complains => Apart::Silent,
         _ if check.is_none() => Apart::Missed,
         _ => Apart::Agreed,
     }
@@ -141,7 +192,10 @@ fn apart(engine: &str, finding: Option<&Finding>) -> Apart {
 /// What is on a page: what `check` names without numbers and addresses, or what the guest has there.
 fn thing(subject: &Subject, pfn: u64, finding: Option<&Finding>) -> String {
     let Some(finding) = finding.filter(|finding| finding.field.starts_with("page ")) else {
-        return subject.name(pfn);
+        let name = subject.name(pfn);
+        return finding.map_or(name.clone(), |finding| {
+            format!("{name} ({})", finding.field)
+        });
     };
     let mut things: Vec<String> = Vec::new();
     for part in finding

@@ -83,7 +83,7 @@ impl Subject {
     /// What is on a frame.
     pub(super) fn name(&self, pfn: u64) -> String {
         let Some(names) = self.names.get(&pfn) else {
-            return "a page that has no name here".to_owned();
+            return "a page table, or a page without a name here".to_owned();
         };
         names.iter().cloned().collect::<Vec<_>>().join("; ")
     }
@@ -210,7 +210,11 @@ fn places(expected: &Expected) -> Vec<(u64, u64, String)> {
         };
         add(processor.kpcr, 0x100, "control region (PCR)");
         add(processor.kprcb, 0x100, "control block (PRCB)");
-        add(processor.context, 0x2cc, "CONTEXT");
+        add(
+            processor.context,
+            if wide { 0x4d0 } else { 0x2cc },
+            "CONTEXT",
+        );
         add(processor.special, 0x60, "special registers");
         add(
             processor.gdt.0,
