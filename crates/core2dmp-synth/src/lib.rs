@@ -38,12 +38,13 @@ pub use containers::xen::XenCore;
 pub use containers::xen_save::{XenSave, XenSaver};
 pub use containers::xpress::{xpress_huffman, xpress_plain};
 pub use containers::zdmp::zdmp;
+pub use windows::arch::Arch;
 pub use windows::expected::{
     Bugcheck, Exception, Expected, FoundHeader, FoundRecord, Kdbg, Keys, Module, Pdb, Process,
     Processor, UserMemory,
 };
 pub use windows::guest::{Guest, Vcpu};
 pub use windows::memory::{Fill, Frames};
-pub use windows::paging::Arch;
 pub use windows::registers::Registers;
+pub use windows::registers_arm64::Arm64;
 pub use windows::spec::{CrashRecord, GuestRecord, GuestSpec, RamHeader};

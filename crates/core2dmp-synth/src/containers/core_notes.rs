@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! QEMU        CORE 1 (0x150 or 0x90 bytes) for each vCPU, then QEMU 0 (0x1b8 bytes) for each
+//! ARM64       CORE 1 (0x188 bytes), CORE 2 (0x210 bytes) for each vCPU in turn
 //! VirtualBox  VBCORE 0xb00 (0x18 bytes), then VBCPU 0xb01 for each
 //! ```
 //!
-//! References: QEMU, target/i386/arch_dump.c; VirtualBox, include/VBox/vmm/dbgfcorefmt.h.
+//! References: QEMU, target/i386/arch_dump.c and target/arm/arch_dump.c; VirtualBox, include/VBox/vmm/dbgfcorefmt.h.
 
 use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
+use crate::windows::arch::Arch;
 use crate::windows::guest::{Guest, Vcpu};
 
 /// Encodes a note.
@@ -28,6 +30,13 @@ pub(crate) fn note(name: &[u8], kind: u32, contents: &[u8]) -> Vec<u8> {
 pub(crate) fn qemu(guest: &Guest, cpu_notes: bool, kernel_gs: bool) -> Vec<u8> {
     let is_64 = guest.expected.arch.is_64();
     let mut notes = Vec::new();
+    if guest.expected.arch == Arch::Arm64 {
+        for vcpu in guest.vcpus.iter().filter(|_| cpu_notes) {
+            notes.extend(note(b"CORE", 1, &prstatus_arm64(vcpu)));
+            notes.extend(note(b"CORE", 2, &prfpreg_arm64(vcpu)));
+        }
+        return notes;
+    }
     for vcpu in &guest.vcpus {
         notes.extend(note(b"CORE", 1, &prstatus(vcpu, is_64)));
     }
@@ -57,6 +66,30 @@ fn prstatus(vcpu: &Vcpu, is_64: bool) -> Vec<u8> {
     put_u32(&mut status, 72 + 12 * 4, r.rip as u32);
     put_u32(&mut status, 72 + 15 * 4, r.rsp as u32);
     status
+}
+
+/// `aarch64_elf_prstatus`: X0 to X30, SP, PC, PSTATE, and whether there is FPU state.
+fn prstatus_arm64(vcpu: &Vcpu) -> Vec<u8> {
+    let r = &vcpu.registers;
+    let arm64 = r.arm64.as_ref().expect("a vCPU of ARM64");
+    let mut status = vec![0; 0x188];
+    put_u32(&mut status, 32, vcpu.processor + 1);
+    let last = [r.rsp, r.rip, u64::from(arm64.pstate)];
+    for (i, value) in arm64.x.into_iter().chain(last).enumerate() {
+        put_u64(&mut status, 112 + i * 8, value);
+    }
+    put_u32(&mut status, 112 + 34 * 8, 1);
+    status
+}
+
+/// `aarch64_user_vfp_state`: V0 to V31, FPSR, FPCR.
+fn prfpreg_arm64(vcpu: &Vcpu) -> Vec<u8> {
+    let arm64 = vcpu.registers.arm64.as_ref().expect("a vCPU of ARM64");
+    let mut state = vec![0; 0x210];
+    put_bytes(&mut state, 0, &arm64.v.concat());
+    put_u32(&mut state, 0x200, arm64.fpsr);
+    put_u32(&mut state, 0x204, arm64.fpcr);
+    state
 }
 
 /// The active GS base, and the one that swapgs would bring.

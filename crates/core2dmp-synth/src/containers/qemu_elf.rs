@@ -12,6 +12,7 @@ use std::io::{self, Write};
 
 use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
 use crate::containers::core_notes::{self, VirtualboxFormat};
+use crate::windows::arch::Arch;
 use crate::windows::guest::Guest;
 use crate::windows::memory::{PAGE, VGA_END, VGA_START};
 
@@ -212,7 +213,7 @@ impl<'a> QemuElf<'a> {
                 _ => ranges.push((first * page, count * page)),
             }
         }
-        if !self.narrow {
+        if self.has_rom() {
             ranges.push((ROM.0 * page, ROM.1 * page));
             ranges.sort_unstable();
         }
@@ -234,7 +235,7 @@ impl<'a> QemuElf<'a> {
         let mut buffer = vec![0; PAGE];
         while at < gpa + bytes {
             let pfn = at / page;
-            if (ROM.0..ROM.0 + ROM.1).contains(&pfn) {
+            if self.has_rom() && (ROM.0..ROM.0 + ROM.1).contains(&pfn) {
                 buffer.fill(0xff);
             } else {
                 self.guest.frames.read_frame(pfn, &mut buffer);
@@ -245,6 +246,11 @@ impl<'a> QemuElf<'a> {
             at = end;
         }
         Ok(())
+    }
+
+    /// A PC's firmware is at the end of what 32 bits reach, where QEMU writes it as memory; ARM64's `virt` has it at 0.
+    fn has_rom(&self) -> bool {
+        !self.narrow && self.guest.expected.arch != Arch::Arm64
     }
 
     fn notes(&self) -> Vec<u8> {
@@ -259,10 +265,10 @@ impl<'a> QemuElf<'a> {
     }
 
     fn elf_header(&self, headers: usize, segments_at: usize, sections_at: usize) -> Vec<u8> {
-        let machine = if self.guest.expected.arch.is_64() || self.virtualbox.is_some() {
-            62
-        } else {
-            3
+        let machine = match self.guest.expected.arch {
+            Arch::Arm64 => 183,
+            Arch::X86 | Arch::X86Pae if self.virtualbox.is_none() => 3,
+            _ => 62,
         };
         let class = if self.narrow { 1 } else { 2 };
         let (sections, sections_at) = if self.virtualbox.is_some() {

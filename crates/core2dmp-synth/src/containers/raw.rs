@@ -10,6 +10,23 @@ impl Guest {
         by_address(self, filler, until_frame)
     }
 
+    /// The guest's RAM from its first frame on, as QEMU's memory file has it where RAM does not begin at 0.
+    #[must_use]
+    pub fn raw_from_start(&self) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut page = vec![0; PAGE];
+        let mut next = self.present.first().map_or(0, |run| run.0);
+        for &(first, count) in &self.present {
+            file.resize(file.len() + (first - next) as usize * PAGE, 0);
+            for pfn in first..first + count {
+                self.frames.read_frame(pfn, &mut page);
+                file.extend_from_slice(&page);
+            }
+            next = first + count;
+        }
+        file
+    }
+
     /// The guest's memory as its hypervisor's RAM file has it: without the hole below 4 GiB.
     #[must_use]
     pub fn raw_without_hole(&self) -> Vec<u8> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::windows::arch::Arch;
 use crate::windows::dump_header::{Fields, encode};
 use crate::windows::expected::{Expected, Processor};
 use crate::windows::guest::Guest;
 use crate::windows::memory::PAGE;
-use crate::windows::paging::Arch;
 use crate::windows::registers::Registers;
 
 /// Bytes that differ from the guest's memory, by physical address.
@@ -84,7 +84,7 @@ fn shown(expected: &Expected, processor: &Processor) -> Option<Registers> {
     let saved = expected.bugcheck.is_some() && processor.from_memory.is_some();
     let mut registers = processor.from_vcpu.clone().filter(|_| !saved)?;
     // A shadow CR3 is of no use to a debugger: its process has the other.
-    if processor.user_mode && expected.arch.is_64() && expected.build >= 10240 {
+    if processor.user_mode && expected.arch.is_x64() && expected.build >= 10240 {
         let mut processes = expected.processes.iter();
         let process = processes.find(|process| process.eprocess == processor.process);
         registers.cr3 = process.map_or(registers.cr3, |process| process.dtb);
@@ -111,6 +111,9 @@ pub(super) fn overlay(guest: &Guest) -> Overlay {
             continue;
         };
         write(processor.context, &r.context(expected.arch));
+        if expected.arch == Arch::Arm64 {
+            continue;
+        }
         let width = if expected.arch.is_64() { 8 } else { 4 };
         let special = [
             r.cr0, r.cr2, r.cr3, r.cr4, r.dr0, r.dr1, r.dr2, r.dr3, r.dr6, r.dr7,

@@ -5,7 +5,9 @@
 //! ```
 
 use super::{crash, drivers, guest_record, kdbg, kernel, mm, processor, ram_header, vcpu};
+use crate::windows::arch::Arch;
 use crate::windows::code::{self, Targets};
+use crate::windows::code_arm64;
 use crate::windows::expected::{Bugcheck, Expected, Kdbg, Keys, Module, Processor, UserMemory};
 use crate::windows::guest::{Guest, Vcpu};
 use crate::windows::objects::{self, ProcessObject};
@@ -128,7 +130,10 @@ fn write_kernel(world: &mut World<'_>, module: &Module, keys: Option<Keys>, enco
     if let Some(keys) = keys {
         world.write(keys.encoded_flag, &[u8::from(encoded)]);
     }
-    code::write(world, targets);
+    match world.layout().arch {
+        Arch::Arm64 => code_arm64::write(world, targets),
+        _ => code::write(world, targets),
+    }
     let mut exports = vec![
         ("KeBugCheckEx", module.base + code::KE_BUG_CHECK_EX),
         ("KeSetTimer", module.base + code::KE_SET_TIMER),

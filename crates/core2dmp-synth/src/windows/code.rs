@@ -23,7 +23,7 @@ pub(crate) const INTERRUPTS: u64 = TEXT + 0x2000;
 pub(crate) const FAULT_SITE: u64 = TEXT + 0xa730;
 pub(crate) const KE_SET_TIMER_EX: u64 = TEXT + 0xd400;
 pub(crate) const KE_SET_TIMER: u64 = TEXT + 0xd480;
-const KI_SET_TIMER_EX: u64 = TEXT + 0xd000;
+pub(crate) const KI_SET_TIMER_EX: u64 = TEXT + 0xd000;
 const KD_COPY_DATA_BLOCK: u64 = TEXT + 0xb688;
 const TAG_CODE: u64 = TEXT + 0xc010;
 
@@ -65,7 +65,7 @@ impl Code {
     }
 }
 
-/// Writes the code; `targets` is for x64 kernels only.
+/// Writes the code of x86 and x64; `targets` is for kernels that encode the block.
 pub(crate) fn write(world: &mut World<'_>, targets: Option<Targets>) {
     let base = world.layout().regions.kernel;
     for i in 0..256 {

@@ -11,6 +11,7 @@
 //! symbols of the named builds.
 
 use crate::bytes::{put_u16, put_u32, put_u64};
+use crate::windows::arch::Arch;
 use crate::windows::code;
 use crate::windows::expected::{Bugcheck, Exception, Processor};
 use crate::windows::processor;
@@ -94,6 +95,7 @@ pub(crate) fn write(world: &mut World<'_>, crash: &Crash, processors: &[Processo
         };
     };
     let arch = world.layout().arch;
+    assert!(arch != Arch::Arm64, "no records of crashes on ARM64");
     let top = processor::stack_top(world, processor);
     let address = world.layout().regions.kernel + code::FAULT_SITE;
     let at = Places {

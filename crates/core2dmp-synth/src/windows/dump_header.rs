@@ -9,8 +9,8 @@
 //! "PAGE".
 
 use crate::bytes::{put_bytes, put_u32, put_u64};
+use crate::windows::arch::Arch;
 use crate::windows::expected::Expected;
-use crate::windows::paging::Arch;
 use crate::windows::registers::Registers;
 
 /// The fields of a header.
@@ -123,7 +123,7 @@ fn encode_64(f: &Fields) -> Vec<u8> {
     for (offset, value) in [
         (0x08, 0xf),
         (0x0c, f.build),
-        (0x30, 0x8664),
+        (0x30, u32::from(f.arch.machine())),
         (0x34, f.processors),
         (0x38, f.bugcheck.0),
         (0x88, f.runs.len() as u32),

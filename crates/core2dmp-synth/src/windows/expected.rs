@@ -1,6 +1,6 @@
 //! What a correct reader finds in a guest: every fact that a test may want to compare.
 
-use crate::windows::paging::Arch;
+use crate::windows::arch::Arch;
 use crate::windows::registers::Registers;
 
 /// The facts of a guest. Addresses of 32-bit guests are not sign-extended.

@@ -173,5 +173,5 @@ impl Slot {
     }
 }
 fn machine(expected: &Expected) -> u32 {
-    if expected.arch.is_64() { 0x8664 } else { 0x14c }
+    u32::from(expected.arch.machine())
 }

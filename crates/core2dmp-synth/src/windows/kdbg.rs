@@ -9,8 +9,8 @@
 //! list entry is two 32-bit pointers and eight zero bytes, and addresses are sign-extended.
 
 use crate::bytes::{get_u64, put_bytes, put_u16, put_u32, put_u64};
+use crate::windows::arch::Arch;
 use crate::windows::expected::{Kdbg, Keys};
-use crate::windows::paging::Arch;
 use crate::windows::world::World;
 
 /// Offset of the block in .data; it crosses a page.
@@ -153,7 +153,8 @@ fn plain(world: &mut World<'_>) -> Vec<u8> {
         ),
     );
     // PaeEnabled; the x64 kernels say so too.
-    put_u16(&mut block, 0x36, u16::from(arch != Arch::X86));
+    let pae = !matches!(arch, Arch::X86 | Arch::Arm64);
+    put_u16(&mut block, 0x36, u16::from(pae));
     let later = LATER_VARIABLES.iter().filter(|field| field.0 + 8 <= size);
     for &(offset, name, bytes) in VARIABLES.iter().chain(later) {
         let variable = world.variable(name, bytes);
@@ -174,6 +175,7 @@ fn put_offsets(world: &World<'_>, block: &mut [u8]) {
     let layout = world.layout();
     let (thread, process, pcr) = (&layout.thread, &layout.process, &layout.pcr);
     let is_64 = layout.arch.is_64();
+    let has_current = layout.arch != Arch::Arm64;
     let mut put = |offset: usize, value: u64| put_u16(block, offset, value as u16);
     for (offset, value) in [
         (0x29a, thread.teb),
@@ -195,17 +197,18 @@ fn put_offsets(world: &World<'_>, block: &mut [u8]) {
         (0x2c0, thread.size),
         (0x2e0, pcr.prcb + pcr.prcb_size),
         (0x2e2, if is_64 { 0x18 } else { 0x1c }),
-        (0x2e4, 0x20),
+        // A real block of build 22000 leaves the PCR's CurrentPrcb out.
+        (0x2e4, if has_current { 0x20 } else { 0 }),
         (0x2e6, pcr.prcb),
         (0x2f2, pcr.special),
         (0x338, pcr.context_pointer.unwrap_or(0)),
     ] {
         put(offset, value);
     }
-    let selectors: [u16; 10] = if is_64 {
-        [0x10, 0x18, 0x18, 0x33, 0x2b, 0x53, 0, 0x40, 0x20, 0x53]
-    } else {
-        [0x08, 0x10, 0x30, 0x1b, 0x23, 0x3b, 0x48, 0x28, 0, 0]
+    let selectors: [u16; 10] = match layout.arch {
+        Arch::X64 | Arch::X64La57 => [0x10, 0x18, 0x18, 0x33, 0x2b, 0x53, 0, 0x40, 0x20, 0x53],
+        Arch::X86 | Arch::X86Pae => [0x08, 0x10, 0x30, 0x1b, 0x23, 0x3b, 0x48, 0x28, 0, 0],
+        Arch::Arm64 => [0; 10],
     };
     for (i, selector) in selectors.into_iter().enumerate() {
         put(0x2f4 + i * 2, u64::from(selector));
@@ -223,11 +226,7 @@ pub(crate) fn write_version_block(world: &mut World<'_>) -> u64 {
     block[5] = if layout.build >= 7600 { 2 } else { 0 };
     // MP, DATA, and PTR64 on 64-bit kernels.
     put_u16(&mut block, 6, if layout.arch.is_64() { 0x47 } else { 0x43 });
-    put_u16(
-        &mut block,
-        8,
-        if layout.arch.is_64() { 0x8664 } else { 0x14c },
-    );
+    put_u16(&mut block, 8, layout.arch.machine());
     block[10] = 0xc;
     block[12] = 0x2e;
     let list = world.variable("PsLoadedModuleList", 16);

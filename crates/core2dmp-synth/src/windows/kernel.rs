@@ -20,7 +20,7 @@ use crate::windows::world::World;
 const DEBUG: u64 = 0x2000;
 /// Offset of the export directory.
 const EXPORTS: u64 = 0x3000;
-/// Where the kernel lies if it has large pages: text here, data 2 MiB on (or above 4 GiB).
+/// Where the kernel lies if it has large pages, from the start of RAM on: text here, data 2 MiB on (or above 4 GiB).
 const TEXT_PFN: u64 = 0x400;
 const DATA_PFN: u64 = 0x600;
 /// Frames in a large page.
@@ -58,9 +58,12 @@ pub(crate) fn map(world: &mut World<'_>) {
     if regions.large_pages {
         let data_pfn = match world.map.high.clone() {
             Some(high) => high.start + LARGE_FRAMES,
-            None => DATA_PFN,
+            None => world.spec.ram_start + DATA_PFN,
         };
-        for (va, pfn) in [(base, TEXT_PFN), (base + unit, data_pfn)] {
+        for (va, pfn) in [
+            (base, world.spec.ram_start + TEXT_PFN),
+            (base + unit, data_pfn),
+        ] {
             world.ram.allocator.reserve(pfn..pfn + LARGE_FRAMES);
             world.space.map_large(&mut world.ram, va, pfn, KERNEL);
         }
@@ -101,7 +104,7 @@ fn map_pageable(world: &mut World<'_>, start: u64, bytes: u64) {
 
 /// Entries are 32 bits wide without PAE.
 fn address_mask(world: &World<'_>) -> u64 {
-    if world.layout().arch == crate::windows::paging::Arch::X86 {
+    if world.layout().arch == crate::windows::arch::Arch::X86 {
         0xffff_ffff
     } else {
         u64::MAX
@@ -121,7 +124,7 @@ pub(crate) fn write_headers(
     put_u32(&mut page, 0x3c, 0xf8);
     let pe = 0xf8;
     put_bytes(&mut page, pe, b"PE\0\0");
-    put_u16(&mut page, pe + 4, if is_64 { 0x8664 } else { 0x14c });
+    put_u16(&mut page, pe + 4, world.layout().arch.machine());
     put_u16(&mut page, pe + 6, sections.len() as u16);
     put_u32(&mut page, pe + 8, module.timestamp);
     let optional_size = if is_64 { 0xf0 } else { 0xe0 };

@@ -6,7 +6,7 @@
 //!
 //! The tables of the releases are in `releases.rs`.
 
-use crate::windows::paging::Arch;
+use crate::windows::arch::Arch;
 
 /// A line of Windows releases that share a kernel layout.
 #[derive(Clone, Debug)]

@@ -11,10 +11,11 @@
 use std::collections::BTreeMap;
 
 use crate::bytes::{put_bytes, put_u64};
+use crate::windows::arch::Arch;
 use crate::windows::expected::UserMemory;
 use crate::windows::memory::{PAGE, Place};
 use crate::windows::objects::ProcessObject;
-use crate::windows::paging::{Arch, USER};
+use crate::windows::paging::USER;
 use crate::windows::world::World;
 
 /// Where a process's first own page is.
@@ -141,7 +142,7 @@ fn active(world: &World<'_>, processes: &[ProcessObject]) -> BTreeMap<u64, u64> 
 fn table_bytes(arch: Arch) -> u64 {
     match arch {
         Arch::X64La57 => 1 << 48,
-        Arch::X64 => 1 << 39,
+        Arch::X64 | Arch::Arm64 => 1 << 39,
         Arch::X86Pae => 8 << 20,
         Arch::X86 => 4 << 20,
     }
@@ -151,7 +152,7 @@ fn table_bytes(arch: Arch) -> u64 {
 fn pte_of(arch: Arch, base: u64, va: u64) -> u64 {
     match arch {
         Arch::X64La57 => base + ((va >> 9) & 0xffff_ffff_fff8),
-        Arch::X64 => base + ((va >> 9) & 0x7f_ffff_fff8),
+        Arch::X64 | Arch::Arm64 => base + ((va >> 9) & 0x7f_ffff_fff8),
         Arch::X86Pae => base + (va >> 12) * 8,
         Arch::X86 => base + (va >> 12) * 4,
     }

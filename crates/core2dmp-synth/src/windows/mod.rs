@@ -1,7 +1,9 @@
 //! A Windows-shaped guest: what is in its memory and its registers.
 
+pub(crate) mod arch;
 pub(crate) mod build;
 pub(crate) mod code;
+pub(crate) mod code_arm64;
 pub(crate) mod crash;
 pub(crate) mod drivers;
 pub(crate) mod dump_header;
@@ -19,6 +21,7 @@ pub(crate) mod processor;
 pub(crate) mod ram_header;
 pub(crate) mod ram_map;
 pub(crate) mod registers;
+pub(crate) mod registers_arm64;
 pub(crate) mod releases;
 pub(crate) mod spec;
 pub(crate) mod system;

@@ -7,9 +7,10 @@
 //!
 //! References: DISPATCHER_HEADER types in ntddk.h (3 process, 6 thread); offsets: `layout.rs`.
 
+use crate::windows::arch::Arch;
 use crate::windows::expected::Process;
 use crate::windows::memory::{PAGE, Place};
-use crate::windows::paging::{AddressSpace, Arch, USER};
+use crate::windows::paging::{AddressSpace, USER};
 use crate::windows::world::World;
 
 /// The processes of every guest: name and UniqueProcessId.

@@ -5,68 +5,17 @@
 //! X64              PML4[39..47] -> PDPT -> PD -> PT
 //! X86Pae                   PDPT[30..31] -> PD -> PT       root of 32 bytes, its entries have only the present bit
 //! X86                                PD[22..31] -> PT     4-byte entries
+//! Arm64      L0[39..47] -> L1 -> L2 -> L3                 bit 1 set: a table or page; clear: a block of 2 MiB or 1 GiB
 //! ```
 //!
-//! References: Intel SDM volume 3, chapter 4 "Paging".
+//! On ARM64 both halves of the address space are one table of 512 entries, as on x64: TTBR0 names its first half, TTBR1
+//! its second.
+//!
+//! References: Intel SDM volume 3, chapter 4 "Paging"; Arm ARM, D8.3 "Translation table descriptor formats". That
+//! Windows' entry for the root itself has the bits 0x0060000000000003 is what Volatility and `MemProcFS` look for.
 
+use crate::windows::arch::Arch;
 use crate::windows::memory::{Allocator, Frames, PAGE, Place};
-
-/// The paging mode of the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arch {
-    /// 64-bit, four levels.
-    X64,
-    /// 64-bit, five levels (CR4.LA57).
-    X64La57,
-    /// 32-bit, two levels.
-    X86,
-    /// 32-bit with physical address extension.
-    X86Pae,
-}
-
-impl Arch {
-    /// Whether pointers are eight bytes wide.
-    #[must_use]
-    pub fn is_64(self) -> bool {
-        matches!(self, Self::X64 | Self::X64La57)
-    }
-
-    /// Bytes of a pointer.
-    pub(crate) fn pointer(self) -> u64 {
-        if self.is_64() { 8 } else { 4 }
-    }
-
-    /// The lowest address bit that each level translates, root first.
-    fn shifts(self) -> &'static [u32] {
-        match self {
-            Self::X64La57 => &[48, 39, 30, 21, 12],
-            Self::X64 => &[39, 30, 21, 12],
-            Self::X86Pae => &[30, 21, 12],
-            Self::X86 => &[22, 12],
-        }
-    }
-
-    /// The index into the table of the level with this shift.
-    fn index(self, shift: u32, va: u64) -> u64 {
-        let mask = match (self, shift) {
-            (Self::X86, _) => 1023,
-            (Self::X86Pae, 30) => 3,
-            _ => 511,
-        };
-        (va >> shift) & mask
-    }
-
-    /// How many levels up from a byte the entries with this shift are: 1 for page table entries.
-    pub(crate) fn levels_up(self, shift: u32) -> usize {
-        let below = self.shifts().iter().filter(|&&other| other < shift);
-        below.count() + 1
-    }
-
-    /// Bytes of a table entry.
-    fn entry(self) -> u64 {
-        if self == Self::X86 { 4 } else { 8 }
-    }
-}
 
 /// Present, writable, accessed, dirty: a kernel page.
 pub(crate) const KERNEL: u64 = 0x63;
@@ -75,6 +24,36 @@ pub(crate) const USER: u64 = 0x67;
 const PRESENT: u64 = 1;
 const LARGE: u64 = 0x80;
 const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
+/// WRITABLE and USER in the flags of x86, which the functions here take of every architecture.
+const WRITABLE: u64 = 2;
+const OF_USER: u64 = 4;
+
+/// Descriptors of ARM64.
+mod arm {
+    /// Valid, and a table or a page.
+    pub(super) const TABLE: u64 = 3;
+    /// Bit 1: clear in a block.
+    pub(super) const NO_BLOCK: u64 = 2;
+    /// AP[1], EL0 may access it; AP[2], read-only.
+    pub(super) const USER: u64 = 1 << 6;
+    pub(super) const READ_ONLY: u64 = 1 << 7;
+    /// Inner shareable, and accessed.
+    pub(super) const USUAL: u64 = 3 << 8 | 1 << 10;
+    /// PXN and UXN.
+    pub(super) const NO_EXECUTE: u64 = 3 << 53;
+    pub(super) const FRAME: u64 = 0x0000_ffff_ffff_f000;
+
+    /// A page's attributes for the flags that x86 would have.
+    pub(super) fn attributes(flags: u64) -> u64 {
+        let user = if flags & super::OF_USER != 0 { USER } else { 0 };
+        let fixed = if flags & super::WRITABLE == 0 {
+            READ_ONLY
+        } else {
+            0
+        };
+        USUAL | user | fixed
+    }
+}
 
 /// Frames and the allocator over them.
 #[derive(Clone, Debug)]
@@ -94,18 +73,32 @@ pub(crate) struct AddressSpace {
 impl AddressSpace {
     /// Maps one page.
     pub(crate) fn map(&self, ram: &mut Ram, va: u64, pfn: u64, flags: u64) {
-        self.set_entry(ram, va, 12, pfn << 12 | flags);
+        let entry = match self.arch {
+            Arch::Arm64 => pfn << 12 | arm::TABLE | arm::attributes(flags),
+            _ => pfn << 12 | flags,
+        };
+        self.set_entry(ram, va, 12, entry);
     }
 
     /// Maps one large page (2 MiB, or 4 MiB on x86 without PAE).
     pub(crate) fn map_large(&self, ram: &mut Ram, va: u64, pfn: u64, flags: u64) {
         let shift = if self.arch == Arch::X86 { 22 } else { 21 };
-        self.set_entry(ram, va, shift, pfn << 12 | flags | LARGE);
+        let entry = self.large(pfn, flags);
+        self.set_entry(ram, va, shift, entry);
+    }
+
+    /// An entry that maps a large page itself.
+    fn large(&self, pfn: u64, flags: u64) -> u64 {
+        match self.arch {
+            Arch::Arm64 => pfn << 12 | PRESENT | arm::attributes(flags),
+            _ => pfn << 12 | flags | LARGE,
+        }
     }
 
     /// Maps a huge page of 1 GiB.
     pub(crate) fn map_huge(&self, ram: &mut Ram, va: u64, pfn: u64, flags: u64) {
-        self.set_entry(ram, va, 30, pfn << 12 | flags | LARGE);
+        let entry = self.large(pfn, flags);
+        self.set_entry(ram, va, 30, entry);
     }
 
     /// Stores a raw entry at the level with this shift, making the tables above it.
@@ -119,7 +112,7 @@ impl AddressSpace {
             }
             let entry = self.load(&ram.frames, slot);
             if entry & PRESENT != 0 {
-                table = entry & FRAME_MASK;
+                table = entry & self.frame_mask();
                 continue;
             }
             let pfn = ram.allocator.take(Place::Low);
@@ -142,6 +135,7 @@ impl AddressSpace {
         };
         match (self.arch, shift) {
             (Arch::X86Pae, 30) => PRESENT,
+            (Arch::Arm64, _) => arm::TABLE | arm::USUAL,
             _ if kernel => KERNEL,
             _ => USER,
         }
@@ -158,15 +152,21 @@ impl AddressSpace {
             if entry & PRESENT == 0 {
                 return None;
             }
-            let leaf =
-                shift == 12 || entry & LARGE != 0 && !(self.arch == Arch::X86Pae && shift == 30);
-            if leaf {
+            if shift == 12 || self.has_large(entry, shift) {
                 let low = (1u64 << shift) - 1;
-                return Some(entry & FRAME_MASK & !low | va & low);
+                return Some(entry & self.frame_mask() & !low | va & low);
             }
-            table = entry & FRAME_MASK;
+            table = entry & self.frame_mask();
         }
         None
+    }
+
+    /// The bits of an entry that are an address.
+    fn frame_mask(&self) -> u64 {
+        match self.arch {
+            Arch::Arm64 => arm::FRAME,
+            _ => FRAME_MASK,
+        }
     }
 
     /// Points entry `index` of the root at the root itself: Windows' self-map.
@@ -175,6 +175,11 @@ impl AddressSpace {
         match self.arch {
             Arch::X86 => self.store(&mut ram.frames, self.root + index * 4, self.root | KERNEL),
             Arch::X86Pae => self.self_map_pae(ram),
+            Arch::Arm64 => self.store(
+                &mut ram.frames,
+                self.root + index * 8,
+                self.root | arm::TABLE | arm::USUAL | arm::NO_EXECUTE,
+            ),
             _ => self.store(
                 &mut ram.frames,
                 self.root + index * 8,
@@ -255,7 +260,7 @@ impl AddressSpace {
         };
         for index in 0..entries {
             let entry = self.load(frames, table + index * self.arch.entry());
-            let next = entry & FRAME_MASK;
+            let next = entry & self.frame_mask();
             if entry & PRESENT == 0 || next == self.root {
                 continue;
             }
@@ -278,7 +283,11 @@ impl AddressSpace {
     }
 
     fn has_large(&self, entry: u64, shift: u32) -> bool {
-        shift > 12 && entry & LARGE != 0 && !(self.arch == Arch::X86Pae && shift == 30)
+        match self.arch {
+            Arch::Arm64 => shift > 12 && entry & arm::NO_BLOCK == 0,
+            Arch::X86Pae if shift == 30 => false,
+            _ => shift > 12 && entry & LARGE != 0,
+        }
     }
 
     /// Whether the entry of this level maps a large page.
@@ -292,7 +301,7 @@ impl AddressSpace {
             if shift == at_shift {
                 return self.has_large(entry, shift);
             }
-            table = entry & FRAME_MASK;
+            table = entry & self.frame_mask();
         }
         false
     }
@@ -323,6 +332,7 @@ mod tests {
             (Arch::X64La57, 0xff12_f803_1234_5678),
             (Arch::X86Pae, 0x8123_4678),
             (Arch::X86, 0xf123_4678),
+            (Arch::Arm64, 0xffff_f803_1234_5678),
         ] {
             let mut ram = Ram {
                 frames: Frames::new(Fill::default()),

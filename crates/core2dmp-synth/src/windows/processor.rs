@@ -9,6 +9,7 @@
 //! KiSystemCall64Shadow takes the kernel's root from (elf2dmp reads it there too).
 
 use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
+use crate::windows::arch::Arch;
 use crate::windows::code;
 use crate::windows::expected::Processor;
 use crate::windows::memory::{PAGE, Place};
@@ -27,7 +28,7 @@ pub(crate) const BUGCHECK_DEPTH: u64 = 0x21e0;
 
 /// Whether this kernel keeps a second root for user mode.
 pub(crate) fn has_shadow(world: &World<'_>) -> bool {
-    world.layout().arch.is_64() && world.layout().pcr.prcb_size > KERNEL_ROOT
+    world.layout().arch.is_x64() && world.layout().pcr.prcb_size > KERNEL_ROOT
 }
 
 /// Makes all processors.
@@ -72,18 +73,24 @@ fn write(world: &mut World<'_>, number: u32, running: &ProcessObject, system: u6
     let thread = objects::write_thread(world, running.fact.eprocess, top, user_block);
     let idle = objects::write_thread(world, system, top, 0);
     let (gdt, idt, tss) = write_descriptors(world, number, kpcr);
-    if arch.is_64() {
-        write_pcr_x64(world, kpcr, [gdt.0, tss, idt.0], running.space.root);
-    } else {
-        write_pcr_x86(world, kpcr, [idt.0, gdt.0, tss], number);
+    match arch {
+        Arch::X64 | Arch::X64La57 => {
+            write_pcr_x64(world, kpcr, [gdt.0, tss, idt.0], running.space.root);
+        }
+        Arch::X86 | Arch::X86Pae => write_pcr_x86(world, kpcr, [idt.0, gdt.0, tss], number),
+        Arch::Arm64 => write_pcr_arm64(world, kpcr),
     }
     world.put_pointer(kprcb + pcr.current_thread, thread);
     world.put_pointer(kprcb + pcr.idle_thread, idle);
     world.write(kprcb + pcr.number, &[number as u8]);
     world.put_u32(kprcb + pcr.mhz, 2900);
-    // CpuType (the family), CpuID, CpuStep (model and stepping).
-    world.write(kprcb + pcr.mhz + 4, &[6, 1, 3, 0x5e]);
-    world.write(kprcb + pcr.vendor, b"GenuineIntel");
+    if arch == Arch::Arm64 {
+        world.write(kprcb + pcr.vendor, b"ARM Limited");
+    } else {
+        // CpuType (the family), CpuID, CpuStep (model and stepping).
+        world.write(kprcb + pcr.mhz + 4, &[6, 1, 3, 0x5e]);
+        world.write(kprcb + pcr.vendor, b"GenuineIntel");
+    }
     let memory = saved_registers(world, number, running.space.root);
     let special = kprcb + pcr.special;
     let task = if arch.is_64() { 0x40 } else { 0x28 };
@@ -103,7 +110,7 @@ fn write(world: &mut World<'_>, number: u32, running: &ProcessObject, system: u6
         kprcb,
         context_pointer,
         context,
-        context_pieces: world.pieces(context, if arch.is_64() { 0x4d0 } else { 0x2cc }),
+        context_pieces: world.pieces(context, arch.context_bytes()),
         special,
         gdt,
         idt,
@@ -130,12 +137,22 @@ fn saved_registers(world: &World<'_>, number: u32, root: u64) -> Registers {
     } else {
         code::FREEZE + 2
     };
-    registers.rip = world.layout().regions.kernel + place;
+    let arch = world.layout().arch;
+    registers.rip = arch.instruction(world.layout().regions.kernel + place);
     // Records of a crash stand on its stack, above what the bug check's own functions pushed.
     let depth = if crashed_here { BUGCHECK_DEPTH } else { 0x1e0 };
     registers.rsp = stack_top(world, number) - depth;
     registers.cr3 = root;
+    registers.set_platform_register(world.layout().pcr_va(number));
     registers
+}
+
+/// Reference: KPCR of ARM64 in ntddk.h: Self and CurrentPrcb are where x64 has them; there are no descriptor tables.
+fn write_pcr_arm64(world: &mut World<'_>, kpcr: u64) {
+    let prcb = kpcr + world.layout().pcr.prcb;
+    for (offset, value) in [(0x18, kpcr), (0x20, prcb)] {
+        world.put_u64(kpcr + offset, value);
+    }
 }
 
 fn write_pcr_x64(world: &mut World<'_>, kpcr: u64, [gdt, tss, idt]: [u64; 3], root: u64) {
@@ -176,8 +193,10 @@ type Descriptors = ((u64, u16), (u64, u16), u64);
 
 fn write_descriptors(world: &mut World<'_>, number: u32, kpcr: u64) -> Descriptors {
     let base = world.layout().regions.descriptors + u64::from(number) * DESCRIPTORS;
-    if !world.layout().arch.is_64() {
-        return write_descriptors_x86(world, base, kpcr);
+    match world.layout().arch {
+        Arch::X64 | Arch::X64La57 => {}
+        Arch::X86 | Arch::X86Pae => return write_descriptors_x86(world, base, kpcr),
+        Arch::Arm64 => return ((0, 0), (0, 0), 0),
     }
     world.map_pages(base, 2, Place::Low);
     let tss = base + 0x800;

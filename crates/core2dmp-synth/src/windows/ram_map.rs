@@ -3,6 +3,7 @@
 //! ```text
 //! Windows    [1..0x9f)        [0x100 .. low end - 0x20)            [0x100000 .. high end)    MmPhysicalMemoryBlock
 //! container  [0..0xa0) [0xc0 .. low end)                           [0x100000 .. high end)    less ballooned, less gaps
+//! ARM64      [start .. +0x80) [+0x100 .. end - 0x20)                both without a hole
 //! ```
 //!
 //! Reference: the run tables of real cores of Xen 4.17, where Windows leaves frame 0, frame 0x9f, the firmware's area
@@ -10,6 +11,7 @@
 
 use std::ops::Range;
 
+use crate::windows::arch::Arch;
 use crate::windows::memory::{HIGH_START, VGA_END, VGA_START};
 use crate::windows::spec::GuestSpec;
 
@@ -34,6 +36,9 @@ pub(crate) struct RamMap {
 impl RamMap {
     /// Lays the guest's memory out.
     pub(crate) fn new(spec: &GuestSpec) -> Self {
+        if spec.layout.arch == Arch::Arm64 {
+            return Self::of_arm64(spec);
+        }
         let frames = spec.memory_mib * 256;
         let low_end = if spec.above_4g {
             (frames / 2).min(MOST_LOW)
@@ -68,6 +73,28 @@ impl RamMap {
             low: 0x100..(low_end - FIRMWARE_FRAMES).min(first_gap),
             high: high.map(|high| high.start..high.end.min(first_gap)),
             runs,
+            present,
+            missing,
+        }
+    }
+
+    /// One piece of RAM, where the machine has it; its firmware keeps frames near both ends.
+    fn of_arm64(spec: &GuestSpec) -> Self {
+        assert!(!spec.above_4g && spec.runs == 0, "not made for ARM64");
+        let (start, frames) = (spec.ram_start, spec.memory_mib * 256);
+        assert!(frames >= 0x1400, "the guest needs more memory");
+        let end = start + frames - FIRMWARE_FRAMES;
+        let mut present = vec![(start, frames)];
+        let mut missing = Vec::new();
+        for &(first, count) in &spec.ballooned {
+            missing.extend(intersect(&present, first, count));
+            subtract(&mut present, first, count);
+        }
+        missing.sort_unstable();
+        Self {
+            low: start + 0x100..end,
+            high: None,
+            runs: vec![(start, 0x80), (start + 0x100, end - start - 0x100)],
             present,
             missing,
         }

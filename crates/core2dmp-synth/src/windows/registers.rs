@@ -8,9 +8,11 @@
 //! References: CONTEXT in winnt.h of the Windows SDK; `KSPECIAL_REGISTERS`: ntddk.h and public symbols.
 
 use crate::bytes::{put_bytes, put_u16, put_u32, put_u64};
-use crate::windows::paging::Arch;
+use crate::windows::arch::Arch;
+use crate::windows::registers_arm64::Arm64;
 
-/// The registers of one processor; 64-bit names even for 32-bit guests.
+/// The registers of one processor; 64-bit names even for 32-bit guests. On ARM64 `rip` and `rsp` are PC and SP, and all
+/// others are in `arm64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are the registers of those names")]
 pub struct Registers {
@@ -50,6 +52,7 @@ pub struct Registers {
     pub dr7: u64,
     /// The FXSAVE image.
     pub fxsave: [u8; 512],
+    pub arm64: Option<Box<Arm64>>,
 }
 
 impl Registers {
@@ -110,11 +113,29 @@ impl Registers {
             dr6: 0xffff_0ff0,
             dr7: 0x400,
             fxsave: fxsave(series, processor),
+            arm64: (arch == Arch::Arm64).then(|| Box::new(Arm64::pattern(series, processor))),
+        }
+    }
+
+    /// Puts what Windows keeps in X18: in the kernel the address of the KPCR, in user mode that of the TEB.
+    ///
+    /// Reference: "Overview of ARM64 ABI conventions" on learn.microsoft.com.
+    pub(crate) fn set_platform_register(&mut self, address: u64) {
+        if let Some(arm64) = &mut self.arm64 {
+            arm64.x[18] = address;
         }
     }
 
     /// The registers of a processor that no one has started: real mode at the reset vector.
-    pub(crate) fn after_reset() -> Self {
+    pub(crate) fn after_reset(arch: Arch) -> Self {
+        if arch == Arch::Arm64 {
+            return Self {
+                cr0: 0,
+                arm64: Some(Box::new(Arm64::after_reset())),
+                ..Self::pattern(arch, 0, 0)
+            }
+            .cleared();
+        }
         Self {
             rip: 0xfff0,
             rflags: 2,
@@ -173,10 +194,13 @@ impl Registers {
     /// The CONTEXT record of this architecture.
     #[must_use]
     pub fn context(&self, arch: Arch) -> Vec<u8> {
-        if arch.is_64() {
-            self.context_amd64()
-        } else {
-            self.context_x86()
+        match arch {
+            Arch::X64 | Arch::X64La57 => self.context_amd64(),
+            Arch::X86 | Arch::X86Pae => self.context_x86(),
+            Arch::Arm64 => {
+                let arm64 = self.arm64.as_ref().expect("registers of ARM64");
+                arm64.context(self.rip, self.rsp)
+            }
         }
     }
 
@@ -256,8 +280,11 @@ impl Registers {
         idt: (u64, u16),
         task: u16,
     ) -> Vec<u8> {
-        if !arch.is_64() {
-            return self.special_x86(gdt, idt, task);
+        match arch {
+            Arch::X64 | Arch::X64La57 => {}
+            Arch::X86 | Arch::X86Pae => return self.special_x86(gdt, idt, task),
+            // What KSPECIAL_REGISTERS of ARM64 hold is in no public header, nor does a debugger need it.
+            Arch::Arm64 => return Vec::new(),
         }
         let mut s = vec![0; 0xd8];
         let values = [
@@ -309,6 +336,7 @@ fn cr4(arch: Arch) -> u64 {
         Arch::X64La57 => 0x16f8,
         Arch::X86 => 0x6d9,
         Arch::X86Pae => 0x6f9,
+        Arch::Arm64 => 0,
     }
 }
 

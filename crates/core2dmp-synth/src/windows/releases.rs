@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! 19041 x64 -> 7601 x64 -> 3790 x64 -> 3790 32-bit, with and without PAE -> 7601 32-bit PAE      each from the one before
+//!           -> 22000 ARM64
 //! ```
 //!
 //! References: KPCR, KPRCB, EPROCESS and KTHREAD: public symbols of the builds named, as `dt` prints them and the
 //! Vergilius project collects them. An offset that the KDBG tells need not be the real one: a reader has to take it
 //! from there.
 
+use crate::windows::arch::Arch;
 use crate::windows::layout::{Layout, Mmpfn, Pcr, Process, Regions, Thread};
-use crate::windows::paging::Arch;
 
 impl Layout {
     /// Windows 10 2004, build 19041, x64.
@@ -59,6 +60,48 @@ impl Layout {
                 process: 0xb8,
                 state: 0x184,
             },
+        }
+    }
+
+    /// Windows 11, build 22000, ARM64.
+    ///
+    /// The offsets of KPCR, KPRCB, EPROCESS and ETHREAD are those that the debugger data block of a real small dump of that
+    /// build names (rizin's test file), and `KernBase` and the block's size are of its kind. No public source names
+    /// where `IdleThread`, the process' list entry and its name are: those are made up, within the structures' sizes.
+    pub(crate) fn windows11_arm64() -> Self {
+        Self {
+            arch: Arch::Arm64,
+            build: 22000,
+            build_lab: "22000.1.arm64fre.co_release.210604-1628",
+            pcr: Pcr {
+                prcb: 0x980,
+                prcb_size: 0x9680,
+                number: 0x24,
+                current_thread: 8,
+                idle_thread: 0x18,
+                context: 0x360,
+                special: 0x40,
+                context_pointer: Some(0x8a0),
+                mhz: 0x6f4,
+                vendor: 0x890,
+            },
+            process: Process {
+                size: 0xc80,
+                dtb: 0x28,
+                pid: 0x400,
+                parent: 0x4f8,
+                name: 0x568,
+                peb: 0x508,
+            },
+            thread: Thread {
+                size: 0x910,
+                teb: 0xe8,
+                initial_stack: 0x28,
+                kernel_stack: 0x58,
+                process: 0xb0,
+                state: 0x17c,
+            },
+            ..Self::windows10()
         }
     }
 

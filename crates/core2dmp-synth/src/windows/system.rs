@@ -57,7 +57,7 @@ pub(crate) fn map_extra(world: &mut World<'_>) {
         world.map_pages(va, 1, Place::Low);
     }
     let regions = &world.layout().regions;
-    if world.layout().arch.is_64() && world.map.low.end >= 2 * HUGE_FRAMES {
+    if world.layout().arch.is_x64() && world.map.low.end >= 2 * HUGE_FRAMES {
         // Physical memory seen once more through a page of 1 GiB.
         let va = regions.extra[0] + (1 << 30);
         world

@@ -7,6 +7,7 @@
 //! never started         real mode at the reset vector, CR3 0
 //! ```
 
+use crate::windows::arch::Arch;
 use crate::windows::code;
 use crate::windows::expected::Processor;
 use crate::windows::guest::Vcpu;
@@ -46,17 +47,17 @@ pub(crate) fn make_all(
                 processor.from_vcpu = Some(vcpu.registers.clone());
                 vcpu
             }
-            None => never_started(number),
+            None => never_started(world.layout().arch, number),
         };
         vcpus.push(vcpu);
     }
     vcpus
 }
 
-fn never_started(number: u32) -> Vcpu {
+fn never_started(arch: Arch, number: u32) -> Vcpu {
     Vcpu {
         processor: number,
-        registers: Registers::after_reset(),
+        registers: Registers::after_reset(arch),
         fs_base: 0,
         gs_base_kernel: 0,
         gs_base_user: 0,
@@ -74,10 +75,12 @@ fn make(world: &mut World<'_>, processor: &Processor, process: &mut ProcessObjec
     let mut registers = Registers::pattern(arch, 1, number);
     registers.cr3 = process.space.root;
     registers.rsp = processor::stack_top(world, number) - 0x1f0;
+    registers.set_platform_register(processor.kpcr);
     registers.rip = match &world.spec.crash {
         Some(_) => kernel + code::HALT_LOOP + 2,
         None => kernel + code::IDLE + 2 + u64::from(number) * code::IDLE_STRIDE,
     };
+    registers.rip = arch.instruction(registers.rip);
     if processor.user_mode {
         enter_user_mode(world, processor, process, &mut registers);
     }
@@ -112,6 +115,12 @@ fn enter_user_mode(
         process.space.map(&mut world.ram, va & !0xfff, pfn, USER);
         // ret, wherever the instruction pointer is; harmless in the other two.
         world.ram.frames.write(pfn << 12 | va & 0xfff, &[0xc3]);
+    }
+    if let Some(arm64) = &mut registers.arm64 {
+        arm64.x[18] = teb;
+        // EL0.
+        arm64.pstate &= !0xf;
+        return;
     }
     if !is_64 {
         (registers.cs, registers.ss, registers.fs) = (0x1b, 0x23, 0x3b);

@@ -33,7 +33,7 @@ impl<'a> World<'a> {
     /// Creates empty memory with System's root.
     pub(crate) fn new(spec: &'a GuestSpec) -> Self {
         let map = RamMap::new(spec);
-        let root_pfn = spec.layout.regions.root_pfn;
+        let root_pfn = spec.ram_start + spec.layout.regions.root_pfn;
         let mut allocator = Allocator::new(map.low.clone(), map.high.clone());
         allocator.reserve(root_pfn..root_pfn + 1);
         for &(first, count) in &map.missing {

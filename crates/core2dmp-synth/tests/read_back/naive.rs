@@ -107,11 +107,15 @@ impl Virtual<'_> {
             let mut bytes = self.core.physical(table + index * width, width as usize)?;
             bytes.resize(8, 0);
             let value = u64_at(&bytes, 0);
-            (value & 1 == 1).then_some(value & 0x000f_ffff_ffff_ffff)
+            let used = match self.arch {
+                Arch::Arm64 => 0x0000_ffff_ffff_ffff,
+                _ => 0x000f_ffff_ffff_ffff,
+            };
+            (value & 1 == 1).then_some(value & used)
         };
         let (top, width, bits) = match self.arch {
             Arch::X64La57 => (48, 8, 9),
-            Arch::X64 => (39, 8, 9),
+            Arch::X64 | Arch::Arm64 => (39, 8, 9),
             Arch::X86Pae => (30, 8, 9),
             Arch::X86 => (22, 4, 10),
         };
@@ -132,7 +136,11 @@ impl Virtual<'_> {
             };
             let value = entry(table, va >> shift & ((1 << bits) - 1), width)?;
             let root_of_pae = self.arch == Arch::X86Pae && shift == 30;
-            if shift == 12 || value & 0x80 != 0 && !root_of_pae {
+            let large = match self.arch {
+                Arch::Arm64 => value & 2 == 0,
+                _ => value & 0x80 != 0 && !root_of_pae,
+            };
+            if shift == 12 || large {
                 return Some(value & !((1u64 << shift) - 1) | va & ((1 << shift) - 1));
             }
             table = value & !0xfff;

@@ -36,7 +36,11 @@ impl Registers {
     pub fn has_paging(&self) -> bool {
         match self {
             Self::X86(registers) => registers.has_paging(),
-            Self::Arm64(registers) => registers.ttbr1 != 0,
+            Self::Arm64(registers) => match &registers.system {
+                Some(system) => system.ttbr1 != 0,
+                // Powered off, it is at the exception level of the kernel with a PC of 0.
+                None => self.is_user_mode() || registers.pc >> 63 == 1,
+            },
         }
     }
 
@@ -69,14 +73,51 @@ pub struct Arm64Registers {
     pub sp: u64,
     pub pc: u64,
     pub cpsr: u32,
+    /// Where the container has them.
+    pub floating: Option<Arm64Floating>,
+    /// Where the container has them.
+    pub system: Option<Arm64System>,
+}
+
+/// Floating point and vector registers of ARM64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct Arm64Floating {
     /// V0 to V31.
     pub v: [[u8; 16]; 32],
     pub fpcr: u32,
     pub fpsr: u32,
+}
+
+/// System registers of ARM64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct Arm64System {
     pub ttbr0: u64,
     pub ttbr1: u64,
     /// Windows keeps the address of the processor's control region there.
     pub tpidr_el1: u64,
+}
+
+impl Arm64Registers {
+    /// The address of the processor's control region, as far as the registers tell: in the kernel X18 holds it, too.
+    ///
+    /// Source: Microsoft, "Overview of ARM64 ABI conventions" (X18: the KPCR in kernel mode, the TEB in user mode).
+    #[must_use]
+    pub fn region(&self) -> Option<u64> {
+        let [.., x18] = self.x.first_chunk::<19>()?;
+        match &self.system {
+            Some(system) => Some(system.tpidr_el1),
+            None => (self.cpsr & 0xf != 0).then_some(*x18),
+        }
+    }
+
+    /// The address of the current thread's environment block, in user mode.
+    #[must_use]
+    pub fn environment(&self) -> Option<u64> {
+        let [.., x18] = self.x.first_chunk::<19>()?;
+        (self.cpsr & 0xf == 0).then_some(*x18)
+    }
 }
 
 /// A descriptor table register.

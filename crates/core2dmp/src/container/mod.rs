@@ -36,7 +36,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::source::{JoinedSource, ReadAt, fill_at};
 
-pub use cpu::{Arm64Registers, CpuState, Registers, TableRegister, X86Registers};
+pub use cpu::{
+    Arm64Floating, Arm64Registers, Arm64System, CpuState, Registers, TableRegister, X86Registers,
+};
 pub use guest::{ContainerInfo, Guest, HeaderHint, Hints, LeftOut};
 pub use kdump::{SplitPart, split_part};
 pub use options::OpenOptions;

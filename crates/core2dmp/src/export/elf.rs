@@ -12,11 +12,13 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::planned::Export;
 use super::tables;
 use crate::address::PAGE_SIZE;
-use crate::container::{Arm64Registers, CpuState, Guest, Registers, TableRegister, X86Registers};
+use crate::container::{
+    Arm64Floating, Arm64Registers, CpuState, Guest, Registers, TableRegister, X86Registers,
+};
 use crate::format::elf_core::{
-    CORE, CORE_NAME, Header64, IDENT, LOAD, MACHINE_386, MACHINE_AARCH64, MACHINE_X86_64,
-    MANY_SEGMENTS, NOTE, NoteHeader, PRSTATUS, Prstatus32, Prstatus64, PrstatusArm64, Section64,
-    Segment64,
+    CORE, CORE_NAME, FPREGSET, FpregsetArm64, Header64, IDENT, LOAD, MACHINE_386, MACHINE_AARCH64,
+    MACHINE_X86_64, MANY_SEGMENTS, NOTE, NoteHeader, PRSTATUS, Prstatus32, Prstatus64,
+    PrstatusArm64, Section64, Segment64,
 };
 use crate::format::qemu;
 
@@ -120,6 +122,16 @@ fn notes(guest: &Guest, machine: u16) -> Vec<u8> {
             Registers::Arm64(r) => prstatus_arm64(r, number).as_bytes().to_vec(),
         };
         note(&mut notes, CORE_NAME, PRSTATUS, &status);
+        if let Registers::Arm64(registers) = &cpu.registers
+            && let Some(floating) = &registers.floating
+        {
+            note(
+                &mut notes,
+                CORE_NAME,
+                FPREGSET,
+                fpregset_arm64(floating).as_bytes(),
+            );
+        }
     }
     for registers in cpus.iter().filter_map(|cpu| cpu.registers.x86()) {
         let mut registers = registers.clone();
@@ -233,6 +245,14 @@ fn prstatus_arm64(r: &Arm64Registers, number: u32) -> PrstatusArm64 {
         slot.set(value);
     }
     status
+}
+
+fn fpregset_arm64(floating: &Arm64Floating) -> FpregsetArm64 {
+    let mut state = FpregsetArm64::new_zeroed();
+    state.v = floating.v;
+    state.fpsr.set(floating.fpsr);
+    state.fpcr.set(floating.fpcr);
+    state
 }
 
 /// QEMU's note, and the GS base that follows it. It has no debug registers and no state of the FPU.

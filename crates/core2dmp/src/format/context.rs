@@ -30,6 +30,9 @@ pub(crate) const FLAG_EXTENDED_REGISTERS: u32 = 0x20;
 /// `ContextFlags` of ARM64: control, integer, floating point (as in a dump of build 22000).
 pub(crate) const FLAGS_ARM64_ALL: u32 = 0x40_0007;
 
+/// `CONTEXT_FLOATING_POINT` of ARM64, without the architecture's bit.
+pub(crate) const FLAG_ARM64_FLOATING_POINT: u32 = 4;
+
 /// Bytes of an FXSAVE image.
 pub(crate) const FXSAVE_SIZE: usize = 512;
 /// MXCSR in an FXSAVE image, u32.

@@ -31,6 +31,8 @@ pub(crate) const NOTE: u32 = 4;
 pub(crate) const CORE_NAME: &[u8] = b"CORE";
 /// Type of the note of a thread.
 pub(crate) const PRSTATUS: u32 = 1;
+/// Type of the note of a thread's floating point registers, behind its [`PRSTATUS`].
+pub(crate) const FPREGSET: u32 = 2;
 
 /// What the file begins with.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -134,6 +136,17 @@ pub(crate) struct PrstatusArm64 {
     tail: [u8; 8],
 }
 
+/// `user_fpsimd_state` of ARM64.
+#[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct FpregsetArm64 {
+    /// V0 to V31.
+    pub(crate) v: [[u8; 16]; 32],
+    pub(crate) fpsr: U32,
+    pub(crate) fpcr: U32,
+    tail: [u8; 8],
+}
+
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Header64>() == 64);
@@ -146,4 +159,5 @@ const _: () = {
     assert!(offset_of!(Prstatus32, registers) == 72);
     assert!(size_of::<PrstatusArm64>() == 0x188);
     assert!(offset_of!(PrstatusArm64, registers) == 112);
+    assert!(size_of::<FpregsetArm64>() == 0x210);
 };

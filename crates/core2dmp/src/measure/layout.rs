@@ -62,7 +62,9 @@ fn of_kind(kind: Kind, marks: &[Mark]) -> Vec<Line> {
     let agreed: Vec<_> = groups.iter().filter(|(_, at)| at.len() > 1).collect();
     if agreed.is_empty() {
         // One process alone: each is a line of its own, where the entry is known at least.
-        let alone = groups.iter().filter(|_| !matches!(kind, Kind::X64(_)));
+        let alone = groups
+            .iter()
+            .filter(|_| !matches!(kind, Kind::X64(_) | Kind::Arm64(_)));
         let line = |group: &(i64, Vec<u64>)| {
             Some(Line {
                 kind,

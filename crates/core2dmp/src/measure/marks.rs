@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! x64   entry i of the upper half holds the table's own frame; i is the same in all tables of a system
+//! ARM64 the same, with other bits in the entry
 //! x86   entry 0x300 of the directory does
 //! PAE   entries 0..3 of the last directory hold the four directories': the fourth is itself
 //! a processor's control region holds its own address, which the tables lead to a frame
@@ -36,6 +37,7 @@ const REGION_STEP: usize = 0x100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     X64(u16),
+    Arm64(u16),
     X86,
     Pae,
 }
@@ -91,6 +93,11 @@ impl Marks {
         if let Some(entries) = x64(page) {
             for (index, entry) in entries.filter(|(_, entry)| entry & 0x83 == 3) {
                 self.add(Kind::X64(index), at, entry);
+            }
+        }
+        if let Some(entries) = arm64(page) {
+            for (index, entry) in entries.filter(|(_, entry)| may_be_own_arm64(*entry)) {
+                self.add(Kind::Arm64(index), at, entry);
             }
         }
         if let Some(entry) = pae(page) {
@@ -155,6 +162,32 @@ fn x64(page: &[u8]) -> Option<impl Iterator<Item = (u16, u64)> + '_> {
     (LEAST_ENTRIES..=MOST_ENTRIES)
         .contains(&count)
         .then_some(entries)
+}
+
+/// The same of ARM64: tables that only the kernel's exception level may write, below 2^48.
+fn arm64(page: &[u8]) -> Option<impl Iterator<Item = (u16, u64)> + '_> {
+    const NEVER: u64 = 0x001f_0000_0000_00c0;
+    let (words, _) = page.as_chunks::<8>();
+    let upper = words.get(256..)?;
+    let all = upper
+        .iter()
+        .fold(0, |all, word| all | u64::from_le_bytes(*word));
+    if all & 3 != 3 || all & NEVER != 0 {
+        return None;
+    }
+    let entries = (256..)
+        .zip(upper)
+        .map(|(index, word)| (index, u64::from_le_bytes(*word)))
+        .filter(|(_, entry)| *entry != 0);
+    let count = entries.clone().count();
+    (LEAST_ENTRIES..=MOST_ENTRIES)
+        .contains(&count)
+        .then_some(entries)
+}
+
+/// Whether an entry of ARM64 may be a table's for itself: a table, accessed or never executed, as none of x64 is.
+fn may_be_own_arm64(entry: u64) -> bool {
+    entry & 3 == 3 && (entry & 1 << 10 != 0 || entry >> 53 & 3 == 3)
 }
 
 /// The fourth entry of what may be the last of the four directories of PAE.

@@ -111,6 +111,7 @@ fn frame_of(memory: &PhysicalMemory, kind: Kind, table: Pfn, gva: Gva) -> Option
         Kind::X64(_) => {
             translate(PagingMode::X64, root).or_else(|| translate(PagingMode::X64La57, root))
         }
+        Kind::Arm64(_) => translate(PagingMode::Arm64, root),
         Kind::X86 => translate(PagingMode::X86, root),
         Kind::Pae => {
             // The four directories are entries of the last one; what leads to them is elsewhere.

@@ -6,9 +6,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::address::Gva;
 use crate::container::{Arm64Registers, Registers, TableRegister, X86Registers};
 use crate::format::context::{
-    ContextAmd64, ContextArm64, ContextX86, FLAG_DEBUG_REGISTERS, FLAG_EXTENDED_REGISTERS,
-    FLAG_FLOATING_POINT, FLAGS_AMD64_ALL, FLAGS_ARM64_ALL, FLAGS_X86_ALL, FXSAVE_MXCSR,
-    SpecialAmd64, SpecialX86,
+    ContextAmd64, ContextArm64, ContextX86, FLAG_ARM64_FLOATING_POINT, FLAG_DEBUG_REGISTERS,
+    FLAG_EXTENDED_REGISTERS, FLAG_FLOATING_POINT, FLAGS_AMD64_ALL, FLAGS_ARM64_ALL, FLAGS_X86_ALL,
+    FXSAVE_MXCSR, SpecialAmd64, SpecialX86,
 };
 use crate::format::{put_at, u16_at, u32_at};
 use crate::paging::PagingMode;
@@ -18,7 +18,7 @@ const fn low(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
 }
 
-/// A `CONTEXT` of the guest's kind. What the container does not have (of x86: FPU and debug registers) stays as in
+/// A `CONTEXT` of the guest's kind. What the container does not have (FPU, of x86 debug registers) stays as in
 /// `stored`, the processor's context in memory, and the flags do not claim it.
 pub(super) fn context_of(registers: &Registers, mode: PagingMode, stored: &[u8]) -> Vec<u8> {
     match registers {
@@ -32,7 +32,11 @@ pub(super) fn context_of(registers: &Registers, mode: PagingMode, stored: &[u8])
             let stored = stored.unwrap_or_else(|_| ContextX86::zeroed());
             x86(registers, stored).as_bytes().to_vec()
         }
-        Registers::Arm64(registers) => arm64(registers).as_bytes().to_vec(),
+        Registers::Arm64(registers) => {
+            let stored = ContextArm64::read_from_bytes(stored);
+            let stored = stored.unwrap_or_else(|_| ContextArm64::zeroed());
+            arm64(registers, stored).as_bytes().to_vec()
+        }
     }
 }
 
@@ -48,16 +52,22 @@ const fn flags(registers: &X86Registers, all: u32, floating: u32, debug: u32) ->
     flags
 }
 
-fn arm64(registers: &Arm64Registers) -> ContextArm64 {
-    let mut context = ContextArm64::zeroed();
+fn arm64(registers: &Arm64Registers, stored: ContextArm64) -> ContextArm64 {
+    let mut context = stored;
     context.context_flags.set(FLAGS_ARM64_ALL);
     context.cpsr.set(registers.cpsr);
     context.x = registers.x.map(Into::into);
     context.sp.set(registers.sp);
     context.pc.set(registers.pc);
-    context.v = registers.v;
-    context.fpcr.set(registers.fpcr);
-    context.fpsr.set(registers.fpsr);
+    if let Some(floating) = &registers.floating {
+        context.v = floating.v;
+        context.fpcr.set(floating.fpcr);
+        context.fpsr.set(floating.fpsr);
+    } else {
+        context
+            .context_flags
+            .set(FLAGS_ARM64_ALL & !FLAG_ARM64_FLOATING_POINT);
+    }
     context
 }
 

@@ -232,7 +232,7 @@ fn map(guest: &mut Guest, va: u64, gpa: u64) {
         // An entry of the first table of PAE is present, and no more.
         Arch::X86Pae => (&[(30, 1), (21, 3), (12, 3)], 8),
         Arch::X86 => (&[(22, 3), (12, 3)], 4),
-        Arch::X64La57 => panic!("no system of these tests"),
+        Arch::X64La57 | Arch::Arm64 => panic!("no system of these tests"),
     };
     let indices = 0x1000 / entry_bytes as u64 - 1;
     let mut spare = gpa + PAGES * 0x1000;

@@ -8,9 +8,9 @@ mod crash;
 mod guest_record;
 mod ram_header;
 
+use crate::windows::arch::Arch;
 use crate::windows::layout::Layout;
 use crate::windows::memory::Fill;
-use crate::windows::paging::Arch;
 
 pub(crate) use crash::Crash;
 pub use crash::CrashRecord;
@@ -33,6 +33,7 @@ pub struct GuestSpec {
     pub(crate) kdbg: bool,
     pub(crate) memory_mib: u64,
     pub(crate) above_4g: bool,
+    pub(crate) ram_start: u64,
     pub(crate) fill: Fill,
     pub(crate) ballooned: Vec<(u64, u64)>,
     pub(crate) runs: usize,
@@ -46,7 +47,7 @@ pub struct GuestSpec {
 impl GuestSpec {
     fn new(layout: Layout) -> Self {
         Self {
-            low_stub: layout.arch.is_64(),
+            low_stub: layout.arch.is_x64(),
             layout,
             processors: 1,
             vcpus: None,
@@ -59,6 +60,7 @@ impl GuestSpec {
             kdbg: true,
             memory_mib: 32,
             above_4g: false,
+            ram_start: 0,
             fill: Fill::default(),
             ballooned: Vec::new(),
             runs: 0,
@@ -113,6 +115,23 @@ impl GuestSpec {
     #[must_use]
     pub fn windows7_pae() -> Self {
         Self::new(Layout::windows7_pae())
+    }
+
+    /// Windows 11 (build 22000), ARM64: encoded KDBG of 0x380 bytes, RAM from 1 GiB on, as QEMU's `virt` has it.
+    #[must_use]
+    pub fn windows11_arm64() -> Self {
+        Self::new(Layout::windows11_arm64()).ram_start(0x4000_0000)
+    }
+
+    /// Where RAM begins, in bytes (ARM64; default 1 GiB).
+    #[must_use]
+    pub fn ram_start(mut self, gpa: u64) -> Self {
+        assert!(
+            self.layout.arch == Arch::Arm64 && gpa.is_multiple_of(0x20_0000),
+            "a PC's RAM begins at 0"
+        );
+        self.ram_start = gpa >> 12;
+        self
     }
 
     /// How many processors Windows started (default 1).

@@ -1,12 +1,33 @@
 //! The notes of ELF cores, which a kdump repeats: vCPUs of QEMU and VirtualBox, and a dump header.
 
+mod arm64;
 mod cpus;
 mod notes;
 
-use super::{CpuState, HeaderHint};
+use super::{CpuState, HeaderHint, pc};
 use crate::format::dump_values::SIGNATURE;
+use crate::memory::Frames;
 
 pub(super) use notes::Notes;
+
+/// Whose registers the notes hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// x86 and x64.
+    X86,
+    Arm64,
+    Other,
+}
+
+impl Machine {
+    /// Frames that are no RAM of such a machine.
+    pub(super) fn not_ram(self) -> Vec<Frames> {
+        match self {
+            Self::X86 => pc::not_ram(),
+            Self::Arm64 | Self::Other => Vec::new(),
+        }
+    }
+}
 
 /// What the notes of a core hold.
 pub(super) struct Found {
@@ -18,19 +39,21 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn new(notes: &Notes, is_x86: bool) -> Self {
+    pub(super) fn new(notes: &Notes, machine: Machine) -> Self {
         let mut warnings = Vec::new();
-        let (cpus, writer) = if is_x86 {
-            cpus::read(notes, &mut warnings)
-        } else {
-            (Vec::new(), None)
+        let (cpus, writer) = match machine {
+            Machine::X86 => cpus::read(notes, &mut warnings),
+            Machine::Arm64 => (arm64::read(notes, &mut warnings), None),
+            Machine::Other => (Vec::new(), None),
         };
-        if !is_x86 {
+        if machine == Machine::Other {
             warnings.push("the vCPUs of this machine are not read: no registers".to_owned());
         } else if cpus.is_empty() {
             let threads = notes.threads();
             let why = if threads == 0 {
                 "no note tells the vCPUs".to_owned()
+            } else if machine == Machine::Arm64 {
+                format!("{threads} CORE notes, none of which can be read")
             } else {
                 format!("{threads} CORE notes, but none with control registers")
             };

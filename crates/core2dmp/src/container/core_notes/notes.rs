@@ -4,7 +4,10 @@ use object::LittleEndian as LE;
 use object::elf::NoteHeader64;
 use object::pod;
 
+use super::Machine;
 use crate::error::{Error, Result};
+use crate::format::elf_core::{CORE_NAME, PRSTATUS, PrstatusArm64};
+use crate::format::qemu;
 use crate::source::{ReadAt, read_exact_at};
 
 /// Bytes of notes that are accepted. QEMU writes less than 1 KiB a vCPU, VirtualBox 9 KiB; both have
@@ -12,15 +15,13 @@ use crate::source::{ReadAt, read_exact_at};
 const MAX_BYTES: u64 = 16 << 20;
 /// Notes that are accepted.
 const MAX_NOTES: usize = 1 << 15;
-/// Type of the notes that `CORE` has for each thread.
-const NT_PRSTATUS: u32 = 1;
 
 /// A note.
 #[derive(Debug)]
 pub(super) struct Note {
     /// Without the zero at its end.
     name: Vec<u8>,
-    kind: u32,
+    pub(super) kind: u32,
     pub(super) desc: Vec<u8>,
 }
 
@@ -79,9 +80,20 @@ impl Notes {
 
     /// The `CORE` notes of threads, which a debugger of programs would read.
     pub(super) fn threads(&self) -> usize {
-        self.named(b"CORE")
-            .filter(|note| note.kind == NT_PRSTATUS)
+        self.named(CORE_NAME)
+            .filter(|note| note.kind == PRSTATUS)
             .count()
+    }
+
+    /// The machine of a core that does not say it: the notes of threads have another size on each.
+    pub(in crate::container) fn machine(&self) -> Machine {
+        let is_arm64 =
+            |note: &Note| note.kind == PRSTATUS && note.desc.len() == size_of::<PrstatusArm64>();
+        if self.named(CORE_NAME).any(is_arm64) && self.named(qemu::NOTE_NAME).next().is_none() {
+            Machine::Arm64
+        } else {
+            Machine::X86
+        }
     }
 }
 

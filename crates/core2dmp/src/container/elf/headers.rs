@@ -7,6 +7,7 @@ use object::elf::{
 };
 use object::pod;
 
+use crate::container::core_notes;
 use crate::error::{Error, Place, Result};
 use crate::source::{ReadAt, read_exact_at};
 
@@ -182,8 +183,12 @@ impl ElfHeader {
         Ok(segments)
     }
 
-    pub(super) fn is_x86(&self) -> bool {
-        matches!(self.machine, elf::EM_X86_64 | elf::EM_386)
+    pub(super) fn machine(&self) -> core_notes::Machine {
+        match self.machine {
+            elf::EM_X86_64 | elf::EM_386 => core_notes::Machine::X86,
+            elf::EM_AARCH64 => core_notes::Machine::Arm64,
+            _ => core_notes::Machine::Other,
+        }
     }
 
     pub(super) fn machine_name(&self) -> String {

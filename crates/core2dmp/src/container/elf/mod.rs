@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Elf header -> program headers -> PT_NOTE  -> vCPUs: QEMU, VBCPU; a dump header: VMCOREINFO
+//!                                           of ARM64: CORE
 //!                               -> PT_LOAD  -> runs: PhysAddr, FileSiz at Offset (any offset)
 //! ```
 //!
@@ -18,7 +19,7 @@ use self::headers::{ElfHeader, Kind, Segment};
 use super::core_notes::{Found, Notes};
 use super::extents::{Extent, Extents};
 use super::salvage::Salvage;
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe};
 use crate::error::{Error, Place, Result};
 use crate::source::ReadAt;
 
@@ -61,7 +62,8 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         details.push(("overlapping ranges", note));
     }
     let mapped = extents.finish()?;
-    let found = Found::new(&notes, header.is_x86());
+    let machine = header.machine();
+    let found = Found::new(&notes, machine);
     details.extend(found.writer);
     let mut warnings = found.warnings;
     warnings.extend(mapped.warning());
@@ -78,7 +80,7 @@ pub(super) fn open(source: Arc<dyn ReadAt>, options: &OpenOptions) -> Result<Gue
         memory: mapped.memory(source),
         cpus: found.cpus,
         hints: Hints {
-            not_ram: pc::not_ram(),
+            not_ram: machine.not_ram(),
             headers: found.headers,
             left_out: None,
         },

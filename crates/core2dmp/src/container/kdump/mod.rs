@@ -25,7 +25,7 @@ use self::header::Header;
 use self::pages::{Pages, Part};
 use super::core_notes::{Found, Notes};
 use super::salvage::Salvage;
-use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe, pc};
+use super::{ContainerInfo, Guest, Hints, OpenOptions, Probe};
 use crate::error::{Error, Place, Result};
 use crate::format::kdump::{FLAT_SIGNATURE, SIGNATURE, STATUS_INCOMPLETE};
 use crate::memory::{Overlap, PhysicalMemory, RunBuilder};
@@ -87,7 +87,8 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
         part.check_end(&mut salvage)?;
         parts.push(part);
     }
-    let found = Found::new(&notes, true);
+    let machine = notes.machine();
+    let found = Found::new(&notes, machine);
     details.extend(found.writer);
     let mut warnings = found.warnings;
     if is_split {
@@ -103,7 +104,7 @@ pub(super) fn open(sources: Vec<Arc<dyn ReadAt>>, options: &OpenOptions) -> Resu
         memory: PhysicalMemory::new(source, runs).with_decoder(Arc::new(Pages::new(parts))),
         cpus: found.cpus,
         hints: Hints {
-            not_ram: pc::not_ram(),
+            not_ram: machine.not_ram(),
             headers: found.headers,
             left_out: None,
         },

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! x64   one entry of the upper half leads back to the table        (where: random since 1607)
+//! ARM64 the same; the entry is accessed, or executable neither for the kernel nor for users
 //! x86   entry 0x300 leads back to the directory
 //! PAE   four directories in 32 bytes; the last maps all four
 //! ```
 //!
-//! Sources: Volatility 2 and 3 (DTB scanners), memflow, `MemProcFS`.
+//! Sources: Volatility 2 and 3 (DTB scanners), memflow, `MemProcFS`; Arm ARM, D8.3 (AF, PXN, UXN).
 
 use crate::address::Gpa;
 use crate::format::{u32_at, u64_at};
@@ -22,9 +23,12 @@ pub(super) fn look(
     gpa: Gpa,
     page: &[u8],
     followed: &mut usize,
-) -> [Option<(Gpa, PagingMode)>; 4] {
-    let long_mode = looks_x64(gpa, page);
+) -> [Option<(Gpa, PagingMode)>; 5] {
+    let own = own_entry(gpa, page);
+    let long_mode = own.is_some();
+    let arm64 = own.is_some_and(is_arm64);
     [
+        arm64.then_some((gpa, PagingMode::Arm64)),
         long_mode.then_some((gpa, PagingMode::X64)),
         long_mode.then_some((gpa, PagingMode::X64La57)),
         looks_x86(gpa, page).then_some((gpa, PagingMode::X86)),
@@ -32,26 +36,35 @@ pub(super) fn look(
     ]
 }
 
-/// One entry of the upper half leads back to the table: where depends on the build, and is random since 1607.
-fn looks_x64(gpa: Gpa, page: &[u8]) -> bool {
+/// Whether a table's entry for itself may be ARM64's: Windows on x64 leaves these bits clear.
+fn is_arm64(entry: u64) -> bool {
+    const ACCESSED: u64 = 1 << 10;
+    const NEVER_EXECUTED: u64 = 3 << 53;
+    entry & ACCESSED != 0 || entry & NEVER_EXECUTED == NEVER_EXECUTED
+}
+
+/// The one entry of the upper half that leads back to the table: where depends on the build, and is random since 1607.
+fn own_entry(gpa: Gpa, page: &[u8]) -> Option<u64> {
     const MASK: u64 = 0x0000_ffff_ffff_f083;
     const LOW_MASK: u32 = 0xffff_f083;
     let own = gpa.get() | 3;
     let own_bytes = own.to_le_bytes();
-    let Some(low) = u32_at(&own_bytes, 0) else {
-        return false;
-    };
+    let low = u32_at(&own_bytes, 0)?;
     let (entries, _) = page.as_chunks::<8>();
     let upper = entries.get(256..).unwrap_or_default();
     // All of memory passes here. Half of each entry, without an early end: that becomes vector code.
     let near = upper.iter().fold(false, |near, [a, b, c, d, ..]| {
         near | (u32::from_le_bytes([*a, *b, *c, *d]) & LOW_MASK == low)
     });
-    near && upper
+    if !near {
+        return None;
+    }
+    let mut entries = upper
         .iter()
-        .filter(|entry| u64::from_le_bytes(**entry) & MASK == own)
-        .count()
-        == 1
+        .map(|entry| u64::from_le_bytes(*entry))
+        .filter(|entry| entry & MASK == own);
+    let first = entries.next()?;
+    entries.next().is_none().then_some(first)
 }
 
 /// Entry 0x300 leads back to the directory: page tables are mapped at 0xc0000000.

@@ -66,7 +66,11 @@ impl Search<'_> {
                     gva: Gva::new(registers.pc),
                     what: "PC",
                 };
-                [("TTBR1", registers.ttbr1), ("TTBR0", registers.ttbr0)]
+                let Some(system) = &registers.system else {
+                    self.fail(&source("TTBR1"), 0, "the container does not have it");
+                    return false;
+                };
+                [("TTBR1", system.ttbr1), ("TTBR0", system.ttbr0)]
                     .into_iter()
                     .any(|(name, root)| {
                         self.consider(Candidate {
@@ -206,12 +210,16 @@ impl Search<'_> {
                     let looks = look(memory, at, bytes, &mut followed);
                     for (gpa, mode) in looks.into_iter().flatten() {
                         candidates = candidates.saturating_add(1);
-                        self.consider(Candidate {
+                        let is_root = self.consider(Candidate {
                             gpa,
                             mode,
                             source: Source::PageTableScan(gpa),
                             hints: Vec::new(),
                         });
+                        // Read as x64, it would map the same; the kernel is no x64 image.
+                        if is_root && mode == PagingMode::Arm64 {
+                            break;
+                        }
                     }
                 }
                 ControlFlow::Continue(())

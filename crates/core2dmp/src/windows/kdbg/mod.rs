@@ -11,6 +11,7 @@
 //!
 //! Sources of the encoding: Volatility 2 (`win8_kdbg`), elf2dmp (kdbg.c); proven against dbgeng 10.0.10240.
 
+mod arm64;
 mod code;
 mod plaintext;
 
@@ -194,11 +195,13 @@ pub(super) fn find(
             format!("{tags} occurrences, none is a block of this kernel"),
         ),
     }
-    if space.mode().is_64bit() {
+    if space.mode().is_64bit() && space.mode() != PagingMode::Arm64 {
         match code::find(space, image) {
             Ok(found) => return Ok(found),
             Err(why) => fail("keys in the code that copies the block", why),
         }
+    }
+    if space.mode().is_64bit() {
         match plaintext::find(space, image) {
             Ok(found) => return Ok(found),
             Err(why) => fail("keys in the code of KeSetTimerEx, and known contents", why),

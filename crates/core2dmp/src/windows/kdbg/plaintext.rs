@@ -9,21 +9,24 @@
 //! ```
 //!
 //! It must lie in the kernel's image, and the block that it decodes must carry the tag.
+//!
+//! Of ARM64 kernels only this way is known: what the code there looks like (`KdCopyDataBlock`) has not been published.
 
 use std::ops::ControlFlow;
 
+use super::arm64;
 use super::code::{decoded, ordered_pairs, rip_relative};
 use super::{DebuggerData, Encoding, Fact, KERN_BASE, PeImage, Source, by_likelihood};
 use crate::address::Gva;
 use crate::format::u64_at;
-use crate::paging::AddressSpace;
+use crate::paging::{AddressSpace, PagingMode};
 
 /// Exported functions that load the keys, in themselves or in the function that they call first.
 const FUNCTIONS: [&str; 2] = ["KeSetTimerEx", "KeSetTimer"];
 /// Bytes of a function that are looked at.
 const FUNCTION_BYTES: usize = 256;
 /// Calls that are followed.
-const MAX_CALLS: usize = 4;
+pub(super) const MAX_CALLS: usize = 4;
 /// Candidates for the third key that lie in the image and are tried: chance gives none, 2^64 being what it is.
 const MAX_FLAGS: usize = 1 << 12;
 
@@ -40,10 +43,13 @@ pub(super) fn find(
     }
     for &function in &functions {
         let code = space.bytes(function, FUNCTION_BYTES).unwrap_or_default();
-        let calls = calls(function, &code);
+        let calls = match space.mode() {
+            PagingMode::Arm64 => arm64::calls(function, &code),
+            _ => calls(function, &code),
+        };
         for body in std::iter::once(function).chain(calls) {
             let code = space.bytes(body, FUNCTION_BYTES).unwrap_or_default();
-            let loads: Vec<Gva> = rip_relative(body, &code, 0x8b)
+            let loads: Vec<Gva> = loads(space.mode(), body, &code)
                 .into_iter()
                 .filter(|load| image.contains(*load))
                 .collect();
@@ -58,6 +64,14 @@ pub(super) fn find(
         "no place of the kernel's data decodes with the variables that {} functions load",
         functions.len()
     ))
+}
+
+/// Variables of 64 bits that code loads.
+fn loads(mode: PagingMode, start: Gva, code: &[u8]) -> Vec<Gva> {
+    match mode {
+        PagingMode::Arm64 => arm64::loads(start, code),
+        _ => rip_relative(start, code, 0x8b),
+    }
 }
 
 /// Targets of the first near calls and jumps.

@@ -43,7 +43,11 @@ fn is_on(cpu: &CpuState, pcr: Gva, teb: Option<Gva>, mode: PagingMode) -> bool {
             let in_thread = teb.is_some_and(|teb| teb.get() != 0 && teb.get() == registers.fs_base);
             registers.fs_base == pcr || (cpu.registers.is_user_mode() && in_thread)
         }
-        Registers::Arm64(registers) => registers.tpidr_el1 == pcr,
+        Registers::Arm64(registers) => {
+            let in_thread = teb.filter(|teb| teb.get() != 0).map(Gva::get);
+            registers.region() == Some(pcr)
+                || (in_thread.is_some() && registers.environment() == in_thread)
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! KiProcessorBlock[n] -> PRCB n;  PRCB.Number == n
 //!     PRCB + OffsetPrcbContext           -> pointer to a CONTEXT     (Windows 7 and later)
 //!     PRCB + OffsetPrcbProcStateContext     a CONTEXT, inline        (before)
-//!     PRCB - OffsetPcrContainedPrcb         KPCR  ==  the vCPU's kernel GS base (x64), FS base (x86)
+//!     PRCB - OffsetPcrContainedPrcb         KPCR  ==  the vCPU's kernel GS base (x64), FS base (x86), X18 (ARM64)
 //! ```
 //!
 //! The order of vCPUs in a container says nothing: they are matched by what their segment bases point to.
@@ -305,7 +305,7 @@ fn region(cpu: &CpuState, mode: PagingMode) -> Option<Gva> {
     let pcr = Gva::new(match &cpu.registers {
         Registers::X86(registers) if mode.is_64bit() => registers.gs_base_kernel,
         Registers::X86(registers) => registers.fs_base,
-        Registers::Arm64(registers) => registers.tpidr_el1,
+        Registers::Arm64(registers) => registers.region()?,
     });
     mode.is_kernel(pcr).then_some(pcr)
 }

@@ -59,7 +59,7 @@ pub(super) fn regions(space: &AddressSpace<'_>, cpus: &[CpuState]) -> Vec<Region
     let bases = cpus.iter().flat_map(|cpu| match &cpu.registers {
         Registers::X86(registers) if wide => [registers.gs_base_kernel, registers.gs_base_user],
         Registers::X86(registers) => [registers.fs_base, 0],
-        Registers::Arm64(registers) => [registers.tpidr_el1, 0],
+        Registers::Arm64(registers) => [registers.region().unwrap_or(0), 0],
     });
     let fixed = (!wide).then_some(PCR_ADDRESS_X86);
     let addresses: BTreeSet<Gva> = fixed.into_iter().chain(bases).map(Gva::new).collect();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::address::Gva;
-use crate::container::TableRegister;
+use crate::container::{Arm64Floating, TableRegister};
 
 /// A number of 80 bits: sign and exponent, then the mantissa.
 type Number = (u16, u64);
@@ -125,12 +125,12 @@ fn arm64_stands_at_the_offsets_of_winnt() {
         sp: 0xffff_f803_1000_7f00,
         pc: 0xffff_f803_2220_1234,
         cpsr: 0x6000_0044,
-        v: std::array::from_fn(|n| [0xa0 + n as u8; 16]),
-        fpcr: 0x0100_0000,
-        fpsr: 0x10,
-        ttbr0: 0x1000,
-        ttbr1: 0x2000,
-        tpidr_el1: 0xffff_f803_3330_0000,
+        floating: Some(Arm64Floating {
+            v: std::array::from_fn(|n| [0xa0 + n as u8; 16]),
+            fpcr: 0x0100_0000,
+            fpsr: 0x10,
+        }),
+        system: None,
     };
     let registers = Registers::Arm64(Box::new(registers));
     let context = context_of(&registers, PagingMode::Arm64, &[]);

@@ -157,14 +157,32 @@ fn without_notes_there_are_no_registers_and_a_warning() {
 
 #[test]
 fn another_machine_has_memory_and_no_registers() {
-    let opened = open(patched(SMALL.qemu_elf().bytes(), 18, &[183])).unwrap();
+    // EM_RISCV.
+    let opened = open(patched(SMALL.qemu_elf().bytes(), 18, &[243])).unwrap();
     assert_memory(&opened, &SMALL);
     assert_eq!(opened.cpus.len(), 0);
-    assert_eq!(opened.container.details[0], ("machine", "ARM64".to_owned()));
+    assert_eq!(
+        opened.container.details[0],
+        ("machine", "ELF machine 243".to_owned())
+    );
     assert_eq!(
         opened.container.warnings,
         ["the vCPUs of this machine are not read: no registers"]
     );
+}
+
+#[test]
+fn notes_too_short_for_arm64_are_reported() {
+    let opened = open(patched(SMALL.qemu_elf().bytes(), 18, &[183])).unwrap();
+    assert_memory(&opened, &SMALL);
+    assert_eq!(opened.cpus.len(), 0);
+    assert_eq!(opened.container.details[0], ("machine", "ARM64".to_owned()));
+    let warnings = &opened.container.warnings;
+    assert_eq!(warnings[0], "CORE note 0: 336 bytes, too short for a vCPU");
+    let last = warnings.last().map(String::as_str);
+    let count = opened.container.warnings.len() - 1;
+    let wanted = format!("{count} CORE notes, none of which can be read: no registers");
+    assert_eq!(last, Some(wanted.as_str()));
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Naive<'_> {
         self.frames.insert(root >> 12);
         let (indexes, below): (_, &[u64]) = match self.guest.expected.arch {
             Arch::X64La57 => (256..512, &[39, 30, 21, 12]),
-            Arch::X64 => (256..512, &[30, 21, 12]),
+            Arch::X64 | Arch::Arm64 => (256..512, &[30, 21, 12]),
             Arch::X86Pae => (2..4, &[21, 12]),
             Arch::X86 => (512..1024, &[12]),
         };

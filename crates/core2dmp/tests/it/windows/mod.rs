@@ -1,6 +1,7 @@
 //! Finding Windows in memory.
 
 mod absent;
+mod arm64;
 mod cases;
 mod contexts;
 mod crash;
