@@ -83,8 +83,9 @@ impl Sweep {
 
     fn summary(&self) -> String {
         format!(
-            "{}, {}, {}: {} pages, {} of them lost one at a time ({} of these by halving), {} sets that matter only \
-             together, {} dumps, {} pages that check and the engine see differently, {} of which neither says anything",
+            "{}, {}, {}: {} pages, {} of them lost one at a time ({} of these by halving), \
+             {} sets that\n  matter only together, {} dumps, {} pages that check and the engine see differently,\n  \
+             {} of which neither says anything",
             self.guest,
             self.body,
             self.loss.name(),

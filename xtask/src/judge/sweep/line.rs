@@ -25,18 +25,19 @@ processors' registers was lost in turn: removed from a dump with a bitmap, or ze
 whose loss `core2dmp check` reports, and of all others those that halving finds, as long as the engine's output differs
 from that about the good dump. Pages that behave alike are one line.
 
-The engine is dbgeng 10.0.10240 (2015). `check` speaks for today's, 10.0.29507, and its words here are those. Today's is known
-to name an absent page (`Page 187 not present in the dump file. Type \".hh dbgerr004\" for details`) more often, and to open a
-dump with a processor too many; it was not asked about these dumps.
+The engine is dbgeng 10.0.10240 (2015). `check` speaks for today's, 10.0.29507, and its words here are those. Today's is
+known to name an absent page (`Page 187 not present in the dump file. Type \".hh dbgerr004\" for details`) more often, and
+to open a dump with a processor too many; it was not asked about these dumps.
 **whole**: the old engine's output is that about the good dump to the letter. **shows less**: no complaint, other output.
 
-**MISSED**: the engine fails, complains or names a missing page, and `check` reports nothing, or not that the dump is refused.
-**TOO MUCH**: the engine shows the dump whole, and `check` calls it broken or refused, or it opens and `check` calls it refused.
-**neither says so**: other output without a complaint, and no finding: code, names and exports that are zeros.
+**MISSED**: the engine fails, complains or names a missing page, and `check` reports nothing, or not that the dump is
+refused. **TOO MUCH**: the engine shows the dump whole, and `check` calls it broken or refused, or it opens and `check`
+calls it refused. **neither says so**: other output without a complaint, and no finding: code, names and exports that are
+zeros.
 
-Open: the stack at RSP or ESP and the page tables that lead to it. The engine walks the stack for \"Probably caused by\" and
-names the page where it is absent; `check` does not ask for it, as the synthetic kernel dumps hold no stacks.
-With PAE, the page directories of the process of a processor: without them the engine calls that processor's KPCR corrupted.
+Open: the stack at RSP or ESP and the page tables that lead to it. The engine walks the stack for \"Probably caused by\"
+and names the page where it is absent; `check` does not ask for it, as the synthetic kernel dumps hold no stacks. With
+PAE, the page directories of the process of a processor: without them the engine calls that processor's KPCR corrupted.
 
 ";
 const TABLE: &str = "
@@ -157,13 +158,20 @@ fn difference(intact: &str, text: &str) -> String {
     for line in intact.lines() {
         let other = lines.next().unwrap_or("nothing");
         if line != other {
-            let shown = |line: &str| line.trim().chars().take(MAX_SHOWN).collect::<String>();
             return format!("`{}` instead of `{}`", shown(other), shown(line));
         }
     }
     lines
         .next()
-        .map_or_else(String::new, |line| format!("`{line}` more"))
+        .map_or_else(String::new, |line| format!("`{}` more", shown(line)))
+}
+
+/// A line as far as the page shows it, without the folders of the engine's machine.
+fn shown(line: &str) -> String {
+    let line = line.trim();
+    let end = line.find(" : Z:").unwrap_or(line.len());
+    let (line, _) = line.split_at(end);
+    line.chars().take(MAX_SHOWN).collect()
 }
 
 /// Whether the engine complains in words that the judge does not count: not of the good dump.

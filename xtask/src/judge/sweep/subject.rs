@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use core2dmp_synth::dump::{self, Dump};
-use core2dmp_synth::{Expected, Guest, GuestSpec};
+use core2dmp_synth::{Expected, Guest, GuestSpec, Processor};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
@@ -160,88 +160,69 @@ fn names(guest: &Guest) -> BTreeMap<u64, BTreeSet<String>> {
     names
 }
 
-/// Address, bytes and name of what is in kernel memory.
-fn places(expected: &Expected) -> Vec<(u64, u64, String)> {
-    let wide = expected.arch.is_64();
-    let kuser = if wide {
-        0xffff_f780_0000_0000
-    } else {
-        0xffdf_0000
-    };
-    let mut places = vec![
-        (kuser, 8, "KUSER_SHARED_DATA".to_owned()),
-        (expected.kd_version_block, 0x28, "KdVersionBlock".to_owned()),
-        (
-            expected.ps_loaded_module_list,
-            8,
-            "PsLoadedModuleList".to_owned(),
-        ),
-        (
-            expected.ps_active_process_head,
-            8,
-            "PsActiveProcessHead".to_owned(),
-        ),
-        (
-            expected.ki_processor_block,
-            8,
-            "KiProcessorBlock".to_owned(),
-        ),
-        (expected.ki_bugcheck_data, 8, "KiBugcheckData".to_owned()),
-        (
-            expected.pfn_database_variable,
-            8,
-            "MmPfnDatabase".to_owned(),
-        ),
-    ];
-    if let Some(kdbg) = &expected.kdbg {
-        places.push((
-            kdbg.va,
-            u64::from(kdbg.size),
-            "KdDebuggerDataBlock".to_owned(),
-        ));
-    }
+/// Address, bytes and name.
+type Place = (u64, u64, String);
+
+/// What is in kernel memory.
+fn places(expected: &Expected) -> Vec<Place> {
+    let mut places = variables(expected);
     for processor in &expected.processors {
-        let mut add = |va, bytes, what: &str| {
-            places.push((
-                va,
-                bytes,
-                format!("{what} of processor {}", processor.number),
-            ));
-        };
-        add(processor.kpcr, 0x100, "control region (PCR)");
-        add(processor.kprcb, 0x100, "control block (PRCB)");
-        add(
-            processor.context,
-            if wide { 0x4d0 } else { 0x2cc },
-            "CONTEXT",
-        );
-        add(processor.special, 0x60, "special registers");
-        add(
-            processor.gdt.0,
-            u64::from(processor.gdt.1),
-            "descriptor table (GDT)",
-        );
-        add(
-            processor.idt.0,
-            u64::from(processor.idt.1),
-            "interrupt table (IDT)",
-        );
-        add(processor.thread, 0x100, "thread (KTHREAD)");
-        if let Some(registers) = &processor.from_vcpu {
-            add(registers.rip, 16, "code");
-            add(registers.rsp, 64, "stack");
-        }
+        places.extend(of_processor(processor, expected.arch.is_64()));
     }
     for module in &expected.modules {
-        places.push((module.base, 0x1000, format!("PE header of {}", module.name)));
-        places.push((
-            module.base + 0x1000,
-            module.size - 0x1000,
-            format!("image of {}", module.name),
-        ));
+        let header = format!("PE header of {}", module.name);
+        places.push((module.base, 0x1000, header));
+        let image = format!("image of {}", module.name);
+        places.push((module.base + 0x1000, module.size - 0x1000, image));
     }
     for process in &expected.processes {
         places.push((process.eprocess, 0x200, format!("process {}", process.name)));
     }
     places
+}
+
+fn variables(expected: &Expected) -> Vec<Place> {
+    let kuser = if expected.arch.is_64() {
+        0xffff_f780_0000_0000
+    } else {
+        0xffdf_0000
+    };
+    let block = expected.kdbg.iter();
+    let block = block.map(|kdbg| (kdbg.va, u64::from(kdbg.size), "KdDebuggerDataBlock"));
+    [
+        (kuser, 8, "KUSER_SHARED_DATA"),
+        (expected.kd_version_block, 0x28, "KdVersionBlock"),
+        (expected.ps_loaded_module_list, 8, "PsLoadedModuleList"),
+        (expected.ps_active_process_head, 8, "PsActiveProcessHead"),
+        (expected.ki_processor_block, 8, "KiProcessorBlock"),
+        (expected.ki_bugcheck_data, 8, "KiBugcheckData"),
+        (expected.pfn_database_variable, 8, "MmPfnDatabase"),
+    ]
+    .into_iter()
+    .chain(block)
+    .map(|(va, bytes, name)| (va, bytes, name.to_owned()))
+    .collect()
+}
+
+fn of_processor(processor: &Processor, wide: bool) -> Vec<Place> {
+    let context = if wide { 0x4d0 } else { 0x2cc };
+    let (gdt, idt) = (processor.gdt, processor.idt);
+    let mut places = vec![
+        (processor.kpcr, 0x100, "control region (PCR)"),
+        (processor.kprcb, 0x100, "control block (PRCB)"),
+        (processor.context, context, "CONTEXT"),
+        (processor.special, 0x60, "special registers"),
+        (gdt.0, u64::from(gdt.1), "descriptor table (GDT)"),
+        (idt.0, u64::from(idt.1), "interrupt table (IDT)"),
+        (processor.thread, 0x100, "thread (KTHREAD)"),
+    ];
+    if let Some(registers) = &processor.from_vcpu {
+        places.push((registers.rip, 16, "code"));
+        places.push((registers.rsp, 64, "stack"));
+    }
+    let named = |what| format!("{what} of processor {}", processor.number);
+    places
+        .into_iter()
+        .map(|(va, bytes, what)| (va, bytes, named(what)))
+        .collect()
 }
