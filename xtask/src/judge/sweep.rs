@@ -81,6 +81,23 @@ impl Sweep {
         silent.map(|line| line.pages.len()).sum()
     }
 
+    /// A line of the page's table of counts.
+    fn cells(&self) -> String {
+        format!(
+            "| {} | {}, {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            self.guest,
+            self.body,
+            self.loss.name(),
+            self.pages,
+            self.alone,
+            self.found,
+            self.together,
+            self.dumps,
+            self.wrong(),
+            self.silent()
+        )
+    }
+
     fn summary(&self) -> String {
         format!(
             "{}, {}, {}: {} pages, {} of them lost one at a time ({} of these by halving), \

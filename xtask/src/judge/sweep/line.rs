@@ -20,26 +20,33 @@ const MAX_SHOWN: usize = 72;
 const HEAD: &str = "\
 # A page lost: what Microsoft's engine says, and what `check` says
 
-Made by `cargo xtask judge sweep`; do not edit. Every page that the engine reads while it opens a dump and shows two
-processors' registers was lost in turn: removed from a dump with a bitmap, or zeroed in a full one. The pages are those
-whose loss `core2dmp check` reports, and of all others those that halving finds, as long as the engine's output differs
-from that about the good dump. Pages that behave alike are one line.
+Made by `cargo xtask judge sweep`; do not edit. Every page that the engine reads while it opens a dump and shows
+two processors' registers was lost in turn: removed from a dump with a bitmap, or zeroed in a full one. The pages
+are those whose loss `core2dmp check` reports, and of all others those that halving finds, as long as the engine's
+output differs from that about the good dump. Pages that behave alike are one line.
 
-The engine is dbgeng 10.0.10240 (2015). `check` speaks for today's, 10.0.29507, and its words here are those. Today's is
-known to name an absent page (`Page 187 not present in the dump file. Type \".hh dbgerr004\" for details`) more often, and
-to open a dump with a processor too many; it was not asked about these dumps.
-**whole**: the old engine's output is that about the good dump to the letter. **shows less**: no complaint, other output.
+The engine is dbgeng 10.0.10240 (2015). `check` speaks for today's, 10.0.29507, and its words here are those.
+Today's is known to name an absent page (`Page 187 not present in the dump file. Type \".hh dbgerr004\" for
+details`) more often, and to open a dump with a processor too many; it was not asked about these dumps. **whole**:
+the old engine's output is that about the good dump to the letter. **shows less**: no complaint, other output.
 
-**MISSED**: the engine fails, complains or names a missing page, and `check` reports nothing, or not that the dump is
-refused. **TOO MUCH**: the engine shows the dump whole, and `check` calls it broken or refused, or it opens and `check`
-calls it refused. **neither says so**: other output without a complaint, and no finding: code, names and exports that are
-zeros.
+**MISSED**: the engine fails, complains or names a missing page, and `check` reports nothing, or not that the dump
+is refused. **TOO MUCH**: the engine shows the dump whole, and `check` calls it broken or refused, or it opens and
+`check` calls it refused. **neither says so**: other output without a complaint, and no finding: code, names and
+exports that are zeros.
 
-Open: the stack at RSP or ESP and the page tables that lead to it. The engine walks the stack for \"Probably caused by\"
-and names the page where it is absent; `check` does not ask for it, as the synthetic kernel dumps hold no stacks. With
-PAE, the page directories of the process of a processor: without them the engine calls that processor's KPCR corrupted.
+Open: the stack at RSP or ESP and the page tables that lead to it. The engine walks the stack for \"Probably caused
+by\" and names the page where it is absent; `check` does not ask for it, as the synthetic kernel dumps hold no
+stacks. With PAE, the page directories of the process of a processor: without them the engine calls that
+processor's KPCR corrupted.
 
 ";
+/// The table of counts: what its columns are.
+const COUNTS: &str = "\
+| guest | dump | pages | lost alone | of these by halving | sets that matter together | dumps | apart | neither says so |
+|---|---|---|---|---|---|---|---|---|
+";
+/// The table of things.
 const TABLE: &str = "
 | guest | dump | pages | thing | engine of 2015 | its words | check | expects of today's | |
 |---|---|---|---|---|---|---|---|---|
@@ -244,9 +251,9 @@ fn plain(part: &str) -> String {
 
 /// Writes the page.
 pub(super) fn page(swept: &[Sweep]) -> Outcome {
-    let mut page = HEAD.to_owned();
+    let mut page = HEAD.to_owned() + COUNTS;
     for sweep in swept {
-        page.push_str(&format!("- {}\n", sweep.summary()));
+        page.push_str(&sweep.cells());
     }
     page.push_str(TABLE);
     for sweep in swept {
