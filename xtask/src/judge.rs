@@ -5,6 +5,7 @@
 //! rows: dumps with one thing broken -> judge-dbgeng, our check -> table
 //! stacks: our stacks of every processor -> judge-dbgeng's k
 //! thread: the dump that nobody could open, before and after its repair
+//! sweep: every page that the engine reads, removed or zeroed in turn -> judge-dbgeng, our check -> table
 //! rewrite: our dumps as the engine writes them out again, page by page
 //! page: docs/formats/dmp-rows.md of what both engines are recorded to have said; asks none
 //! export DIR, import FILE: the broken dumps to a machine with today's engine, and what it said back
@@ -21,6 +22,7 @@ mod recorded;
 mod rewrite;
 mod rows;
 mod stacks;
+mod sweep;
 mod thread;
 mod words;
 
@@ -78,6 +80,7 @@ pub fn task(arguments: &[String]) -> Outcome {
     let judges = judges.map_or_else(|| root().join("judges"), PathBuf::from);
     match arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
         Some(("rows", wanted)) => return rows::task(&judges, wanted),
+        Some(("sweep", wanted)) => return sweep::task(&judges, wanted),
         Some(("stacks", files)) => return stacks::task(&judges, files),
         Some(("rewrite", files)) => return rewrite::task(&judges, files),
         Some(("thread", [])) => return thread::task(&judges),

@@ -4,7 +4,10 @@ use super::memory::Judge;
 use super::{Finding, Mend, Said, Severity, words};
 use crate::address::Gva;
 use crate::format::header_fields::{FieldId, HeaderWidth};
-use crate::format::kdbg::KI_PROCESSOR_BLOCK;
+use crate::format::kdbg::{
+    KI_PROCESSOR_BLOCK, OFFSET_PRCB_CONTEXT, OFFSET_PRCB_PROC_STATE_CONTEXT,
+    OFFSET_PRCB_PROC_STATE_SPECIAL_REG,
+};
 
 /// Something about the block that is in memory.
 fn in_memory(
@@ -74,18 +77,34 @@ impl Judge<'_> {
                 Mend::No("the array of processors"),
             ));
         } else if self.windows.processors.is_empty() {
-            findings.push(in_memory(
-                "KDBG.OffsetPrcbProcStateContext",
-                "0",
-                "an offset in the control blocks",
-                match self.dump.width {
-                    HeaderWidth::Bits32 => words::CS,
-                    HeaderWidth::Bits64 => words::PARTIAL_CONTEXT,
-                },
-                Mend::No("where the registers are in a control block"),
-            ));
+            findings.push(self.no_offsets());
         }
         findings
+    }
+
+    /// Offsets that are missing where no control block could be understood.
+    fn no_offsets(&self) -> Finding {
+        let block = &self.windows.kdbg.value;
+        let has_context = [OFFSET_PRCB_CONTEXT, OFFSET_PRCB_PROC_STATE_CONTEXT]
+            .iter()
+            .any(|field| block.offset(*field).is_some());
+        let mut finding = in_memory(
+            "KDBG.OffsetPrcbProcStateContext",
+            "0",
+            "an offset in the control blocks",
+            match self.dump.width {
+                HeaderWidth::Bits32 => words::CS,
+                HeaderWidth::Bits64 => words::PARTIAL_CONTEXT,
+            },
+            Mend::No("where the registers are in a control block"),
+        );
+        if has_context && block.offset(OFFSET_PRCB_PROC_STATE_SPECIAL_REG).is_none() {
+            // The debugger shows every processor all the same, docs/formats/dmp-sweep.md.
+            finding.field = "KDBG.OffsetPrcbProcStateSpecialReg";
+            finding.severity = Severity::Cosmetic;
+            finding.debugger = None;
+        }
+        finding
     }
 
     /// Whether a plain copy of the block is at this address, as fwcfg drivers keep one.

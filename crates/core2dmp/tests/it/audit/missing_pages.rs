@@ -148,3 +148,45 @@ fn zeros_in_a_full_dump_are_named() {
         assert!(found.is_some(), "{name}: {:#?}", report.findings);
     }
 }
+
+/// A full dump with zeros for a frame.
+fn zeroed(guest: &Guest, pfn: u64) -> Vec<Finding> {
+    let mut dump = dump::full(guest);
+    let at = dump.offset_of(pfn).unwrap();
+    dump.put(at, &[0; 0x1000]);
+    check(&open(&dump.bytes)).findings
+}
+
+/// Another process's tables lead to Windows then; the debugger has the header's alone.
+#[test]
+fn a_page_directory_of_the_header_is_missed_though_windows_is_found() {
+    let spec = GuestSpec::windows2003_pae().memory_mib(20).processors(2);
+    let guest = spec.build();
+    let block = guest.expected.kdbg.as_ref().unwrap().va;
+    let entry = (guest.expected.dtb & !0x1f) + ((block & 0xffff_ffff) >> 30) * 8;
+    let directory = guest.frames.read_u64(entry) >> 12;
+    let findings = zeroed(&guest, directory);
+    let worst = findings.first().unwrap();
+    assert_eq!(
+        (worst.severity, worst.field),
+        (Severity::Broken, "page of zeros"),
+        "{findings:?}"
+    );
+}
+
+/// The debugger shows every processor without the offsets at the block's end.
+#[test]
+fn the_end_of_the_block_is_cosmetic() {
+    for (name, guest) in guests() {
+        let block = guest.expected.kdbg.as_ref().unwrap();
+        let last = guest
+            .translate(block.va + u64::from(block.size) - 1)
+            .unwrap()
+            >> 12;
+        if guest.translate(block.va + 0x2e0).unwrap() >> 12 != last {
+            let findings = zeroed(&guest, last);
+            let worst = findings.first().map(|finding| finding.severity);
+            assert_ne!(worst, Some(Severity::Broken), "{name}: {findings:?}");
+        }
+    }
+}

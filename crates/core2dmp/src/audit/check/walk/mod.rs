@@ -139,12 +139,24 @@ pub(super) fn root_is_lost(dump: &DumpFile, guest: &Guest, windows: &Windows) ->
 fn root(visitor: &mut Visitor<'_, '_>, guest: &Guest, windows: &Windows) {
     let shows = "nothing";
     let thing = Thing::new("page tables", Severity::Broken, words::PARTIALLY, shows);
-    if root_is_lost(visitor.dump, guest, windows) {
-        let root = visitor
-            .dump
-            .number(FieldId::DirectoryTableBase)
-            .unwrap_or(0);
-        visitor.visit_frame(&thing, Gpa::new(root));
+    let root = visitor.dump.number(FieldId::DirectoryTableBase);
+    let root = Gpa::new(root.unwrap_or(0));
+    let is_lost = root_is_lost(visitor.dump, guest, windows);
+    if is_lost {
+        visitor.visit_frame(&thing, root);
+    }
+    // Of tables other than those that Windows was found by, a directory behind the root may be missing.
+    let space = AddressSpace::new(&guest.memory, windows.mode, root);
+    let mask = windows.mode.root_mask();
+    let mut processes = windows.processes.iter();
+    if is_lost || processes.any(|process| process.dtb & mask == space.root().get()) {
+        let mut own = Visitor::new(visitor.dump, &space);
+        for gva in [windows.kdbg.value.gva, windows.module_list.value] {
+            if space.translate(gva).is_err() {
+                own.visit(&thing, gva, 1);
+            }
+        }
+        visitor.take(own);
     }
 }
 

@@ -83,6 +83,13 @@ impl<'a, 'm> Visitor<'a, 'm> {
         self.lost.values().any(|lost| lost.gone != Gone::Zero)
     }
 
+    /// Takes what another visitor missed, in page tables of its own.
+    pub(super) fn take(&mut self, other: Visitor<'_, '_>) {
+        for (pfn, lost) in other.lost {
+            self.lost.entry(pfn).or_insert(lost);
+        }
+    }
+
     /// Looks for the bytes of a thing; whether they can all be read.
     pub(super) fn visit(&mut self, thing: &Thing, gva: Gva, bytes: usize) -> bool {
         let last = gva.saturating_add((bytes as u64).saturating_sub(1));
