@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! A, B                   headers  -->  fields: what decides, misleads, is cosmetic
-//!                        memories -->  pages: alike, different, in one alone       (--memory, and where the bodies differ)
+//!                        memories -->  pages: alike, different, only in one       (--memory, and where the bodies differ)
 //! listing + one header   the other header  -->  fields                             (--listing, --with)
 //! ```
 

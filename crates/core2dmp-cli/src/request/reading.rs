@@ -23,6 +23,6 @@ pub(crate) struct Report {
     pub(crate) json: bool,
     /// With everything that was found.
     pub(crate) verbose: bool,
-    /// Errors and warnings alone.
+    /// Only errors and warnings.
     pub(crate) quiet: bool,
 }

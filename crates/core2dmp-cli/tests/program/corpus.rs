@@ -1,6 +1,6 @@
 //! Containers with known contents: `expect.json` beside each says what a correct program finds.
 //!
-//! The corpus stands beside the repository, not in it. Where it is absent these tests say so and do nothing.
+//! The corpus is kept beside the repository, not in it. Where it is absent these tests say so and do nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

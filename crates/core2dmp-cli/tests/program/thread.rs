@@ -1,6 +1,6 @@
 //! The thread that this program comes from: its byte listing, laid over a dump of the Windows that it is of.
 //!
-//! The thread stands beside the repository, not in it. Where it is absent these tests say so and do nothing.
+//! The thread is kept beside the repository, not in it. Where it is absent these tests say so and do nothing.
 
 use std::path::{Path, PathBuf};
 

@@ -132,7 +132,7 @@ pub fn full(guest: &Guest) -> Dump {
     Dump::new(guest, 1).with_pages(guest, pages::counted(guest))
 }
 
-/// The header alone, of a type.
+/// Only the header, with this type.
 #[must_use]
 pub fn header(guest: &Guest, dump_type: u32) -> Vec<u8> {
     Dump::new(guest, dump_type).bytes

@@ -6,7 +6,7 @@
 //! +30 { first frame u64, frames u64 } ...   as many as +20 says
 //! ```
 //!
-//! One layout for types 8, 9 and 0xA. The count alone ends the table: a range may begin with frame 0. The first page
+//! One layout for types 8, 9 and 0xA. Only the count ends the table: a range may begin with frame 0. The first page
 //! follows the table at once and is not aligned to a page. The debugger looks at the count and at the offset of the
 //! first page; it compares the number of pages with the file's size, and looks at nothing else.
 //!

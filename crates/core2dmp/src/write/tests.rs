@@ -150,7 +150,7 @@ impl Progress for Steps {
     }
 }
 
-/// Memory without runs: plans of the tests' own speak of the source alone.
+/// Memory without runs: the tests' own plans only refer to the source.
 fn memory_of(source: impl ReadAt + 'static) -> PhysicalMemory {
     PhysicalMemory::new(Arc::new(source), SortedRuns::default())
 }

@@ -187,7 +187,7 @@ pub(super) fn of_2015(dump: &DumpFile) -> Option<Older> {
     matches!(dump.body, Body::Ranges(_)).then_some(words::OLDER_THAN_RANGES)
 }
 
-/// Fields that the body alone tells; every other one needs the memory to be understood.
+/// Fields that are known from the body alone; for every other one the memory must be understood.
 const FROM_THE_BODY: [&str; 12] = [
     "Signature",
     "ValidDump",

@@ -183,7 +183,7 @@ impl Header<'_> {
         )
     }
 
-    /// Compared with the file's size alone.
+    /// Only compared with the file's size.
     fn pages(&self) -> Option<Damage> {
         let body = self.body;
         let is_known = body.proven_ranges.is_none() && body.pages > 0;

@@ -8,7 +8,7 @@ use crate::format::dump_values::{
 };
 use crate::format::header_fields::{FieldId, FieldValue, HeaderWidth};
 
-/// Findings of the file alone.
+/// Findings that need only the file.
 pub(super) fn findings(dump: &DumpFile) -> Vec<Finding> {
     let checker = Checker { dump };
     let mut findings = Vec::new();

@@ -337,7 +337,7 @@ impl Reader<'_> {
         if summary.bitmap.is_sound(size) {
             return Some(BodyGuess::Summary);
         }
-        // Damaged: a tag alone speaks for what has it most often.
+        // Damaged: with only a tag, the most frequent kind that has it is assumed.
         bitmap::is_tag(bitmap.tag).then_some(BodyGuess::Bitmap {
             kernel: bitmap.tag == TAG_SUMMARY,
         })

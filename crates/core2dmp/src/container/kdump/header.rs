@@ -129,7 +129,7 @@ impl Header {
         let bitmaps = u64::from(self.numbers.bitmap_blocks.get());
         let needed = self.max_mapnr.div_ceil(8).div_ceil(PAGE_SIZE);
         let start = u64::from(self.numbers.sub_header_blocks.get()).saturating_add(1);
-        // With room for two, the second says what the file has. There may be one alone, of a whole dump.
+        // With room for two, the second says what the file has. A whole dump may have only one.
         let second = if bitmaps >= needed.saturating_mul(2) {
             bitmaps / 2
         } else {

@@ -47,7 +47,7 @@ pub enum ContextSource {
     Vcpu(usize),
     /// Those that Windows saved.
     Memory,
-    /// Where its thread last gave the processor away: instruction and stack pointer alone. It ran on since.
+    /// Where its thread last gave up the processor: only instruction and stack pointer. It has run since.
     Earlier,
 }
 

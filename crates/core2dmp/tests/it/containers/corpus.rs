@@ -1,6 +1,6 @@
 //! Files that hypervisors wrote: the same guest through each of its containers is the same memory.
 //!
-//! The corpus stands beside the repository, not in it. Where it is absent these tests say so and do nothing.
+//! The corpus is kept beside the repository, not in it. Where it is absent these tests say so and do nothing.
 
 use std::fs;
 use std::io::Read;

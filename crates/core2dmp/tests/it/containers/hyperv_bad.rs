@@ -156,7 +156,7 @@ fn cut_at_every_border() {
             "{line}"
         );
     }
-    // A block that would stand behind the end of the file.
+    // A block that would lie beyond the end of the file.
     let end = FILE.len() as u64;
     let moved = with_value(&FILE, "RamBlock3", 4, &(end - 0x1800).to_le_bytes());
     let expected = end - 0x1800 + (1 << 20);

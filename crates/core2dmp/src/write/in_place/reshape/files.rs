@@ -131,7 +131,7 @@ pub fn prepare(
     })
 }
 
-/// Opens a file for changing it, for this program alone.
+/// Opens a file for changes by this program only.
 fn own(path: &Path) -> Result<File> {
     let meta = path.symlink_metadata().map_err(failed("look at", path))?;
     if !meta.is_file() {
