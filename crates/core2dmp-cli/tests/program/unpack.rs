@@ -270,11 +270,11 @@ fn a_small_disk_keeps_its_reserve() {
     let unmounted = Command::new("umount").arg(&disk).status();
     assert!(unmounted.is_ok_and(|status| status.success()));
     assert!(
-        outputs[0].contains("it wants 48.0 MiB, in "),
+        outputs[0].contains("it needs 48.0 MiB, and "),
         "{}",
         outputs[0]
     );
-    assert!(outputs[1].contains("it wants more, in "), "{}", outputs[1]);
+    assert!(outputs[1].contains("it needs more, and "), "{}", outputs[1]);
     // It was read; what is said of a quarter of a GiB of zeros is not this test's.
     assert!(outputs[2].contains("error: "), "{}", outputs[2]);
     assert!(!outputs[2].contains("no room"), "{}", outputs[2]);
