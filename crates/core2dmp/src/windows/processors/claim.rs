@@ -69,7 +69,10 @@ pub(super) fn unclaimed(processors: &[Processor], cpus: &[CpuState]) -> Vec<Stri
             } else {
                 "it does not use page tables: Windows has not started it"
             };
-            format!("vCPU {} is none of Windows' processors: {why}", cpu.index)
+            format!(
+                "vCPU {} does not match any Windows processor: {why}",
+                cpu.index
+            )
         })
         .collect()
 }

@@ -245,7 +245,7 @@ fn a_vcpu_in_user_mode_is_known_by_its_threads_block() {
     assert_eq!(
         windows.warnings,
         [
-            "vCPU 0 is none of Windows' processors: it does not use page tables: Windows has not started it"
+            "vCPU 0 does not match any Windows processor: it does not use page tables: Windows has not started it"
         ]
     );
 }

@@ -127,7 +127,7 @@ fn four_vcpus_of_which_windows_started_three() {
         assert_eq!(
             case.windows.warnings,
             [
-                "vCPU 3 is none of Windows' processors: it does not use page tables: Windows has not started it"
+                "vCPU 3 does not match any Windows processor: it does not use page tables: Windows has not started it"
             ]
         );
         let plan = case.plan(ContextPolicy::Auto);

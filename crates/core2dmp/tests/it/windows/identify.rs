@@ -91,7 +91,7 @@ fn vcpus_in_another_order_and_of_another_number() {
         assert_eq!(
             windows.warnings,
             [
-                "vCPU 0 is none of Windows' processors: it does not use page tables: Windows has not started it"
+                "vCPU 0 does not match any Windows processor: it does not use page tables: Windows has not started it"
             ]
         );
         let fewer = spec.clone().processors(4).vcpus(2);

@@ -336,7 +336,7 @@ fn control_regions_without_a_vcpu_are_found_by_their_array() {
     assert!(matches!(case.windows.kdbg.source, Source::Rebuilt(_)));
     let warnings = &case.windows.warnings;
     assert!(warnings[0].starts_with("the guest has no debugger data block; one made of"));
-    assert!(warnings[1].starts_with("vCPU 0 is none of Windows' processors"));
+    assert!(warnings[1].starts_with("vCPU 0 does not match any Windows processor"));
     assert_eq!(
         case.windows.processors.len(),
         case.guest.expected.processors.len()
