@@ -385,7 +385,7 @@ fn what_cannot_be_done_in_place_is_refused() {
     assert!(beyond.contains("it ends at 0x10000"), "{beyond}");
     let encoded = refused(&[(0x1000, SegmentData::Encoded { index: 0 })]);
     assert!(encoded.contains("encoded"), "{encoded}");
-    assert!(refused(&[]).contains("no page"));
+    assert!(refused(&[]).contains("none of its pages"));
     let many: Vec<_> = (0..5000).map(|n| source(n * 0x2000, 0x1000)).collect();
     let many = Steps::of(&all(&many), u64::MAX, 0x1000).unwrap_err();
     assert!(many.contains("too many pieces"), "{many}");
