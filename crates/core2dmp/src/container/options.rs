@@ -10,7 +10,7 @@ pub struct OpenOptions {
     pub salvage: bool,
     /// Frames that a raw file leaves out, since no RAM was there.
     pub holes: Vec<Frames>,
-    /// The format, one of [`format_names`], whatever the file looks like.
+    /// The format, one of [`format_names`](super::format_names), whatever the file looks like.
     pub format: Option<String>,
 }
 

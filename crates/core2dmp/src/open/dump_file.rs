@@ -35,7 +35,7 @@ pub fn dump(path: &Path) -> Result<DumpFile> {
     })
 }
 
-/// The header that a file begins with, as one more source for [`IdentifyOptions::headers`].
+/// The header that a file begins with, as one more source for `IdentifyOptions::headers`.
 ///
 /// # Errors
 /// [`Error::NotAHeader`] if it begins with none, or with a part of one; [`Error::Io`] if it cannot be read.

@@ -14,7 +14,7 @@ use crate::paging::AddressSpace;
 /// The stop code and its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bugcheck {
-    /// The stop code; [`LIVE_SYSTEM_DUMP`] for a guest that has not crashed.
+    /// The stop code; `LIVE_SYSTEM_DUMP` for a guest that has not crashed.
     pub code: u32,
     /// Its four parameters.
     pub parameters: [u64; 4],

@@ -9,7 +9,7 @@
 //! [`identify`] needs no symbols and no network. What it cannot find it names, with what it tried. It asks
 //! the memory, not the version number: what moved from build to build is found by what it must contain.
 //!
-//! Sources: reference works are cited in each file; offsets are in [`crate::format`].
+//! Sources: reference works are cited in each file; offsets are in `format`.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

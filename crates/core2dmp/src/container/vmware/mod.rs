@@ -6,7 +6,7 @@
 //! .vmem          frames, one region behind the other, and nothing else
 //! ```
 //!
-//! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`crate::open`].
+//! A `.vmem` alone is raw memory without the hole below 4 GiB: see [`crate::open()`].
 //!
 //! See docs/formats/vmware.md, and `format/vmware.rs` for the sources.
 

@@ -11,7 +11,7 @@
 //! Every [`Frame`] says [`How`] it was got, and a [`Stack`] why it [`Ended`]. Nothing is guessed silently: an absent
 //! page ends the walk, and is named.
 //!
-//! Guest memory is hostile: a walk has at most [`MAX_FRAMES`] frames, the stack pointer has to grow except where a
+//! Guest memory is hostile: a walk has at most `MAX_FRAMES` frames, the stack pointer has to grow except where a
 //! machine frame switches stacks, and tables and chains are bounded where they are read.
 //!
 //! Sources: "x64 exception handling" and "ARM64 exception handling" of Microsoft's documentation, winnt.h of the SDK;
