@@ -20,7 +20,7 @@ use crate::format::guest_record::{self as format, area};
 use crate::format::header_fields::{FieldId, HeaderWidth};
 use crate::format::kdbg::{KERN_BASE, OWNER_TAG, SIZE, TAG};
 use crate::format::{u16_at, u32_at, u64_at};
-use crate::memory::{Frames, PhysicalMemory};
+use crate::memory::PhysicalMemory;
 use crate::paging::{AddressSpace, PagingMode};
 
 /// Pages with a slot that are looked at; a driver has one, caches may hold copies.
@@ -181,33 +181,42 @@ pub(super) struct Found {
     pub(super) refused: Vec<String>,
 }
 
-/// The records in `frames`.
-pub(super) fn search(memory: &PhysicalMemory, frames: Frames) -> Found {
-    let mut pages = Vec::new();
-    memory.scan(frames, |gpa, block| {
+/// Finds the pages of records, block by block.
+#[derive(Debug, Default)]
+pub(super) struct Finder {
+    pages: Vec<Gpa>,
+}
+
+impl Finder {
+    /// Looks at a block; breaks off when there are as many records as are kept.
+    pub(super) fn look_at(&mut self, gpa: Gpa, block: &[u8]) -> ControlFlow<()> {
         for (number, page) in block.chunks_exact(PAGE_BYTES).enumerate() {
             // All of memory passes here: eight bytes in four places of each page.
             let (slots, _) = page.as_chunks::<{ format::SLOT_SIZE }>();
             if slots.iter().any(|slot| slot.starts_with(&format::MAGIC)) {
-                pages.push(gpa.saturating_add((number as u64) << 12));
-                if pages.len() >= MAX_RECORDS {
+                self.pages.push(gpa.saturating_add((number as u64) << 12));
+                if self.pages.len() >= MAX_RECORDS {
                     return ControlFlow::Break(());
                 }
             }
         }
         ControlFlow::Continue(())
-    });
-    let mut found = Found::default();
-    for gpa in pages {
-        match read(memory, gpa) {
-            Ok(record) => found.records.push(record),
-            Err(why) => found.refused.push(format!("guest record at {gpa}: {why}")),
-        }
     }
-    found
-        .records
-        .sort_by_key(|record| std::cmp::Reverse(record.start));
-    found
+
+    /// What the pages hold.
+    pub(super) fn found(self, memory: &PhysicalMemory) -> Found {
+        let mut found = Found::default();
+        for gpa in self.pages {
+            match read(memory, gpa) {
+                Ok(record) => found.records.push(record),
+                Err(why) => found.refused.push(format!("guest record at {gpa}: {why}")),
+            }
+        }
+        found
+            .records
+            .sort_by_key(|record| std::cmp::Reverse(record.start));
+        found
+    }
 }
 
 /// The record whose page is at `gpa`; `Err` says why there is none.

@@ -155,14 +155,14 @@ impl GuestHeader {
     }
 }
 
-/// The headers in `frames` and those that were given, each weighed.
+/// The headers that were found in memory and those that were given, each weighed.
 pub(super) fn collect(
     space: &AddressSpace<'_>,
     kernel: &KernelImage,
     up_time: Option<u64>,
     given: &[GivenHeader],
     records: &[GuestRecord],
-    frames: Frames,
+    mut found: Vec<GuestHeader>,
 ) -> Vec<GuestHeader> {
     let mut headers: Vec<GuestHeader> = given
         .iter()
@@ -176,9 +176,8 @@ pub(super) fn collect(
         };
         from_records.iter().any(|known| at(known) == at(header))
     };
-    let mut others = search(space.memory(), frames);
-    others.retain(|header| !is_recorded(header));
-    headers.extend(others);
+    found.retain(|header| !is_recorded(header));
+    headers.extend(found);
     for header in &mut headers {
         header.contradictions = contradictions(space, kernel, up_time, header);
     }
@@ -231,41 +230,62 @@ fn has_known_machine(width: HeaderWidth, bytes: &[u8]) -> bool {
         .is_some_and(|machine| known.contains(&machine))
 }
 
-fn search(memory: &PhysicalMemory, frames: Frames) -> Vec<GuestHeader> {
-    let finder = memchr::memmem::Finder::new(TAG);
-    let mut headers = Vec::new();
-    let mut look_at = |gpa: Gpa| {
-        headers.extend(in_memory(memory, gpa));
-        if headers.len() < MAX_HEADERS {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
+/// Finds headers, block by block.
+pub(super) struct Finder<'m> {
+    memory: &'m PhysicalMemory,
+    tags: memchr::memmem::Finder<'static>,
+    /// What was found.
+    pub(super) headers: Vec<GuestHeader>,
+    /// Where the last block ended, and its last bytes: a tag may begin in them and end in the next.
+    before: (Gpa, [u8; TAG.len() - 1]),
+}
+
+impl<'m> Finder<'m> {
+    pub(super) fn new(memory: &'m PhysicalMemory) -> Self {
+        Self {
+            memory,
+            tags: memchr::memmem::Finder::new(TAG),
+            headers: Vec::new(),
+            before: (Gpa::new(0), [0; TAG.len() - 1]),
         }
-    };
-    // The last bytes of a block: a tag may begin in them and end in the next.
-    let mut before = (Gpa::new(0), [0; TAG.len() - 1]);
-    memory.scan(frames, |gpa, block| {
-        let (end, tail) = before;
+    }
+
+    /// Looks at a block; breaks off when there are as many headers as are kept.
+    pub(super) fn look_at(&mut self, gpa: Gpa, block: &[u8]) -> ControlFlow<()> {
+        let Self {
+            memory,
+            tags,
+            headers,
+            before,
+        } = self;
+        let mut add = |gpa: Gpa| {
+            headers.extend(in_memory(memory, gpa));
+            if headers.len() < MAX_HEADERS {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        let (end, tail) = *before;
         if end == gpa {
             let mut seam = tail.to_vec();
             seam.extend(block.iter().take(tail.len()));
-            for at in finder.find_iter(&seam) {
+            for at in tags.find_iter(&seam) {
                 let back = tail.len().saturating_sub(at) as u64;
-                look_at(Gpa::new(gpa.get().saturating_sub(back)))?;
+                add(Gpa::new(gpa.get().saturating_sub(back)))?;
             }
         }
-        for at in finder.find_iter(block) {
+        for at in tags.find_iter(block) {
             let gpa = gpa.saturating_add(at as u64);
             if may_begin(gpa, block.get(..at).unwrap_or_default()) {
-                look_at(gpa)?;
+                add(gpa)?;
             }
         }
         if let Some(tail) = block.last_chunk() {
-            before = (gpa.saturating_add(block.len() as u64), *tail);
+            *before = (gpa.saturating_add(block.len() as u64), *tail);
         }
         ControlFlow::Continue(())
-    });
-    headers
+    }
 }
 
 /// Whether a header may begin at `gpa`, by what is in front of it in the block at hand: that costs no read.

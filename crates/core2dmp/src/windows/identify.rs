@@ -7,11 +7,11 @@
 
 use super::dtb::Rival;
 use super::fact::{Fact, Source};
-use super::guest_record::{self, GuestRecord};
-use super::headers::{self, GivenHeader, GuestHeader, HeaderSearch};
+use super::headers::{GivenHeader, GuestHeader, HeaderSearch};
 use super::kdbg::{self, DebuggerData};
 use super::kernel::KernelImage;
 use super::kuser::Kuser;
+use super::left::{self, Left};
 use super::modules::Module;
 use super::options::IdentifyOptions;
 use super::processes::{Process, SYSTEM_PID};
@@ -74,13 +74,6 @@ struct Search<'a, 'm> {
     kuser: &'a Kuser,
 }
 
-/// What drivers left in memory, weighed.
-struct Left {
-    headers: Vec<GuestHeader>,
-    records: Vec<GuestRecord>,
-    refused: Vec<String>,
-}
-
 impl Search<'_, '_> {
     /// What is missing of what usually proves a system.
     fn troubles(&self) -> Vec<String> {
@@ -103,17 +96,7 @@ impl Search<'_, '_> {
             name: hint.name.to_owned(),
             bytes: hint.bytes.clone(),
         }));
-        let (space, kernel) = (self.space, self.kernel);
-        let mut found = guest_record::search(space.memory(), search.frames());
-        for record in &mut found.records {
-            record.weigh(space, kernel, up_time);
-        }
-        let records = found.records;
-        Left {
-            headers: headers::collect(space, kernel, up_time, &given, &records, search.frames()),
-            records,
-            refused: found.refused,
-        }
+        left::find(self.space, self.kernel, up_time, &given, search.frames())
     }
 
     /// The debugger data block, and the headers that were found on the way.

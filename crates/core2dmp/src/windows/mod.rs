@@ -24,6 +24,7 @@ mod identify;
 mod kdbg;
 mod kernel;
 mod kuser;
+mod left;
 mod lists;
 mod modules;
 mod options;

@@ -23,9 +23,9 @@ mod rivals;
 mod sources;
 
 use super::fact::Source;
-use super::guest_record;
 use super::kernel::{self, KernelImage};
 use super::kuser::{self, Kuser};
+use super::left;
 use crate::address::{Gpa, Pfn};
 use crate::container::Guest;
 use crate::error::Attempt;
@@ -292,7 +292,7 @@ impl<'m> Search<'m> {
     /// `KUSER_SHARED_DATA`, which may be destroyed.
     fn records(&mut self) {
         let everything = Frames::between(Pfn::new(0), Pfn::END);
-        for record in guest_record::search(self.memory, everything).records {
+        for record in left::records(self.memory, everything).records {
             for (gpa, modes) in record.roots() {
                 for mode in modes {
                     let near = record.kernel_hint().filter(|gva| mode.is_kernel(*gva));
