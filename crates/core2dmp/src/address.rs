@@ -14,6 +14,9 @@ pub const PAGE_SIZE: u64 = 0x1000;
 /// Bytes in a page frame, for buffers.
 pub const PAGE_BYTES: usize = 0x1000;
 
+/// Page frames in a mebibyte, at which RAM ends.
+pub(crate) const MEBIBYTE: u64 = (1 << 20) / PAGE_SIZE;
+
 const PAGE_SHIFT: u32 = 12;
 
 macro_rules! address {

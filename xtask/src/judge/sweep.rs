@@ -34,7 +34,7 @@ pub fn task(judges: &Path, wanted: &[String]) -> Outcome {
         for loss in Loss::ALL {
             let subject = Subject::new(&guest, loss);
             let sweep = sweep(&judge, name, &subject)?;
-            println!("{}", sweep.summary());
+            print!("{}{}", line::COUNTS, sweep.cells());
             for line in &sweep.lines {
                 print!("{}", line.cells(name, subject.body, loss.name()));
                 print!("{}", line.frames());
@@ -85,24 +85,6 @@ impl Sweep {
     fn cells(&self) -> String {
         format!(
             "| {} | {}, {} | {} | {} | {} | {} | {} | {} | {} |\n",
-            self.guest,
-            self.body,
-            self.loss.name(),
-            self.pages,
-            self.alone,
-            self.found,
-            self.together,
-            self.dumps,
-            self.wrong(),
-            self.silent()
-        )
-    }
-
-    fn summary(&self) -> String {
-        format!(
-            "{}, {}, {}: {} pages, {} of them lost one at a time ({} of these by halving), \
-             {} sets that\n  matter only together, {} dumps, {} pages that check and the engine see differently,\n  \
-             {} of which neither says anything",
             self.guest,
             self.body,
             self.loss.name(),

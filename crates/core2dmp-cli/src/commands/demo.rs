@@ -152,7 +152,7 @@ fn story(guest: &Guest, core: &Path, dump: &Path) -> String {
     format!(
         "\
 A guest in the shape of Windows 10 (build {build}): {MEMORY} MiB, {processors} processors. One of its drivers
-touched memory that it should not have: it stands at a blue screen, stop {stop:#x}.
+touched memory that it should not have: it stopped with a blue screen, stop {stop:#x}.
 
 Its memory as Xen writes it:
   $ xl dump-core demo {core}

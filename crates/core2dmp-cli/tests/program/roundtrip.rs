@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use core2dmp_synth::{Arch, CrashRecord, Guest, GuestSpec, RamHeader};
+use core2dmp_synth::{CrashRecord, Guest, GuestSpec, RamHeader};
 use kdmp_parser::gxa::Gpa;
 use kdmp_parser::parse::KernelDumpParser;
 use kdmp_parser::phys;
@@ -233,19 +233,10 @@ fn round_trip(spec: GuestSpec) -> Value {
     windows
 }
 
-/// The page tables that a debugger walks: of five levels the four below the PML5's last entry.
-fn debuggers_root(guest: &Guest) -> u64 {
-    let root = guest.expected.dtb;
-    match guest.expected.arch {
-        Arch::X64La57 => guest.frames.read_u64(root + 511 * 8) & 0x000f_ffff_ffff_f000,
-        _ => root,
-    }
-}
-
 fn header(guest: &Guest, dump: &DumpFile) {
     let (header, expected) = (&dump.header, &guest.expected);
     let stop = expected.bugcheck.as_ref();
-    assert_eq!(header.dtb, debuggers_root(guest));
+    assert_eq!(header.dtb, guest.debuggers_root());
     assert_eq!(header.major, u64::from(expected.kd_major_version));
     assert_eq!(header.build, u64::from(expected.build));
     assert_eq!(header.pfn_database, expected.pfn_database);

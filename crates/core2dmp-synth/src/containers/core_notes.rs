@@ -92,15 +92,6 @@ fn prfpreg_arm64(vcpu: &Vcpu) -> Vec<u8> {
     state
 }
 
-/// The active GS base, and the one that swapgs would bring.
-fn gs_bases(vcpu: &Vcpu) -> (u64, u64) {
-    if vcpu.registers.cs & 3 == 0 {
-        (vcpu.gs_base_kernel, vcpu.gs_base_user)
-    } else {
-        (vcpu.gs_base_user, vcpu.gs_base_kernel)
-    }
-}
-
 fn qemu_cpu(vcpu: &Vcpu) -> Vec<u8> {
     let r = &vcpu.registers;
     let mut c = vec![0; 0x1b8];
@@ -113,7 +104,7 @@ fn qemu_cpu(vcpu: &Vcpu) -> Vec<u8> {
     for (i, value) in general.into_iter().enumerate() {
         put_u64(&mut c, 8 + i * 8, value);
     }
-    let (active, other) = gs_bases(vcpu);
+    let (active, other) = vcpu.gs_bases();
     let segments = [
         (r.cs, 0, 0xffff_ffff),
         (r.ds, 0, 0xffff_ffff),
@@ -193,7 +184,7 @@ fn virtualbox_cpu(vcpu: &Vcpu, format: VirtualboxFormat) -> Vec<u8> {
     for (i, value) in general.into_iter().enumerate() {
         put_u64(&mut c, i * 8, value);
     }
-    let (active, other) = gs_bases(vcpu);
+    let (active, other) = vcpu.gs_bases();
     let segments = [
         (0x90, r.cs, 0),
         (0xa8, r.ds, 0),

@@ -226,19 +226,7 @@ impl<'a> Vmware<'a> {
     }
 
     fn segments(&self, file: &mut Vec<u8>, n: u32, vcpu: &Vcpu) {
-        let r = &vcpu.registers;
-        let (active, _) = vcpu.gs_bases();
-        let segments = [
-            (r.es, 0),
-            (r.cs, 0),
-            (r.ss, 0),
-            (r.ds, 0),
-            (r.fs, vcpu.fs_base),
-            (r.gs, active),
-            (0, 0),
-            (0x40, 0xffff_f800_0000_2000),
-        ];
-        for (i, (selector, base)) in (0..).zip(segments) {
+        for (i, (selector, base)) in (0..).zip(vcpu.segments()) {
             tag(file, "S", &[n, i], &u32::from(selector).to_le_bytes());
             self.wide_or_narrow(file, ["S.base64", "S.base"], &[n, i], base);
         }

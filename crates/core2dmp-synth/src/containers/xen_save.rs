@@ -272,13 +272,7 @@ impl<'a> XenSave<'a> {
         }
         put_u32(&mut c, 800, u32::from(vcpu.idt.1));
         put_u32(&mut c, 804, u32::from(vcpu.gdt.1));
-        let in_kernel = r.cs & 3 == 0;
-        let (kernel, user) = (vcpu.gs_base_kernel, vcpu.gs_base_user);
-        let (active, other) = if in_kernel {
-            (kernel, user)
-        } else {
-            (user, kernel)
-        };
+        let (active, other) = vcpu.gs_bases();
         let bases = [
             0,
             0,

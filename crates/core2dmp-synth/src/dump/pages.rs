@@ -16,11 +16,7 @@ pub(super) type Overlay = BTreeMap<u64, u8>;
 fn fields(guest: &Guest, dump_type: u32) -> Fields {
     let mut fields = Fields::of(&guest.expected);
     fields.dump_type = dump_type;
-    if guest.expected.arch == Arch::X64La57 {
-        // Debuggers walk four levels: the PML4 that the PML5's last entry names, without flags.
-        let entry = guest.frames.read_u64(fields.dtb + 511 * 8);
-        fields.dtb = entry & 0x000f_ffff_ffff_f000;
-    }
+    fields.dtb = guest.debuggers_root();
     fields
 }
 

@@ -1,5 +1,6 @@
 //! A finished guest: its memory, its vCPUs, and what a correct reader finds in it.
 
+use crate::windows::arch::Arch;
 use crate::windows::expected::Expected;
 use crate::windows::memory::{Frames, PAGE};
 use crate::windows::paging::AddressSpace;
@@ -48,9 +49,36 @@ impl Vcpu {
             (self.gs_base_user, self.gs_base_kernel)
         }
     }
+
+    /// ES, CS, SS, DS, FS, GS, LDTR and TR, with their bases.
+    pub(crate) fn segments(&self) -> [(u16, u64); 8] {
+        let r = &self.registers;
+        let (active, _) = self.gs_bases();
+        [
+            (r.es, 0),
+            (r.cs, 0),
+            (r.ss, 0),
+            (r.ds, 0),
+            (r.fs, self.fs_base),
+            (r.gs, active),
+            (0, 0),
+            (0x40, 0xffff_f800_0000_2000),
+        ]
+    }
 }
 
 impl Guest {
+    /// The page tables that a debugger walks. It walks four levels: of five, the PML4 that the PML5's last entry names,
+    /// without flags.
+    #[must_use]
+    pub fn debuggers_root(&self) -> u64 {
+        let root = self.expected.dtb;
+        match self.expected.arch {
+            Arch::X64La57 => self.frames.read_u64(root + 511 * 8) & 0x000f_ffff_ffff_f000,
+            _ => root,
+        }
+    }
+
     /// The contents of a frame as a container holds it, `None` if the container lacks the frame.
     #[must_use]
     pub fn page(&self, pfn: u64) -> Option<[u8; PAGE]> {

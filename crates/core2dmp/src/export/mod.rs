@@ -15,16 +15,13 @@ mod tables;
 
 use zerocopy::IntoBytes;
 
-use crate::address::Pfn;
+use crate::address::{MEBIBYTE, Pfn};
 use crate::container::Guest;
 use crate::format::lime;
 use crate::image::Image;
 use crate::memory::{Frames, PhysicalMemory};
 
 pub use planned::{Export, ExportFormat};
-
-/// Frames of a mebibyte.
-const MEBIBYTE: u64 = 256;
 
 /// Plans a file of the guest's memory.
 pub fn export(guest: &Guest, format: ExportFormat) -> Export {

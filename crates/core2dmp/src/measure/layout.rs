@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::marks::{Kind, Mark, Marks};
-use crate::address::Pfn;
+use crate::address::{MEBIBYTE, Pfn};
 use crate::container::raw::Region;
 use crate::memory::Frames;
 
@@ -21,9 +21,6 @@ const MAX_LINES: usize = 8;
 const FOUR_GIB: u64 = 0x10_0000;
 /// Holes, where they may begin and where they end: that below 4 GiB, the video memory's window, that of all firmware.
 const USUAL: [(u64, u64); 3] = [(0x100, FOUR_GIB), (0x80, 0xc0), (0x80, 0x100)];
-/// RAM comes in whole mebibytes.
-const MEBIBYTE: u64 = 0x100;
-
 /// Pages of the file with one shift: those between two that are proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stretch {

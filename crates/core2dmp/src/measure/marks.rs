@@ -145,34 +145,28 @@ fn region(page: &[u8]) -> Option<Gva> {
 /// none of them global or a large page, as entries of the lowest level are.
 fn x64(page: &[u8]) -> Option<impl Iterator<Item = (u16, u64)> + '_> {
     const NEVER: u64 = 0x7fff_0000_0000_0184;
+    upper_half(page, |all| all & 1 != 0 && all & NEVER == 0)
+}
+
+/// The same of ARM64: tables that only the kernel's exception level may write, below 2^48.
+fn arm64(page: &[u8]) -> Option<impl Iterator<Item = (u16, u64)> + '_> {
+    const NEVER: u64 = 0x001f_0000_0000_00c0;
+    upper_half(page, |all| all & 3 == 3 && all & NEVER == 0)
+}
+
+/// The entries of the upper half that are not zero, if all of them together may be a table's and they are as many as
+/// a top-level table has.
+fn upper_half(
+    page: &[u8],
+    may_be: impl Fn(u64) -> bool,
+) -> Option<impl Iterator<Item = (u16, u64)> + '_> {
     let (words, _) = page.as_chunks::<8>();
     let upper = words.get(256..)?;
     // All of memory passes here, without an early end: that becomes vector code.
     let all = upper
         .iter()
         .fold(0, |all, word| all | u64::from_le_bytes(*word));
-    if all & 1 == 0 || all & NEVER != 0 {
-        return None;
-    }
-    let entries = (256..)
-        .zip(upper)
-        .map(|(index, word)| (index, u64::from_le_bytes(*word)))
-        .filter(|(_, entry)| *entry != 0);
-    let count = entries.clone().count();
-    (LEAST_ENTRIES..=MOST_ENTRIES)
-        .contains(&count)
-        .then_some(entries)
-}
-
-/// The same of ARM64: tables that only the kernel's exception level may write, below 2^48.
-fn arm64(page: &[u8]) -> Option<impl Iterator<Item = (u16, u64)> + '_> {
-    const NEVER: u64 = 0x001f_0000_0000_00c0;
-    let (words, _) = page.as_chunks::<8>();
-    let upper = words.get(256..)?;
-    let all = upper
-        .iter()
-        .fold(0, |all, word| all | u64::from_le_bytes(*word));
-    if all & 3 != 3 || all & NEVER != 0 {
+    if !may_be(all) {
         return None;
     }
     let entries = (256..)

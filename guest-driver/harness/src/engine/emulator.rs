@@ -248,7 +248,7 @@ fn read_register(uc: Uc, register: c_int) -> u64 {
 }
 
 fn write_register(uc: Uc, register: c_int, value: u64) {
-    // SAFETY: as for reading.
+    // SAFETY: no register that is written has more than eight bytes, and they are only read.
     check("uc_reg_write", unsafe {
         (unicorn().write)(uc, register, (&raw const value).cast())
     });

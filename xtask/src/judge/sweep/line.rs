@@ -42,7 +42,7 @@ processor's KPCR corrupted.
 
 ";
 /// The table of counts: what its columns are.
-const COUNTS: &str = "\
+pub(super) const COUNTS: &str = "\
 | guest | dump | pages | lost alone | of these by halving | sets that matter together | dumps | apart | neither says so |
 |---|---|---|---|---|---|---|---|---|
 ";

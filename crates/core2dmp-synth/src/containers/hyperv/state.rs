@@ -90,23 +90,8 @@ fn registers(out: &mut Vec<u8>, vcpu: &Vcpu) {
         ],
     );
     words(out, 0x3000_7000, &[r.cr0, r.cr2, r.cr3, r.cr4, 0xf, 0xd01]);
-    let active = if r.cs & 3 == 0 {
-        vcpu.gs_base_kernel
-    } else {
-        vcpu.gs_base_user
-    };
-    let segments = [
-        (r.es, 0),
-        (r.cs, 0),
-        (r.ss, 0),
-        (r.ds, 0),
-        (r.fs, vcpu.fs_base),
-        (r.gs, active),
-        (0, 0),
-        (0x40, 0xffff_f800_0000_2000),
-    ];
     let mut data = vec![0; 8 * 16 + 16];
-    for (n, (selector, base)) in segments.into_iter().enumerate() {
+    for (n, (selector, base)) in vcpu.segments().into_iter().enumerate() {
         put_u64(&mut data, n * 16, base);
         put_u32(&mut data, n * 16 + 8, 0xffff_ffff);
         put_u16(&mut data, n * 16 + 12, selector);

@@ -23,15 +23,9 @@ pub(super) fn missing(guest: &Guest, runs: &[Frames]) -> u64 {
         .fold(0, |sum, (frames, _)| sum.saturating_add(frames.count))
 }
 
-/// Frames in all of these runs.
-pub(super) fn counted(runs: &[Frames]) -> u64 {
-    runs.iter()
-        .fold(0, |sum, run| sum.saturating_add(run.count))
-}
-
 /// The warning, if it takes one.
 pub(super) fn warning(guest: &Guest, runs: &[Frames], missing: &Missing) -> Option<String> {
-    let counted = counted(runs);
+    let counted = Frames::total(runs);
     if !is_large(missing.frames, counted) {
         return None;
     }

@@ -130,7 +130,7 @@ fn choose(guest: &Guest, windows: &Windows, kind: DumpKind) -> (u32, Option<Stri
                 let why = format!("a bitmap dump, in which what is missing is absent: {error}");
                 return (DUMP_TYPE_BITMAP_FULL, Some(why));
             }
-            if loss::is_large(loss::missing(guest, runs), loss::counted(runs)) {
+            if loss::is_large(loss::missing(guest, runs), Frames::total(runs)) {
                 let why = "a bitmap dump, in which what is missing is absent; --type full writes zeros for it";
                 return (DUMP_TYPE_BITMAP_FULL, Some(why.to_owned()));
             }

@@ -88,9 +88,7 @@ fn checked(spec: GuestSpec) -> (Case, Plan) {
     let mut header = dumped::header(expected, COMMENT);
     let mut warnings = Vec::new();
     if expected.arch == Arch::X64La57 {
-        // Debuggers walk four levels: from the PML4 that holds the kernel.
-        let pml4 = case.guest.frames.read_u64(expected.dtb + 511 * 8) & 0x000f_ffff_ffff_f000;
-        header[0x10..0x18].copy_from_slice(&pml4.to_le_bytes());
+        header[0x10..0x18].copy_from_slice(&case.guest.debuggers_root().to_le_bytes());
         warnings.push(FIVE_LEVELS);
     }
     let pages: u64 = expected.runs.iter().map(|run| run.1).sum();

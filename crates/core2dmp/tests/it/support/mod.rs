@@ -23,4 +23,5 @@ pub(crate) mod rows;
 pub(crate) mod sets;
 pub(crate) mod small;
 pub(crate) mod sparse;
+pub(crate) mod specs;
 pub(crate) mod vcpus;

@@ -18,20 +18,10 @@ use core2dmp_synth::{Guest, GuestSpec, Processor, Registers};
 
 use crate::support::cases::Case;
 use crate::support::dump_bytes::number;
+use crate::support::specs::context_places;
 
 const RUNNING: &str = "the guest was running";
 const SAVED: &str = "saved at the bug check; the vCPU has moved on";
-
-/// 64 and 32 bit, contexts inline and behind a pointer.
-fn specs() -> [GuestSpec; 5] {
-    [
-        GuestSpec::windows10(),
-        GuestSpec::windows2003_x64(),
-        GuestSpec::windows2003_x86(),
-        GuestSpec::windows2003_pae(),
-        GuestSpec::windows7_pae(),
-    ]
-}
 
 /// The registers of a processor in the plan and in its PRCB, and whose they are.
 fn assert_registers(
@@ -122,7 +112,7 @@ fn assert_all_saved(case: &Case, plan: &Plan, why: &str) {
 
 #[test]
 fn four_vcpus_of_which_windows_started_three() {
-    for spec in specs() {
+    for spec in context_places() {
         let case = Case::new(spec.processors(3).vcpus(4));
         assert_eq!(
             case.windows.warnings,
@@ -138,7 +128,7 @@ fn four_vcpus_of_which_windows_started_three() {
 
 #[test]
 fn vcpus_in_shuffled_order() {
-    for spec in specs() {
+    for spec in context_places() {
         let case = Case::new(spec.processors(3).vcpu_order(vec![2, 3, 0, 1]));
         let plan = case.plan(ContextPolicy::Auto);
         let sources: Vec<_> = plan
@@ -154,7 +144,7 @@ fn vcpus_in_shuffled_order() {
 
 #[test]
 fn a_processor_without_a_vcpu_keeps_what_memory_holds() {
-    for spec in specs() {
+    for spec in context_places() {
         let case = Case::new(spec.processors(3).vcpu_order(vec![2, 0]));
         for policy in [ContextPolicy::Auto, ContextPolicy::Vcpu] {
             let plan = case.plan(policy);
@@ -169,7 +159,7 @@ fn a_processor_without_a_vcpu_keeps_what_memory_holds() {
 
 #[test]
 fn user_mode_with_the_root_of_its_process() {
-    for spec in specs() {
+    for spec in context_places() {
         let case = Case::new(spec.processors(3).vcpu_user_mode(1));
         let plan = case.plan(ContextPolicy::Auto);
         assert_all_live(&case, &plan, RUNNING);
@@ -191,7 +181,7 @@ fn user_mode_with_the_root_of_its_process() {
 
 #[test]
 fn crashed_with_vcpus_that_have_moved_on() {
-    for spec in specs() {
+    for spec in context_places() {
         let spec = spec.processors(3).vcpu_order(vec![1, 2, 0]);
         let case = Case::new(spec.crashed(0xe2, [0; 4]).crashed_on(2));
         let auto = case.plan(ContextPolicy::Auto);
@@ -208,7 +198,7 @@ fn crashed_with_vcpus_that_have_moved_on() {
 
 #[test]
 fn a_running_guest_by_what_memory_holds() {
-    for spec in specs() {
+    for spec in context_places() {
         let case = Case::new(spec.processors(2));
         assert_all_saved(&case, &case.plan(ContextPolicy::Memory), "asked for");
     }
@@ -216,7 +206,7 @@ fn a_running_guest_by_what_memory_holds() {
 
 #[test]
 fn contexts_of_zeros_give_way_to_the_vcpus() {
-    for spec in specs() {
+    for spec in context_places() {
         let spec = spec.processors(3).contexts_zero();
         let case = Case::new(spec.crashed(0xe2, [1, 2, 3, 4]).crashed_on(1));
         let plan = case.plan(ContextPolicy::Auto);
@@ -239,7 +229,7 @@ fn contexts_of_zeros_give_way_to_the_vcpus() {
 
 #[test]
 fn a_saved_context_that_leads_nowhere_gives_way() {
-    for spec in specs() {
+    for spec in context_places() {
         let mut guest = spec.processors(2).crashed(0xe2, [0; 4]).build();
         let is_64 = guest.expected.arch.is_64();
         let (rip, rsp, width) = if is_64 {
@@ -300,7 +290,7 @@ fn tables(case_is_64: bool) -> (u64, u64, u64, usize) {
 
 #[test]
 fn descriptor_tables_that_are_zero_in_memory() {
-    for spec in specs() {
+    for spec in context_places() {
         let mut guest = spec.processors(2).build();
         let (gdt, idt, tr, width) = tables(guest.expected.arch.is_64());
         let special = guest.expected.processors[1].special;
@@ -357,7 +347,7 @@ fn running_a_users_process(mut guest: Guest) -> Guest {
 /// Readers that know the header's page tables alone reach the header's RIP in a process' user code.
 #[test]
 fn the_headers_root_is_of_the_process_that_its_context_is_in() {
-    for spec in specs() {
+    for spec in context_places() {
         let spec = spec.processors(2);
         let both = spec.clone().vcpu_user_mode(0).vcpu_user_mode(1);
         let case = Case::of(running_a_users_process(both.build()));

@@ -10,15 +10,8 @@ use core2dmp::windows::{self, ContextPolicy, ContextSource};
 use core2dmp::write::{self, Silent, WriteOptions};
 use core2dmp_synth::{Guest, GuestSpec};
 
-fn specs() -> [GuestSpec; 5] {
-    [
-        GuestSpec::windows10(),
-        GuestSpec::windows2003_x64(),
-        GuestSpec::windows2003_x86(),
-        GuestSpec::windows2003_pae(),
-        GuestSpec::windows7_pae(),
-    ]
-}
+use crate::support::open::{file_of, open};
+use crate::support::specs::context_places;
 
 /// A word of a guest's debugger data block: an offset in a structure.
 fn offset(guest: &Guest, at: usize) -> u64 {
@@ -71,7 +64,7 @@ fn dump_of(guest: &container::Guest, plan: &dump::Plan) -> Vec<u8> {
 
 #[test]
 fn a_threads_last_switch_is_what_memory_proves() {
-    for spec in specs() {
+    for spec in context_places() {
         let mut guest = spec.processors(2).contexts_zero().build();
         let wanted = switched(&mut guest);
         let opened = opened(&guest);
@@ -130,7 +123,7 @@ fn only_the_first_words_of_the_stack_are_looked_at() {
 /// Nothing on the stack follows a call: nothing is made up.
 #[test]
 fn without_a_proof_there_are_no_registers() {
-    for spec in specs() {
+    for spec in context_places() {
         let guest = spec.processors(2).contexts_zero().build();
         let opened = opened(&guest);
         let found = windows::identify(&opened).unwrap();
@@ -145,7 +138,7 @@ fn without_a_proof_there_are_no_registers() {
 /// What Windows saved at a bug check is better than any earlier moment, and a vCPU than both.
 #[test]
 fn an_earlier_moment_is_the_last_resort() {
-    for spec in specs() {
+    for spec in context_places() {
         let mut guest = spec.clone().processors(2).build();
         switched(&mut guest);
         let saved = opened(&guest);
@@ -156,8 +149,8 @@ fn an_earlier_moment_is_the_last_resort() {
 
         let mut guest = spec.processors(2).contexts_zero().build();
         switched(&mut guest);
-        let core = crate::support::open::file_of(&guest.xen_core());
-        let live = crate::support::open::open(core).unwrap();
+        let core = file_of(&guest.xen_core());
+        let live = open(core).unwrap();
         let found = windows::identify(&live).unwrap();
         let state = found.crash_state(&live, ContextPolicy::Auto);
         let sources = state.contexts.iter().map(|context| context.source);

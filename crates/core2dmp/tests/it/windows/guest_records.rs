@@ -12,20 +12,9 @@ use core2dmp_synth::{Guest, GuestRecord, GuestSpec, crc32};
 use crate::support::cases::Case;
 use crate::support::dump_bytes::number;
 use crate::support::open::{file_of, open};
+use crate::support::specs::releases;
 
 const STOP: (u32, [u64; 4]) = (0xd1, [0x28, 2, 0, 0xf800_1234]);
-
-fn presets() -> [GuestSpec; 7] {
-    [
-        GuestSpec::windows10(),
-        GuestSpec::windows10_la57(),
-        GuestSpec::windows7(),
-        GuestSpec::windows2003_x64(),
-        GuestSpec::windows2003_x86(),
-        GuestSpec::windows2003_pae(),
-        GuestSpec::windows7_pae(),
-    ]
-}
 
 fn kuser(guest: &Guest) -> u64 {
     if guest.expected.arch.is_64() {
@@ -67,7 +56,7 @@ fn forge(guest: &mut Guest, slot: u64, at: u64, bytes: &[u8]) {
 
 #[test]
 fn a_record_alone() {
-    for spec in presets() {
+    for spec in releases() {
         let spec = stopped(spec).guest_record(GuestRecord::new().high());
         let case = Case::of(destroy(spec.build()));
         let (expected, windows) = (&case.guest.expected, &case.windows);
@@ -110,7 +99,7 @@ fn a_record_alone() {
 
 #[test]
 fn stop_code_and_runs_where_their_variables_are_destroyed_too() {
-    for spec in presets() {
+    for spec in releases() {
         let spec = stopped(spec).guest_record(GuestRecord::new());
         let mut guest = destroy(spec.build());
         let block = guest.expected.kdbg.as_ref().unwrap().plain.clone();
@@ -174,7 +163,7 @@ fn every_state_of_the_driver() {
 
 #[test]
 fn two_boots_are_told_apart() {
-    for spec in presets() {
+    for spec in releases() {
         let spec = stopped(spec)
             .guest_record(GuestRecord::new().stale())
             .guest_record(GuestRecord::new());
@@ -358,7 +347,7 @@ fn no_more_pages_are_looked_at_than_the_limit() {
 
 #[test]
 fn a_record_beside_a_whole_system_changes_nothing() {
-    for spec in presets() {
+    for spec in releases() {
         let with = Case::new(stopped(spec.clone()).guest_record(GuestRecord::new()));
         let record = &with.windows.records[0];
         assert_eq!(record.contradictions, Vec::<String>::new());

@@ -14,6 +14,7 @@ use crate::support::cases::Case;
 use crate::support::dump_bytes::number;
 use crate::support::dumped;
 use crate::support::open::{file_of, open};
+use crate::support::specs::releases;
 
 /// Where each field stands in `KDDEBUGGER_DATA64`, and how wide it is.
 const FIELDS: [(&str, usize, usize); 18] = [
@@ -36,18 +37,6 @@ const FIELDS: [(&str, usize, usize); 18] = [
     ("OffsetPrcbProcStateSpecialReg", 0x2f2, 2),
     ("OffsetPrcbContext", 0x338, 2),
 ];
-
-fn specs() -> [GuestSpec; 7] {
-    [
-        GuestSpec::windows10(),
-        GuestSpec::windows10_la57(),
-        GuestSpec::windows7(),
-        GuestSpec::windows2003_x64(),
-        GuestSpec::windows2003_x86(),
-        GuestSpec::windows2003_pae(),
-        GuestSpec::windows7_pae(),
-    ]
-}
 
 /// Overwrites the block; what it held is still in `expected`.
 fn destroy(mut guest: Guest) -> Guest {
@@ -167,7 +156,7 @@ fn assert_read_through(case: &Case) {
 
 #[test]
 fn a_running_guest() {
-    for spec in specs() {
+    for spec in releases() {
         let case = Case::of(destroy(spec.processors(3).fill(60).build()));
         assert_placed(&case);
         assert_fields(&case, &[]);
@@ -180,7 +169,7 @@ fn a_running_guest() {
 
 #[test]
 fn a_crashed_guest_above_4_gib_with_vcpus_in_another_order() {
-    for spec in specs() {
+    for spec in releases() {
         let spec = spec.processors(4).vcpu_order(vec![3, 0, 2, 1]);
         let spec = spec.crash_record(CrashRecord::DriverIrql).crashed_on(2);
         let high = spec.clone().build().expected.arch != core2dmp_synth::Arch::X86;
@@ -201,7 +190,7 @@ fn a_crashed_guest_above_4_gib_with_vcpus_in_another_order() {
 
 #[test]
 fn a_vcpu_in_user_mode() {
-    for spec in specs() {
+    for spec in releases() {
         let case = Case::of(destroy(spec.processors(3).vcpu_user_mode(2).build()));
         assert_placed(&case);
         assert_fields(&case, &[]);
@@ -218,7 +207,7 @@ fn a_block_that_is_there_is_not_rebuilt() {
 
 #[test]
 fn one_processor_whose_number_may_stand_in_two_places() {
-    for spec in specs() {
+    for spec in releases() {
         let case = Case::of(destroy(spec.build()));
         assert_placed(&case);
         // Both offsets that systems use hold its number, 0.
@@ -229,7 +218,7 @@ fn one_processor_whose_number_may_stand_in_two_places() {
 
 #[test]
 fn registers_that_were_never_saved_are_found_by_the_pointer_to_them() {
-    for spec in specs() {
+    for spec in releases() {
         let case = Case::of(destroy(spec.processors(2).contexts_zero().build()));
         assert_placed(&case);
         assert_fields(&case, &[]);
